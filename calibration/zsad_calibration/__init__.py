@@ -1,0 +1,1 @@
+"""Decision thresholds from good parts, and activation calibration."""

@@ -1,0 +1,1 @@
+"""Baking, ONNX export, parity gate, engine builds and evaluation."""

@@ -1,0 +1,1 @@
+"""Torch-free runtime of zsad: what a device installs."""

@@ -1,0 +1,29 @@
+"""The shell of every command: errors as one line, an exit code that means something."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from zsad.errors import ZsadError
+
+
+class Command(click.Command):
+    """A click command that ends with the exit code of the `ZsadError` it met.
+
+    Use it as `@click.command(cls=Command)`. Exit codes: 0, 2 bad input, 3 parity gate, 4 engine
+    build; 1 is a bug of ours and keeps its traceback. Ctrl-C ends with 130.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; turn a `ZsadError` into its one line on standard error."""
+        try:
+            return super().invoke(ctx)
+        except ZsadError as error:
+            click.echo(f"{ctx.command_path}: error: {_one_line(error)}", err=True)
+            ctx.exit(error.exit_code)
+
+
+def _one_line(error: ZsadError) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,53 @@
+"""The array types and the result that all parts share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+import numpy.typing as npt
+
+ImageU8 = npt.NDArray[np.uint8]
+"""A frame, (H, W, 3) uint8, BGR as OpenCV gives it."""
+
+ArrayF32 = npt.NDArray[np.float32]
+ArrayBool = npt.NDArray[np.bool_]
+Array = npt.NDArray[np.generic]
+
+
+class Verdict(str, Enum):
+    """What is said about one image."""
+
+    OK = "OK"
+    NG = "NG"
+    NO_RESULT = "NO_RESULT"
+    """Nothing can be said: a bad image, a fault, or a graph the recipe was not calibrated for."""
+    UNCALIBRATED = "UNCALIBRATED"
+    """A score without a threshold; `zsad-calibrate` makes one from good parts."""
+
+
+@dataclass(frozen=True)
+class AnomalyResult:
+    """The answer for one frame.
+
+    Attributes:
+        score: Anomaly score in [0, 1], higher = more anomalous.
+        anomaly_map: (H, W) float32 in [0, 1] at the model's input size.
+        verdict: OK, NG, NO_RESULT or UNCALIBRATED.
+        is_anomalous: True for NG, False for OK, None where there is no decision.
+        threshold: The threshold of the recipe, None when uncalibrated.
+        type_map: (K, H, W) float32, one map per defect type, where the method has types.
+        type_score: (K,) float32, one score per defect type, where the method has types.
+        latency_ms: Milliseconds per stage (`preprocess`, `infer`, `post`, `total`).
+    """
+
+    score: float
+    anomaly_map: ArrayF32
+    verdict: Verdict = Verdict.UNCALIBRATED
+    is_anomalous: bool | None = None
+    threshold: float | None = None
+    type_map: ArrayF32 | None = None
+    type_score: ArrayF32 | None = None
+    latency_ms: Mapping[str, float] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""CLIP towers, prompt learners and the training loop (needs the `train` extra)."""
