@@ -1,0 +1,152 @@
+"""The manifest: what an artifact says about itself. Its hash is the artifact's identity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from zsad.errors import InputError
+from zsad.preprocess import PreprocessSpec
+from zsad.schema import from_json, read_json
+
+SCHEMA = 1
+
+Precision = Literal["fp32", "fp16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """The method and every option it was trained with, as plain JSON values."""
+
+    name: str
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class BackboneRecord:
+    """The CLIP that the graph was made from.
+
+    Attributes:
+        name: open_clip name, or `tiny` for the embedded one.
+        pretrained: Tag or file name of the weights; `random` for random weights.
+        sha256: Hash of the weights file, empty for random weights.
+        quickgelu: Whether the towers use x * sigmoid(1.702 x).
+        pos_resize: How the position table was resized, recorded since families differ.
+    """
+
+    name: str
+    pretrained: str
+    sha256: str
+    quickgelu: bool
+    pos_resize: str
+
+
+@dataclass(frozen=True)
+class Words:
+    """The text that was baked, or its default where the text is an input."""
+
+    normal: tuple[str, ...]
+    abnormal: tuple[str, ...]
+    types: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A graph's input or output; a string in `shape` is a symbolic dimension."""
+
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class GraphFile:
+    """One ONNX graph of the artifact; `data` is its external weights file, if it has one."""
+
+    file: str
+    data: str | None
+    sha256: str
+    opset: int
+
+
+@dataclass(frozen=True)
+class ParityRecord:
+    """How far a graph is from the PyTorch reference on the golden frames.
+
+    Attributes:
+        frames: Number of golden frames, each from camera frame to score and map.
+        backend: What ran the graph, with its version.
+        score_max_abs: Largest absolute difference of the score.
+        map_max_abs: Largest absolute difference of the anomaly map.
+        map_mean_abs: Mean absolute difference of the anomaly map.
+        map_correlation: Smallest Pearson correlation over frames whose reference map varies by
+            more than ten times the allowed error; None if none does.
+        largest_magnitude: Largest absolute value of any FP16 tensor on the golden frames, None for
+            a graph without FP16.
+        evidence: What stands behind the figures, for example `FP16 emulated on CPU`.
+    """
+
+    frames: int
+    backend: str
+    score_max_abs: float
+    map_max_abs: float
+    map_mean_abs: float
+    map_correlation: float | None
+    largest_magnitude: float | None
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything a reader must know before it trusts the artifact's files.
+
+    Attributes:
+        files: SHA-256 of every other file in the directory, keyed by its relative path.
+        made_by: Versions of what made the artifact.
+    """
+
+    schema: int
+    method: MethodInfo
+    backbone: BackboneRecord
+    words: Words
+    preprocess: PreprocessSpec
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    graphs: Mapping[str, GraphFile]
+    default_precision: Precision
+    parity: Mapping[str, ParityRecord]
+    files: Mapping[str, str]
+    made_by: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        if self.default_precision not in self.graphs:
+            have = ", ".join(self.graphs)
+            raise InputError(f"manifest: no {self.default_precision} graph, only {have or 'none'}")
+        for graph in self.graphs.values():
+            self._check_listed(graph)
+
+    def _check_listed(self, graph: GraphFile) -> None:
+        if self.files.get(graph.file) != graph.sha256:
+            raise InputError(f"manifest: {graph.file} is not in 'files' with the same hash")
+        if graph.data is not None and graph.data not in self.files:
+            raise InputError(f"manifest: {graph.data} is not in 'files'")
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read and check a `manifest.json`.
+
+    Raises:
+        InputError: The file is missing, not JSON, of a newer schema, or breaks the contract.
+    """
+    data = read_json(path, "artifact manifest")
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if not isinstance(schema, int) or schema < 1:
+        raise InputError(f"{path} is not an artifact manifest: it has no schema number")
+    if schema > SCHEMA:
+        raise InputError(
+            f"{path} has schema {schema}, this zsad reads up to {SCHEMA}: upgrade zsad"
+        )
+    return from_json(Manifest, data, str(path))

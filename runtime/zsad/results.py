@@ -1,0 +1,103 @@
+"""One row per judged image, as JSON lines that any tool can read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, TextIO
+
+from zsad.errors import InputError
+from zsad.schema import from_json, to_json
+
+SCHEMA = 1
+
+VerdictName = Literal["OK", "NG", "NO_RESULT", "UNCALIBRATED"]
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """What is recorded of one image.
+
+    Attributes:
+        seq: Running number from 0, without gaps.
+        source: The source as it was named, credentials masked.
+        image: File name, or the frame's number in its stream.
+        score: The score that was compared, in [0, 1]; None without a result.
+        threshold: The recipe's threshold; None when uncalibrated or without a result.
+        verdict: OK, NG, NO_RESULT or UNCALIBRATED.
+        types: Score per defect type, where the method has types.
+        latency_ms: Milliseconds per stage.
+        artifact: Hash of the artifact's manifest.
+        graph: Hash of the graph that ran.
+        map: File name of the heat-map overlay, None if none was written.
+        reason: Why there is no result; None where there is one.
+    """
+
+    seq: int
+    source: str
+    image: str
+    score: float | None
+    threshold: float | None
+    verdict: VerdictName
+    artifact: str
+    graph: str
+    types: Mapping[str, float] = field(default_factory=dict)
+    latency_ms: Mapping[str, float] = field(default_factory=dict)
+    map: str | None = None
+    reason: str | None = None
+    schema: int = SCHEMA
+
+
+class ResultWriter:
+    """Appends rows to a `results.jsonl`; each row is flushed before the next frame is judged."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Start a new file at `path`; an older one there is replaced."""
+        self.path = Path(path)
+        self._stream: TextIO | None = None
+
+    def __enter__(self) -> ResultWriter:
+        """Open the file."""
+        try:
+            self._stream = self.path.open("w", encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"cannot write {self.path}: {error.strerror}") from None
+        return self
+
+    def write(self, row: ResultRow) -> None:
+        """Append one row."""
+        assert self._stream is not None, "write() needs the context manager"
+        self._stream.write(json.dumps(to_json(row), allow_nan=False) + "\n")
+        self._stream.flush()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+
+def read_results(path: str | Path) -> Iterator[ResultRow]:
+    """Yield the rows of a `results.jsonl`.
+
+    Raises:
+        InputError: The file is missing, or a line is not a row.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    for number, line in enumerate(lines, start=1):
+        try:
+            data = json.loads(line)
+        except json.JSONDecodeError:
+            raise InputError(f"{path}:{number} is not JSON") from None
+        yield from_json(ResultRow, data, f"{path}:{number}")
