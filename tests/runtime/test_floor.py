@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from zsad.errors import InputError
-from zsad.floor import (
+from zsad.evaluate.floor import (
     IMAGE_STATISTICS,
     LONGEST_SIDE_PX,
     choose_image_floor,
@@ -75,9 +75,9 @@ def test_large_frames_are_measured_at_a_common_size():
 def test_a_single_statistic_is_found_with_its_sign():
     values, labels = random_table(0)
     values[:, column("mean")] = -labels.astype(float) + 0.1 * values[:, column("mean")]
-    floor = choose_image_floor([(values, labels)])
+    floor = choose_image_floor({"part": (values, labels)})
     assert floor.name == "- mean"
-    assert auroc(floor.scores[0], labels) == 1.0
+    assert auroc(floor.scores["part"], labels) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,9 @@ def test_a_pair_is_found_when_neither_statistic_is_enough(sign, name):
     shared = values[:, column("spread")].copy()
     values[:, column("spread")] = 50 * sign * shared
     values[:, column("fft_peak")] = labels - shared + 0.1 * values[:, column("fft_peak")]
-    floor = choose_image_floor([(values, labels)])
+    floor = choose_image_floor({"part": (values, labels)})
     assert floor.name == name
-    assert auroc(floor.scores[0], labels) > 0.85
+    assert auroc(floor.scores["part"], labels) > 0.85
 
 
 def test_one_choice_serves_all_groups():
@@ -101,22 +101,22 @@ def test_one_choice_serves_all_groups():
     for table in (first, second):
         table[:, column("contrast")] = labels
         table[3, column("contrast")] = -1
-    floor = choose_image_floor([(first, labels), (second, labels)])
+    floor = choose_image_floor({"a": (first, labels), "b": (second, labels)})
     assert floor.name.startswith("+ contrast")
-    assert [len(scores) for scores in floor.scores] == [len(labels), len(labels)]
+    assert {c: len(s) for c, s in floor.scores.items()} == {"a": len(labels), "b": len(labels)}
 
 
 def test_the_floor_is_never_below_chance():
     values, labels = random_table(4, rows=11)
-    assert auroc(choose_image_floor([(values, labels)]).scores[0], labels) >= 0.5
+    assert auroc(choose_image_floor({"part": (values, labels)}).scores["part"], labels) >= 0.5
 
 
 def test_constant_statistics_give_chance():
     labels = np.array([True, False, False])
-    floor = choose_image_floor([(np.ones((3, len(IMAGE_STATISTICS))), labels)])
-    assert auroc(floor.scores[0], labels) == 0.5
+    floor = choose_image_floor({"part": (np.ones((3, len(IMAGE_STATISTICS))), labels)})
+    assert auroc(floor.scores["part"], labels) == 0.5
 
 
 def test_no_class_with_both_labels_is_an_error():
     with pytest.raises(InputError, match="good and defective"):
-        choose_image_floor([])
+        choose_image_floor({})

@@ -3,8 +3,8 @@ import pytest
 
 from zsad.errors import InputError
 from zsad.metrics import pixel_auroc
-from zsad.pixel_counts import counts_auroc
-from zsad.pixel_floor import (
+from zsad.metrics.pixel_counts import counts_auroc
+from zsad.evaluate.pixel_floor import (
     LEVELS,
     PIXEL_STATISTICS,
     choose_pixel_floor,
@@ -56,12 +56,12 @@ def test_statistics_fit_into_their_levels():
 
 def test_the_choice_equals_the_exact_metric_of_what_was_counted():
     parts = [part_with_dark_spot(seed) for seed in range(3)]
-    floor = choose_pixel_floor([np.stack([floor_counts(*part) for part in parts])])
+    floor = choose_pixel_floor({"part": np.stack([floor_counts(*part) for part in parts])})
     sign, name = floor.name.split()
     planes = np.stack([planes_of(frame)[name] for frame, _ in parts])
     levels = np.floor(2 * planes) * (1 if sign == "+" else -1)
     exact = pixel_auroc(levels, np.stack([mask for _, mask in parts]))
-    assert counts_auroc(floor.counts[0].sum(axis=0)) == pytest.approx(exact, abs=1e-12)
+    assert counts_auroc(floor.counts["part"].sum(axis=0)) == pytest.approx(exact, abs=1e-12)
     assert exact > 0.99
 
 
@@ -71,9 +71,9 @@ def test_the_sign_is_chosen_too():
     mask = rng.random((40, 40)) < 0.5
     grey = np.where(mask, 20, 60 + 120 * (rng.random((40, 40)) < 0.5))
     frame = np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
-    assert choose_pixel_floor([floor_counts(frame, mask)[None]]).name == "- grey"
+    assert choose_pixel_floor({"part": floor_counts(frame, mask)[None]}).name == "- grey"
 
 
 def test_no_class_with_masks_is_an_error():
     with pytest.raises(InputError, match="anomalous pixels"):
-        choose_pixel_floor([])
+        choose_pixel_floor({})

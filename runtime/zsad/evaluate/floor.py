@@ -11,7 +11,7 @@ The list was fixed before any model was evaluated. It may grow; nothing may be t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -58,11 +58,11 @@ class ImageFloor:
 
     Attributes:
         name: For example `- mean` or `+ contrast - laplacian_variance`.
-        scores: Its score of every image, one (n,) array per group, higher = more anomalous.
+        scores: Its score of every image, (n,) per class, higher = more anomalous.
     """
 
     name: str
-    scores: tuple[npt.NDArray[np.float64], ...]
+    scores: Mapping[str, npt.NDArray[np.float64]]
 
 
 def image_statistics(frame_bgr: ImageU8) -> npt.NDArray[np.float64]:
@@ -104,30 +104,29 @@ def gradient_magnitude(grey: Floats) -> npt.NDArray[np.float32]:
     return np.asarray(np.hypot(across, down), dtype=np.float32)
 
 
-def choose_image_floor(groups: Sequence[tuple[Floats, ArrayBool]]) -> ImageFloor:
-    """Choose the statistic or pair with the best AUROC, averaged over groups.
+def choose_image_floor(classes: Mapping[str, tuple[Floats, ArrayBool]]) -> ImageFloor:
+    """Choose the statistic or pair with the best AUROC, averaged over classes.
 
     A pair is the sum or the difference of two statistics after each was brought to mean 0 and
-    standard deviation 1 within the group. One choice serves all groups, as one model does.
+    standard deviation 1 within the class. One choice serves all classes, as one model does.
 
     Args:
-        groups: One per class that has both labels: (n, S) statistics and (n,) labels, True =
-            anomalous.
+        classes: Per class with both labels, (n, S) statistics and (n,) labels, True = anomalous.
 
     Raises:
-        InputError: There is no group.
+        InputError: There is no class.
     """
-    if not groups:
+    if not classes:
         raise InputError("the floor needs a class with good and defective images")
-    standardised = [(_standardise(values), labels) for values, labels in groups]
+    standardised = {c: (_standardise(values), labels) for c, (values, labels) in classes.items()}
     best, best_weights = -1.0, np.zeros(len(IMAGE_STATISTICS))
     for weights in _combinations(len(IMAGE_STATISTICS)):
-        value = float(np.mean([auroc(z @ weights, labels) for z, labels in standardised]))
+        value = float(np.mean([auroc(z @ weights, labels) for z, labels in standardised.values()]))
         # Turning every sign turns the ranking around.
         for signed, quality in ((weights, value), (-weights, 1 - value)):
             if quality > best:
                 best, best_weights = quality, signed
-    scores = tuple(z @ best_weights for z, _ in standardised)
+    scores = {name: z @ best_weights for name, (z, _) in standardised.items()}
     return ImageFloor(_name(best_weights), scores)
 
 

@@ -1,11 +1,11 @@
 """The floor for pixels: the best of a fixed list of plain per-pixel statistics.
 
-As in `zsad.floor` the choice is an oracle: statistic and sign are chosen with the test masks.
+As in `zsad.evaluate.floor` the choice is an oracle: statistic and sign are chosen with the test masks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from zsad.errors import InputError
-from zsad.floor import gradient_magnitude
-from zsad.pixel_counts import PixelCounts, count_levels, counts_auroc
+from zsad.evaluate.floor import gradient_magnitude
+from zsad.metrics.pixel_counts import PixelCounts, count_levels, counts_auroc
 from zsad.types import ArrayBool, ImageU8
 
 PIXEL_STATISTICS = (
@@ -49,11 +49,11 @@ class PixelFloor:
 
     Attributes:
         name: For example `- grey`.
-        counts: Per group (n, 2, LEVELS) counts, bins ascending towards anomalous.
+        counts: (n, 2, LEVELS) per class, bins ascending towards anomalous.
     """
 
     name: str
-    counts: tuple[PixelCounts, ...]
+    counts: Mapping[str, PixelCounts]
 
 
 def pixel_statistics(frame_bgr: ImageU8) -> npt.NDArray[np.float32]:
@@ -98,21 +98,22 @@ def floor_counts(frame_bgr: ImageU8, mask: ArrayBool) -> PixelCounts:
     return np.stack([count_levels(plane, mask, LEVELS) for plane in levels])
 
 
-def choose_pixel_floor(groups: Sequence[npt.NDArray[np.integer[Any]]]) -> PixelFloor:
-    """Choose the statistic and sign with the best pixel AUROC, averaged over groups.
+def choose_pixel_floor(classes: Mapping[str, PixelCounts]) -> PixelFloor:
+    """Choose the statistic and sign with the best pixel AUROC, averaged over classes.
 
     Args:
-        groups: One per class with normal and anomalous pixels: (n, S, 2, LEVELS) counts.
+        classes: Per class with normal and anomalous pixels, (n, S, 2, LEVELS) counts.
 
     Raises:
-        InputError: There is no group.
+        InputError: There is no class.
     """
-    if not groups:
+    if not classes:
         raise InputError("the pixel floor needs a class with anomalous pixels")
-    values = np.mean([counts_auroc(g.sum(axis=0)) for g in groups], axis=0)  # (S,)
+    values = np.mean([counts_auroc(g.sum(axis=0)) for g in classes.values()], axis=0)  # (S,)
     at = int(np.argmax(np.maximum(values, 1 - values)))
     rising = bool(values[at] >= 0.5)
-    counts = tuple(g[:, at] if rising else g[:, at, :, ::-1] for g in groups)
+    order = slice(None, None, 1 if rising else -1)
+    counts = {name: g[:, at, :, order] for name, g in classes.items()}
     return PixelFloor(f"{'+' if rising else '-'} {PIXEL_STATISTICS[at]}", counts)
 
 
