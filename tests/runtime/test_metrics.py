@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from zsad.metrics import ranking
 from zsad.errors import InputError
-from zsad.metrics import F1Max, auroc, average_precision, f1_max, pixel_ap, pixel_auroc
+from zsad.metrics import F1Max, auroc, average_precision, f1_max, pixel_ap, pixel_auroc, ranking
 
 
 def naive_auroc(scores, labels):

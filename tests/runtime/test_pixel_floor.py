@@ -2,8 +2,6 @@ import numpy as np
 import pytest
 
 from zsad.errors import InputError
-from zsad.metrics import pixel_auroc
-from zsad.metrics.pixel_counts import counts_auroc
 from zsad.evaluate.pixel_floor import (
     LEVELS,
     PIXEL_STATISTICS,
@@ -11,6 +9,8 @@ from zsad.evaluate.pixel_floor import (
     floor_counts,
     pixel_statistics,
 )
+from zsad.metrics import pixel_auroc
+from zsad.metrics.pixel_counts import counts_auroc
 
 
 def part_with_dark_spot(seed, background=120, spot=60):

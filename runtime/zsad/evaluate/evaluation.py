@@ -129,7 +129,9 @@ def text_table(evaluation: Evaluation) -> str:
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in table]
     rule = "-" * len(lines[0])
-    return "\n".join([lines[0].rstrip(), rule, *(x.rstrip() for x in lines[1:]), *_notes(evaluation)])
+    return "\n".join(
+        [lines[0].rstrip(), rule, *(x.rstrip() for x in lines[1:]), *_notes(evaluation)]
+    )
 
 
 def markdown(evaluation: Evaluation) -> str:

@@ -1,6 +1,6 @@
 """The floor for pixels: the best of a fixed list of plain per-pixel statistics.
 
-As in `zsad.evaluate.floor` the choice is an oracle: statistic and sign are chosen with the test masks.
+As in `zsad.evaluate.floor` the choice is an oracle, made with the test masks.
 """
 
 from __future__ import annotations

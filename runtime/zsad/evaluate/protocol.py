@@ -8,58 +8,25 @@ is resized to the map, never the map to the mask.
 from __future__ import annotations
 
 import platform
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import zsad
 from zsad.data import Dataset
 from zsad.errors import InputError
 from zsad.evaluate.collect import ClassData, Collected, Predictor, Progress, collect
-from zsad.evaluate.evaluation import METRICS, SCHEMA, Decisions, Evaluation, Figure, Row
-from zsad.evaluate.floor import choose_image_floor
-from zsad.evaluate.pixel_floor import choose_pixel_floor
-from zsad.metrics.bootstrap import (
-    DRAWS,
-    Estimate,
-    bootstrap_draws,
-    interval_of,
-    mean_of,
-    pixel_draws,
+from zsad.evaluate.compare import (
+    Estimates,
+    Sampling,
+    compare_images,
+    compare_pixels,
+    mean_over,
 )
-from zsad.metrics.pixel_counts import PixelCounts, counts_ap, counts_auroc, pixel_counts
-from zsad.metrics.ranking import auroc, average_precision, f1_max, pixel_ap, pixel_auroc
+from zsad.evaluate.evaluation import METRICS, SCHEMA, Decisions, Evaluation, Figure, Row
+from zsad.metrics.bootstrap import DRAWS, Estimate, interval_of
 from zsad.types import Verdict
-
-Estimates = Mapping[str, Estimate]
-
-IMAGE_METRICS = {
-    "image_auroc": auroc,
-    "image_ap": average_precision,
-    "image_f1_max": lambda scores, labels: f1_max(scores, labels).f1,
-}
-EXACT_METRICS = {"pixel_auroc": pixel_auroc, "pixel_ap": pixel_ap}
-COUNTED_METRICS = {"pixel_auroc": counts_auroc, "pixel_ap": counts_ap}
-
-
-@dataclass(frozen=True)
-class _Comparison:
-    """Estimates per class of the model and of its floor; classes without a figure are absent."""
-
-    floor_name: str | None
-    model: Mapping[str, Estimates]
-    floor: Mapping[str, Estimates]
-
-
-@dataclass(frozen=True)
-class _Sampling:
-    """Bootstrap settings; model and floor of a class share them, so their difference is paired."""
-
-    draws: int
-    seed: tuple[int, int]
 
 
 def evaluate(
@@ -93,14 +60,14 @@ def evaluate(
     """
     found = collect(predictor, dataset, frozenset(exclude), progress)
     classes = [found.classes[name] for name in sorted(found.classes)]
-    samplings = {data.name: _Sampling(draws, (seed, i)) for i, data in enumerate(classes)}
-    images = _compare_images([c for c in classes if c.has_both_labels], samplings)
-    pixels = _compare_pixels([c for c in classes if c.has_defect_pixels], samplings)
+    samplings = {data.name: Sampling(draws, (seed, i)) for i, data in enumerate(classes)}
+    images = compare_images([c for c in classes if c.has_both_labels], samplings)
+    pixels = compare_pixels([c for c in classes if c.has_defect_pixels], samplings)
     if images.floor_name is None and pixels.floor_name is None:
         raise InputError(f"{dataset.name} has no class with both good and defective images")
     model = {c.name: _merged(images.model, pixels.model, c.name) for c in classes}
     floor = {c.name: _merged(images.floor, pixels.floor, c.name) for c in classes}
-    model_mean, floor_mean = _mean(model.values()), _mean(floor.values())
+    model_mean, floor_mean = mean_over(model.values()), mean_over(floor.values())
     margin = {k: model_mean[k] - floor_mean[k] for k in model_mean}
     return Evaluation(
         schema=SCHEMA,
@@ -127,71 +94,10 @@ def evaluate(
     )
 
 
-def _compare_images(
-    classes: Sequence[ClassData], samplings: Mapping[str, _Sampling]
-) -> _Comparison:
-    if not classes:
-        return _Comparison(None, {}, {})
-    labels = {c.name: np.array(c.labels) for c in classes}
-    floor = choose_image_floor({c.name: (np.stack(c.statistics), labels[c.name]) for c in classes})
-    scores = {c.name: np.array(c.scores) for c in classes}
-    return _Comparison(
-        floor.name,
-        {name: _image_estimates(scores[name], labels[name], samplings[name]) for name in scores},
-        {name: _image_estimates(floor.scores[name], labels[name], samplings[name]) for name in scores},
-    )
-
-
-def _compare_pixels(
-    classes: Sequence[ClassData], samplings: Mapping[str, _Sampling]
-) -> _Comparison:
-    if not classes:
-        return _Comparison(None, {}, {})
-    floor = choose_pixel_floor({c.name: np.stack(c.floor_counts) for c in classes})
-    return _Comparison(
-        floor.name,
-        {c.name: _map_estimates(c, samplings[c.name]) for c in classes},
-        {name: _counted_estimates(counts, samplings[name]) for name, counts in floor.counts.items()},
-    )
-
-
-def _image_estimates(
-    scores: npt.NDArray[np.float64], labels: npt.NDArray[np.bool_], sampling: _Sampling
-) -> Estimates:
-    return {
-        name: Estimate(
-            metric(scores, labels),
-            bootstrap_draws(metric, scores, labels, sampling.draws, sampling.seed),
-        )
-        for name, metric in IMAGE_METRICS.items()
-    }
-
-
-def _map_estimates(data: ClassData, sampling: _Sampling) -> Estimates:
-    maps, masks = np.stack(data.maps), np.stack(data.masks)  # (N, H, W)
-    counted = _counted_estimates(pixel_counts(maps, masks), sampling)
-    return {name: counted[name].moved_to(EXACT_METRICS[name](maps, masks)) for name in counted}
-
-
-def _counted_estimates(counts: PixelCounts, sampling: _Sampling) -> Estimates:
-    return {
-        name: Estimate(
-            float(metric(counts.sum(axis=0))),
-            pixel_draws(metric, counts, sampling.draws, sampling.seed),
-        )
-        for name, metric in COUNTED_METRICS.items()
-    }
-
-
 def _merged(
     images: Mapping[str, Estimates], pixels: Mapping[str, Estimates], name: str
 ) -> Estimates:
     return {**images.get(name, {}), **pixels.get(name, {})}
-
-
-def _mean(classes: Iterable[Estimates]) -> Estimates:
-    by_metric = {name: [c[name] for c in classes if name in c] for name in METRICS}
-    return {name: mean_of(found) for name, found in by_metric.items() if found}
 
 
 def _rows(classes: Sequence[ClassData], estimates: Mapping[str, Estimates]) -> tuple[Row, ...]:
