@@ -35,7 +35,9 @@ def _on_part(canvas: Canvas, cover: ArrayF32) -> ArrayF32:
 def _shift(
     canvas: Canvas, cover: ArrayF32, change: float, tint: ArrayF32 | None = None
 ) -> ArrayF32:
-    target = canvas.image + np.float32(change)
+    # A dark mark scales the surface, so that its pattern shows through and never clips at black.
+    darker = np.float32(max(0.15, 1 + change / max(local_luma(canvas, cover), 1.0)))
+    target = canvas.image * darker if change < 0 else canvas.image + np.float32(change)
     if tint is not None:
         target = target * tint
     return blend(canvas.image, target, cover)
@@ -79,7 +81,7 @@ def hole(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     depth = canvas.behind * np.float32(rng.uniform(0.2, 0.7))
     rim = _on_part(canvas, soft(field + np.float32(0.35), 0.2))
     raised = _shift(canvas, rim, rng.uniform(-40, 40))
-    return blend(raised, depth, cover), cover > 0.35
+    return blend(raised, depth, cover), np.maximum(cover, rim) > 0.35
 
 
 def stain(rng: np.random.Generator, canvas: Canvas) -> Drawn:
@@ -136,13 +138,13 @@ def chip(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     if canvas.is_texture:
         level = local_luma(canvas, cover)
         change = contrast(rng, level, 25, 80, dark=0.3)
-        facet = np.repeat(pixel_noise(rng, size)[..., None], 3, axis=2) * np.float32(6)
-        facet += np.float32(level + change)
-        fresh = blend(canvas.image, facet, cover * np.float32(0.85))
+        facet = np.float32(level + change) + np.float32(6) * pixel_noise(rng, size)
+        facet_bgr = np.asarray(np.repeat(facet[..., None], 3, axis=2), np.float32)
+        fresh = blend(canvas.image, facet_bgr, cover * np.float32(0.85))
         return fresh, cover > 0.4
     inner = cv2.erode(cover, np.ones((3, 3), np.uint8), iterations=int(rng.integers(1, 4)))
     broken = _shift(canvas, cover, contrast(rng, local_luma(canvas, cover), 25, 70, dark=0.4))
-    return blend(broken, canvas.behind, inner), cover > 0.4
+    return blend(broken, canvas.behind, np.asarray(inner, np.float32)), cover > 0.4
 
 
 def missing_part(rng: np.random.Generator, canvas: Canvas) -> Drawn:
@@ -173,7 +175,8 @@ def thread(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     if abs(float(colour.mean()) - level) < 45:
         colour = np.full(3, 235 if level < 128 else 20, np.float32)
     shaded = scale_light(canvas.image, 1 - shadow)
-    return blend(shaded, colour, cover * np.float32(0.95)), cover > 0.35
+    changed = (cover > 0.35) | (shadow > 0.1)
+    return blend(shaded, colour, cover * np.float32(0.95)), changed
 
 
 def discolouration(rng: np.random.Generator, canvas: Canvas) -> Drawn:
