@@ -25,8 +25,7 @@ class Prediction(NamedTuple):
     score_logit: Tensor
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """Training images and their labels.
 
     Attributes:
