@@ -1,6 +1,8 @@
 """Fixtures that several packages' tests share."""
 
 import json
+import os
+import shutil
 
 import numpy as np
 import onnx
@@ -12,6 +14,24 @@ from zsad.manifest import BackboneRecord, GraphFile, Manifest, MethodInfo, Tenso
 from zsad.preprocess import PreprocessSpec
 
 OPSET = 17
+
+
+def pytest_collection_modifyitems(items):
+    required = os.environ.get("REQUIRE_SYSTEM") == "1"
+    for item in items:
+        marker = item.get_closest_marker("system")
+        missing = [name for name in marker.args if shutil.which(name) is None] if marker else []
+        if missing and not required:
+            item.add_marker(pytest.mark.skip(reason=f"system program missing: {missing[0]}"))
+
+
+def pytest_terminal_summary(terminalreporter):
+    skipped = terminalreporter.stats.get("skipped", [])
+    count = sum("system program missing" in str(report.longrepr) for report in skipped)
+    if count:
+        terminalreporter.write_line(
+            f"{count} tests skipped for want of a system program (REQUIRE_SYSTEM=1 makes them fail)"
+        )
 
 
 def known_graph(height, width, *, score="mean", gain=1.0, producer="zsad tests"):

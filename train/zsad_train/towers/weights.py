@@ -1,0 +1,141 @@
+"""CLIP weight files, in every format in use, read without executing anything in them."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from open_clip.model import CLIP
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from zsad.errors import InputError
+from zsad_train.towers.positions import grid_for, resize_positions, square_grid
+
+_OPENAI_KEYS = frozenset({"input_resolution", "context_length", "vocab_size"})
+_TABLE = "visual.positional_embedding"
+_UNUSED = frozenset({"logit_scale", "logit_bias", "attn_mask"})
+_OTHER_MODEL = "they were made for another model, name that one as --backbone"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A CLIP state dict and where it came from.
+
+    Attributes:
+        tensors: Tensors by open_clip's parameter names.
+        sha256: Hash of the file, hex.
+        quickgelu: True where the file carries the marks of OpenAI's own, which all were trained
+            with QuickGELU; None where it does not tell.
+    """
+
+    tensors: dict[str, Tensor]
+    sha256: str
+    quickgelu: bool | None
+
+
+def read_weights(path: Path) -> Weights:
+    """Read OpenAI's TorchScript archive or state dict, or open_clip's safetensors, .bin or .pt.
+
+    The format is told from the content, not from the name. Pickled files are read with
+    `weights_only`, so none of their code runs.
+
+    Raises:
+        InputError: The file is missing, corrupt, or holds something other than named tensors.
+    """
+    if not path.is_file():
+        raise InputError(f"weights file '{path}' does not exist: check the path")
+    try:
+        raw, from_archive = _read_any(path)
+    except Exception as error:  # every format's parser has its own ways to fail on a bad file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"weights file '{path}' cannot be read ({reason}): it must be an OpenAI archive or a "
+            "state dict of plain tensors (.pt, .bin, .safetensors); download it again or convert it"
+        ) from error
+    state = _unwrap(raw)
+    if state is None:
+        raise InputError(
+            f"weights file '{path}' holds no CLIP state dict: give the weights of a whole CLIP "
+            "model, image and text tower"
+        )
+    from_openai = from_archive or state.keys() >= _OPENAI_KEYS
+    tensors = {name: tensor for name, tensor in state.items() if name not in _OPENAI_KEYS}
+    return Weights(tensors, _sha256(path), True if from_openai else None)
+
+
+def load_tensors(
+    clip: CLIP, tensors: Mapping[str, Tensor], image_hw: tuple[int, int], pos_resize: str
+) -> None:
+    """Load a state dict into `clip`, with the position table fitted to `image_hw` pixels.
+
+    Raises:
+        InputError: A tensor is missing, left over, or of another shape than `clip` has.
+    """
+    _check_fit(clip, tensors)
+    visual, table = clip.visual, tensors[_TABLE].detach().float()
+    grid_hw = grid_for(image_hw, visual.patch_size[0])
+    fitted = resize_positions(table, square_grid(table), grid_hw, pos_resize)
+    visual.positional_embedding = nn.Parameter(fitted.clone(), requires_grad=False)
+    visual.image_size, visual.grid_size = image_hw, grid_hw
+    wanted = clip.state_dict().keys() - _UNUSED
+    clip.load_state_dict({k: fitted if k == _TABLE else tensors[k] for k in wanted}, strict=False)
+
+
+def _check_fit(clip: CLIP, tensors: Mapping[str, Tensor]) -> None:
+    expected = {k: v for k, v in clip.state_dict().items() if k not in _UNUSED}
+    for name, tensor in expected.items():
+        skip = 1 if name == _TABLE else 0  # its rows follow the input size
+        if name not in tensors:
+            raise InputError(f"the weights lack '{name}': {_OTHER_MODEL}")
+        if tensors[name].shape[skip:] != tensor.shape[skip:]:
+            raise InputError(
+                f"'{name}' is {tuple(tensors[name].shape)} in the weights and "
+                f"{tuple(tensor.shape)} in the model: {_OTHER_MODEL}"
+            )
+    extra = sorted(tensors.keys() - expected.keys() - _UNUSED)
+    if extra:
+        raise InputError(f"the model has no '{extra[0]}', which the weights have: {_OTHER_MODEL}")
+
+
+def _read_any(path: Path) -> tuple[Any, bool]:
+    with path.open("rb") as file:
+        head = file.read(9)
+    if head[8:9] == b"{":
+        return load_file(path), False
+    if _is_torchscript(path):
+        with warnings.catch_warnings():
+            # OpenAI publishes TorchScript archives, whatever becomes of torch.jit.
+            warnings.filterwarnings("ignore", message=".*torch.jit.load.*")
+            archive = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+            return archive.state_dict(), True
+    return torch.load(path, map_location="cpu", weights_only=True), False
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _unwrap(raw: Any) -> Mapping[str, Tensor] | None:
+    state = raw.get("state_dict", raw) if isinstance(raw, Mapping) else None
+    if not state or not all(isinstance(v, Tensor) or k in _OPENAI_KEYS for k, v in state.items()):
+        return None
+    state = {name.removeprefix("module.").removeprefix("text."): v for name, v in state.items()}
+    return state if _TABLE in state else None
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
