@@ -58,7 +58,7 @@ def test_nothing_else_is_left_in_the_folder(path, saved):
 
 
 def test_a_folder_that_does_not_exist_is_refused(tmp_path, make_dive):
-    with pytest.raises(InputError, match="cannot write .*No such file"):
+    with pytest.raises(InputError, match=r"cannot write .*No such file"):
         save_checkpoint(tmp_path / "none" / "dive.pt", make_dive(), {})
 
 

@@ -98,7 +98,7 @@ class DiveConfig:
 
     abnormal_prompts: int = 1
     """Abnormal prompts whose mean is the abnormal state; 1 is the paper. With more, they share the
-    normal context and differ in tokens of their own (FAPrompt section 3.2, compound prompts)."""
+    normal context and differ in tokens of their own (FAPrompt section 3.3)."""
 
     compound_length: int = 2
     """Own tokens of each abnormal prompt, where there are several (FAPrompt's code)."""
@@ -116,8 +116,9 @@ class DiveConfig:
         for name in (*positive, "tau", "abnormal_prompts", "compound_length"):
             if getattr(self, name) <= 0:
                 raise InputError(f"dive: {name} must be positive, found {getattr(self, name)}")
-        if self.sigma < 0:
-            raise InputError(f"dive: sigma must not be negative, found {self.sigma}")
+        for name in ("sigma", "weight_semantic", "weight_disentangle", "weight_prompt_norm"):
+            if getattr(self, name) < 0:
+                raise InputError(f"dive: {name} must not be negative, found {getattr(self, name)}")
         lengths = {"visual_prompts": self.visual_prompts, "deep_length": self.deep_tokens}
         for name, length in lengths.items():
             if not 0 < length <= self.context_length:
