@@ -33,12 +33,12 @@ def to_tensor(frame_bgr: ImageU8, spec: PreprocessSpec) -> Tensor:
         InputError: The frame is not a usable image.
     """
     rgb = resize_exact(frame_bgr, spec)[..., ::-1].astype(np.float32) / 255
-    normalised = (rgb - np.float32(spec.mean)) / np.float32(spec.std)
+    normalised = (rgb - np.asarray(spec.mean, np.float32)) / np.asarray(spec.std, np.float32)
     return torch.from_numpy(np.ascontiguousarray(normalised.transpose(2, 0, 1)))
 
 
 def resize_mask(mask: ArrayBool, spec: PreprocessSpec) -> ArrayBool:
-    """Return a mask (H, W) bool at the model's size: bilinear, then above one half (AnomalyCLIP)."""
+    """Return a mask (H, W) bool at the model's size: bilinear, then above one half."""
     grey = Image.fromarray(mask.astype(np.uint8) * 255)
     resized = grey.resize((spec.width, spec.height), Image.Resampling.BILINEAR)
     return np.asarray(resized) > 127

@@ -115,7 +115,7 @@ def build_method(checkpoint: Checkpoint, *, pretrained: str | None = None) -> Me
             tensors do not fit.
     """
     cls = method_class(checkpoint.method_name)
-    config = from_json(cls.config_type, checkpoint.options, "checkpoint: options")
+    config: Any = from_json(cls.config_type, checkpoint.options, "checkpoint: options")
     wanted = checkpoint.backbone
     backbone = load_backbone(
         wanted.name,

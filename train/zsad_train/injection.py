@@ -49,16 +49,16 @@ class DescriptionAttention(nn.Module):
         Args:
             bank: (T, width), the descriptions in the vision tower's width.
         """
-        key = self.key(bank).unflatten(-1, (self.heads, self.head_width))  # (T, heads, d)
-        value = self.value(bank).unflatten(-1, (self.heads, self.head_width))
+        key = _split_heads(self.key(bank), self.heads)  # (T, heads, d)
+        value = _split_heads(self.value(bank), self.heads)
         return key.permute(1, 2, 0) * self.head_width**-0.5, value.transpose(0, 1)
 
     def forward(self, patches: Tensor, bank: Tensor) -> Tensor:
         """Return patches (B, P, width) with what the bank (T, width) says about them added."""
         key, value = self.keys_and_values(bank)
-        query = self.query(self.norm(patches)).unflatten(-1, (self.heads, self.head_width))
-        attended = attend(query, key, value)
-        return patches + self.weight * self.output(attended)
+        query = _split_heads(self.query(self.norm(patches)), self.heads)
+        attended: Tensor = self.output(attend(query, key, value))
+        return patches + self.weight * attended
 
     @torch.no_grad()
     def bake(self, bank: Tensor) -> BakedDescriptionAttention:
@@ -89,9 +89,9 @@ class BakedDescriptionAttention(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         """Return patches (B, P, width) with what the bank says about them added."""
-        heads, head_width, _ = self.key.shape
-        query = self.query(self.norm(patches)).unflatten(-1, (heads, head_width))
-        return patches + self.output(attend(query, self.key, self.value))
+        query = _split_heads(self.query(self.norm(patches)), self.key.shape[0])
+        attended: Tensor = self.output(attend(query, self.key, self.value))
+        return patches + attended
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -109,3 +109,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """
     weights = (query.transpose(1, 2) @ key).softmax(dim=-1)  # (B, heads, P, T)
     return (weights @ value).transpose(1, 2).flatten(-2)  # (B, P, heads * d)
+
+
+def _split_heads(x: Tensor, heads: int) -> Tensor:
+    return x.reshape(*x.shape[:-1], heads, x.shape[-1] // heads)  # (..., heads, d)

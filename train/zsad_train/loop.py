@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from zsad.data import Dataset
 from zsad.errors import InputError, ZsadError
 from zsad.schema import from_json, to_json, write_json
 from zsad_train.batches import TrainingSamples, collate, preprocess_spec, to_device
-from zsad_train.checkpoint import save_checkpoint
+from zsad_train.checkpoint import save_checkpoint, trained_tensors
 from zsad_train.config import TrainConfig
 from zsad_train.methods.base import Batch, Method
 from zsad_train.validation import validate
@@ -170,9 +170,12 @@ def _train_epoch(
             terms = _step(method, optimizer, batch, config)
             for name, value in terms.items():
                 sums[name] += value * len(batch.labels)
-            if not math.isfinite(terms["total"]):
-                raise InputError(_diverged(terms, epoch))
+            if lost := [name for name, value in terms.items() if not math.isfinite(value)]:
+                raise InputError(_diverged(lost, epoch))
             bar.set_postfix(loss=f"{terms['total']:.4f}", refresh=False)
+    # A finite loss can still have had a gradient that was not.
+    if ruined := [n for n, t in trained_tensors(method).items() if not t.isfinite().all()]:
+        raise InputError(_diverged(ruined, epoch))
     return {name: total / len(data) for name, total in sums.items()}
 
 
@@ -187,7 +190,7 @@ def _step(
         optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    return {**{name: float(term) for name, term in terms.items()}, "total": float(total)}
+    return {name: term.item() for name, term in {**terms, "total": total}.items()}
 
 
 def _loader(method: Method, data: Dataset, config: TrainConfig) -> DataLoader[Batch]:
@@ -211,12 +214,11 @@ def _quiet_worker(_: int) -> None:
     cv2.setNumThreads(0)
 
 
-def _diverged(terms: Mapping[str, float], epoch: int) -> str:
-    guilty = [name for name, value in terms.items() if not math.isfinite(value)]
+def _diverged(names: Sequence[str], epoch: int) -> str:
     kept = f"epoch {epoch - 1} is kept" if epoch > 1 else "nothing was written"
     return (
-        f"the loss ({', '.join(guilty)}) is not a number in epoch {epoch}: lower the learning "
-        f"rates, or use --amp none; {kept}"
+        f"training left the numbers ({names[0]} is not a number in epoch {epoch}): lower the "
+        f"learning rates, or use --amp none; {kept}"
     )
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint as a detector: PyTorch eager, the reference that exported graphs are held against."""
+"""A checkpoint as a detector in PyTorch: the reference that exported graphs are held against."""
 
 from __future__ import annotations
 

@@ -85,7 +85,8 @@ class PromptLearner(nn.Module):
 
     def forward(self, text: TextTower) -> Tensor:
         """Return the prompts' embeddings in the joint space, (n, D), not normalised."""
-        return text(self.embeddings(), self.eot, self.deep.unbind(0))
+        embedded: Tensor = text(self.embeddings(), self.eot, self.deep.unbind(0))
+        return embedded
 
 
 def check_fits(text: TextTower, token_ids: Tensor, sentences: Sequence[str]) -> Tensor:

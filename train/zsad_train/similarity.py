@@ -7,7 +7,6 @@ precision would be visible in the score.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -44,8 +43,8 @@ class SimilarityHead(nn.Module):
         """Return the logits (...,) float32 of x (..., D), any float type, any length."""
         return (unit(x) @ self.direction).squeeze(-1)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SimilarityHead:
         exact = self.direction
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.direction = exact.to(self.direction.device)  # `.half()` must not round it
         return self

@@ -7,6 +7,7 @@ import torch
 
 from zsad.data import Dataset
 from zsad.metrics import auroc, pixel_auroc
+from zsad.types import ArrayBool
 from zsad_train.batches import preprocess_spec, resize_mask, to_tensor
 from zsad_train.methods.base import Method
 
@@ -24,7 +25,9 @@ def validate(method: Method, data: Dataset, batch_size: int) -> dict[str, float]
     """
     spec = preprocess_spec(method.backbone.info)
     device = next(method.parameters()).device
-    scores, labels, maps, masks = [], [], [], []
+    scores, maps = [], []
+    labels: list[int] = []
+    masks: list[ArrayBool] = []
     for start in range(0, len(data), batch_size):
         samples = [data[i] for i in range(start, min(start + batch_size, len(data)))]
         images = torch.stack([to_tensor(sample.image_bgr, spec) for sample in samples])
@@ -32,7 +35,7 @@ def validate(method: Method, data: Dataset, batch_size: int) -> dict[str, float]
         scores.append(prediction.score.cpu().numpy())
         labels.extend(sample.label for sample in samples)
         if data.has_masks:
-            maps.append(prediction.anomaly_map.half().cpu().numpy())
+            maps.append(prediction.anomaly_map.cpu().numpy())
             masks.extend(resize_mask(s.mask, spec) for s in samples if s.mask is not None)
     found = {}
     if 0 < sum(labels) < len(labels):

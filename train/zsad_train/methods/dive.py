@@ -13,14 +13,14 @@ tower, the state embeddings, the visual prompts, and K and V of the bank.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zsad.errors import InputError
 from zsad_train.descriptions import encode_sentences
 from zsad_train.injection import DescriptionAttention
 from zsad_train.losses import pairwise_cosine, segmentation_loss, squared_cosine
@@ -49,7 +49,7 @@ class Dive(Method):
         super().__init__(backbone, config, words)
         text, vision = backbone.text, backbone.vision
         width, joint = vision.width, text.embed_dim
-        _check_blocks(config, vision.depth)
+        config.check_blocks(vision.depth)
 
         # Section 4.1: a state learner with a normal and an abnormal side, and a semantic learner.
         learner = partial(
@@ -112,17 +112,22 @@ class Dive(Method):
         visible = self.semantic.context[: self.config.visual_prompts]
         return torch.as_tensor(self.coupling(visible))
 
+    def injections(self) -> dict[int, DescriptionAttention]:
+        """Return the cross-attention layers by the block after which they act."""
+        layers = cast("Iterable[DescriptionAttention]", self.cross_attention)
+        return dict(zip(self.config.ca_after_blocks, layers, strict=True))
+
     def see(self, images: Tensor, visual_prompts: Tensor) -> VisionFeatures:
         """Return g and f of images (B, 3, H, W), with text injected on the way (section 4.2)."""
         bank = self.bank_projection(self.bank)  # T W, (T, width)
-        layers = zip(self.config.ca_after_blocks, self.cross_attention, strict=True)
-        return self.backbone.vision(
+        features: VisionFeatures = self.backbone.vision(
             images,
             prompts=visual_prompts,
             vv_from_block=self.config.vv_from_block,
-            injections={block: partial(layer, bank=bank) for block, layer in layers},
+            injections={b: partial(layer, bank=bank) for b, layer in self.injections().items()},
             cls_ln_post=self.config.cls_ln_post,
         )
+        return features
 
     def forward(self, images: Tensor) -> Prediction:
         """Score images the way the paper states it (Eq. 6), with all text encoded anew."""
@@ -130,8 +135,7 @@ class Dive(Method):
         features = self.see(images, self.visual_prompts())
         state = features.image + self.state_branch(features.image)  # Eq. 5
         logits = cosine_logits(state, text, self.config.tau)  # (B, 2)
-        abnormal = cosine_logits(features.patches[-1], text, self.config.tau).softmax(dim=-1)[..., 1]
-        grid = abnormal.unflatten(1, self.backbone.vision.grid_hw)  # (B, rows, cols)
+        grid = self._abnormal_grid(features.patches[-1], text)
         return Prediction(
             score=logits.softmax(dim=-1)[:, 1],
             anomaly_map=self.smooth(grid).clamp(0, 1),
@@ -163,18 +167,21 @@ class Dive(Method):
         return terms
 
     def _segmentation(self, patches: Tensor, text: Tensor, batch: Batch) -> Tensor:
-        probability = cosine_logits(patches, text, self.config.tau).softmax(dim=-1)[..., 1]
+        grid = self._abnormal_grid(patches, text)[:, None]  # (B, 1, rows, cols)
         if not batch.has_mask.any():
-            return probability.sum() * 0
-        grid = probability.unflatten(1, self.backbone.vision.grid_hw)[:, None]  # (B, 1, rows, cols)
+            return grid.sum() * 0
         size = batch.masks.shape[-2:]
         full = F.interpolate(grid, size=size, mode="bilinear", align_corners=False)[:, 0]
         labelled = batch.has_mask
         return segmentation_loss(full[labelled], batch.masks[labelled], self.config.focal_gamma)
 
+    def _abnormal_grid(self, patches: Tensor, text: Tensor) -> Tensor:
+        abnormal = cosine_logits(patches, text, self.config.tau).softmax(dim=-1)[..., 1]
+        return abnormal.reshape(-1, *self.backbone.vision.grid_hw)  # (B, rows, cols)
+
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Return prompt learners with F, cross-attention with W, and the two branches."""
-        groups = {
+        groups: dict[str, list[nn.Module]] = {
             "prompts": [self.normal, self.abnormal, self.semantic, self.coupling],
             "cross_attention": [self.bank_projection, self.cross_attention],
             "mlp": [self.state_branch, self.semantic_branch],
@@ -200,7 +207,7 @@ class BakedDive(nn.Module):
         self.state_branch = copy.deepcopy(dive.state_branch)
         self.smooth = copy.deepcopy(dive.smooth)
         bank = dive.bank_projection(dive.bank)
-        self.injections = nn.ModuleList(layer.bake(bank) for layer in dive.cross_attention)
+        self.injections = nn.ModuleList(layer.bake(bank) for layer in dive.injections().values())
         self.head = SimilarityHead(dive.state_text()[0], config.tau)
         self.register_buffer("prompts", dive.visual_prompts().clone())
         self.after_blocks = config.ca_after_blocks
@@ -218,18 +225,11 @@ class BakedDive(nn.Module):
             cls_ln_post=self.cls_ln_post,
         )
         score_logit = self.head(features.image + self.state_branch(features.image))
-        grid = self.head(features.patches[-1]).sigmoid().unflatten(1, self.vision.grid_hw)
+        abnormal = self.head(features.patches[-1]).sigmoid()  # (B, P)
+        grid = abnormal.reshape(-1, *self.vision.grid_hw)
         return Prediction(score_logit.sigmoid(), self.smooth(grid).clamp(0, 1), score_logit)
 
 
 def _branch(width: int, ratio: float) -> nn.Sequential:
     hidden = max(1, round(ratio * width))
     return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width))
-
-
-def _check_blocks(config: DiveConfig, depth: int) -> None:
-    for block in config.ca_after_blocks:
-        if not -depth <= block < depth:
-            raise InputError(
-                f"ca_after_blocks: there is no block {block} in a vision tower of {depth} blocks"
-            )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zsad.errors import InputError
+from zsad_train.towers import block_index
 
 
 @dataclass(frozen=True)
@@ -111,19 +112,18 @@ class DiveConfig:
 
     def __post_init__(self) -> None:
         """Refuse values that no backbone could take."""
-        positive = ("context_length", "visual_prompts", "ca_heads", "ca_head_width", "mlp_ratio")
+        positive = ("context_length", "ca_heads", "ca_head_width", "mlp_ratio")
         for name in (*positive, "tau", "abnormal_prompts", "compound_length"):
             if getattr(self, name) <= 0:
                 raise InputError(f"dive: {name} must be positive, found {getattr(self, name)}")
         if self.sigma < 0:
             raise InputError(f"dive: sigma must not be negative, found {self.sigma}")
-        for name, length in (("visual_prompts", self.visual_prompts), ("deep_length", self.deep_tokens)):
-            if length > self.context_length:
+        lengths = {"visual_prompts": self.visual_prompts, "deep_length": self.deep_tokens}
+        for name, length in lengths.items():
+            if not 0 < length <= self.context_length:
                 raise InputError(
-                    f"dive: {name} {length} exceeds context_length {self.context_length}"
+                    f"dive: {name} {length} is not in 1..{self.context_length}, the context_length"
                 )
-        if len(set(self.ca_after_blocks)) != len(self.ca_after_blocks):
-            raise InputError(f"dive: ca_after_blocks {self.ca_after_blocks} repeats a block")
 
     @property
     def deep_tokens(self) -> int:
@@ -140,6 +140,18 @@ class DiveConfig:
         if not 1 <= depth <= blocks:
             raise InputError(f"dive: text_depth {depth} is not in 1..{blocks}, the text blocks")
         return depth
+
+    def check_blocks(self, depth: int) -> None:
+        """Refuse block indices that a vision tower of `depth` blocks does not have.
+
+        Raises:
+            InputError: A block does not exist, or is named twice.
+        """
+        after = {block_index(block, depth) for block in self.ca_after_blocks}
+        if len(after) != len(self.ca_after_blocks):
+            raise InputError(f"dive: ca_after_blocks {self.ca_after_blocks} repeats a block")
+        if self.vv_from_block is not None:
+            block_index(self.vv_from_block, depth)
 
 
 PRESETS = {"dive": DiveConfig(), "dive-paper": DiveConfig()}
