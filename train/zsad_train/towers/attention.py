@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -37,7 +36,8 @@ def attend(
 ) -> Tensor:
     """Return `out_proj(softmax(q k^T / sqrt(d)) v)`, (B, N, width), for per-head q, k, v."""
     mixed = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
-    return torch.as_tensor(attention.out_proj(_merge_heads(mixed)))
+    projected: Tensor = attention.out_proj(_merge_heads(mixed))
+    return projected
 
 
 def block_index(index: int, depth: int) -> int:
