@@ -1,19 +1,30 @@
 import socket
+import sys
+import types
 
 import open_clip
 import pytest
 import torch
 from open_clip.model import CLIP
 
+import zsad_train
 from zsad.errors import InputError
 from zsad_train.towers import TextTower, VisionTower, download, load_backbone
 
 
-@pytest.mark.parametrize("name", ["ViT-B-32", "ViT-B-16", "ViT-B-32-quickgelu"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ViT-B-32",
+        "ViT-B-16",
+        "ViT-B-32-quickgelu",
+        pytest.param("ViT-L-14-336-quickgelu", marks=pytest.mark.slow),
+    ],
+)
 def test_published_architectures_equal_open_clip(name):
     torch.manual_seed(0)
     clip = CLIP(**open_clip.get_model_config(name)).eval()
-    images = torch.randn(2, 3, 224, 224)
+    images = torch.randn(2, 3, *clip.visual.image_size)
     texts = ["a photo of a damaged screw.", "a cable with a bent wire and a missing nut"]
     ids = open_clip.get_tokenizer(name)(texts)
     with torch.no_grad():
@@ -41,6 +52,35 @@ def test_random_backbone_is_frozen_seeded_and_says_what_it_is(small_vit):
         assert torch.equal(tensor, again.state_dict()[name])
     other = load_backbone(small_vit, pretrained="random", seed=4)
     assert not torch.equal(other.vision.proj, backbone.vision.proj)
+
+
+@pytest.fixture
+def fake_tiny(make_clip, monkeypatch):
+    tiny = types.SimpleNamespace(
+        load_tiny=make_clip, build_tiny=lambda: CLIP(**open_clip.get_model_config("small-vit"))
+    )
+    monkeypatch.setattr(zsad_train, "tiny", tiny, raising=False)
+    monkeypatch.setitem(sys.modules, "zsad_train.tiny", tiny)
+
+
+def test_tiny_is_embedded_unless_said_otherwise(small_vit, fake_tiny, make_clip):
+    backbone = load_backbone("tiny", image_size=40)
+    assert torch.equal(backbone.vision.proj, make_clip().visual.proj)
+    assert backbone.vision.grid_hw == (5, 5)
+    info = backbone.info
+    again = load_backbone(info.name, pretrained=info.pretrained, image_size=info.image_hw).info
+    assert again == info
+    assert len(info.sha256) == 64
+    assert load_backbone("tiny").info.sha256 == info.sha256
+
+
+def test_random_tiny_is_seeded(small_vit, fake_tiny):
+    first, same, other = (
+        load_backbone("tiny", pretrained="random", seed=seed) for seed in (1, 1, 2)
+    )
+    assert torch.equal(first.vision.proj, same.vision.proj)
+    assert not torch.equal(first.vision.proj, other.vision.proj)
+    assert (first.info.pretrained, first.info.sha256) == ("random:1", "")
 
 
 def test_tokenize_gives_clip_ids_padded_to_the_context(small_vit):

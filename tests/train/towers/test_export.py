@@ -72,6 +72,8 @@ def test_graph_holds_plain_products_and_whole_layer_norms(exported):
     _, proto, _ = exported
     operators = [node.op_type for node in proto.graph.node]
     assert "Einsum" not in operators
+    assert operators.count("Shape") <= 1  # the batch, for the tokens that every image shares
+    assert operators.count("Split") == 4  # one shared projection per block
     assert operators.count("Softmax") == 4 + 3 + 2  # ordinary, V-V and injected attention
     assert operators.count("LayerNormalization") == 1 + 2 * 4 + 3
     assert {o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")} == {OPSET}

@@ -20,7 +20,7 @@ from zsad_train.towers.source import EMBEDDED, TINY, Source, Triple, resolve_sou
 from zsad_train.towers.support import check_config
 from zsad_train.towers.text import TextTower
 from zsad_train.towers.vision import VisionTower
-from zsad_train.towers.weights import Weights, load_tensors, read_weights
+from zsad_train.towers.weights import Weights, load_tensors, read_weights, tensors_sha256
 
 Tokenizer = Callable[[Sequence[str]], Tensor]
 
@@ -35,7 +35,8 @@ class BackboneInfo:
     Attributes:
         name: `tiny` or an open_clip model name.
         pretrained: open_clip tag, path to a weights file, `random:SEED`, or `embedded`.
-        sha256: Hash of the weights file, hex; empty for random weights.
+        sha256: Hash, hex, of the weights file, or of the embedded tensors; empty for random
+            weights.
         quickgelu: Whether the MLPs use QuickGELU.
         pos_resize: How the position table was fitted to the input size.
         image_hw: Input height and width in pixels.
@@ -109,14 +110,15 @@ def load_backbone(
         native = config["vision_cfg"].get("image_size", 224)
         wanted = native if image_size is None else image_size
         grid_for(as_hw(wanted), config["vision_cfg"]["patch_size"])
-    weights = _read(name, config, source)
+    file = _read(name, config, source)
     clip = _build(config, source)
+    weights = file or _initial_weights(clip, source)
     image_hw = as_hw(clip.visual.image_size if image_size is None else image_size)
-    load_tensors(clip, weights.tensors if weights else clip.state_dict(), image_hw, pos_resize)
+    load_tensors(clip, weights.tensors, image_hw, pos_resize)
     info = BackboneInfo(
         name=name,
         pretrained=source.label,
-        sha256=weights.sha256 if weights else "",
+        sha256=weights.sha256,
         quickgelu=isinstance(clip.visual.transformer.resblocks[0].mlp.gelu, QuickGELU),
         pos_resize=pos_resize,
         image_hw=image_hw,
@@ -167,3 +169,9 @@ def _build(config: dict[str, Any] | None, source: Source) -> CLIP:
         from zsad_train import tiny
 
         return tiny.load_tiny() if source.label == EMBEDDED else tiny.build_tiny()
+
+
+def _initial_weights(clip: CLIP, source: Source) -> Weights:
+    tensors = clip.state_dict()
+    sha256 = tensors_sha256(tensors) if source.label == EMBEDDED else ""
+    return Weights(tensors, sha256, quickgelu=None)
