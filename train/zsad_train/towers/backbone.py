@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from zsad.errors import InputError
 from zsad_train.towers.download import fetch_tag
-from zsad_train.towers.positions import grid_for
+from zsad_train.towers.positions import as_hw, grid_for
 from zsad_train.towers.source import EMBEDDED, TINY, Source, Triple, resolve_source
 from zsad_train.towers.support import check_config
 from zsad_train.towers.text import TextTower
 from zsad_train.towers.vision import VisionTower
-from zsad_train.towers.weights import load_tensors, read_weights
+from zsad_train.towers.weights import Weights, load_tensors, read_weights, tensors_sha256
 
 Tokenizer = Callable[[Sequence[str]], Tensor]
 
@@ -35,7 +35,8 @@ class BackboneInfo:
     Attributes:
         name: `tiny` or an open_clip model name.
         pretrained: open_clip tag, path to a weights file, `random:SEED`, or `embedded`.
-        sha256: Hash of the weights file, hex; empty for random weights.
+        sha256: Hash, hex, of the weights file, or of the embedded tensors; empty for random
+            weights.
         quickgelu: Whether the MLPs use QuickGELU.
         pos_resize: How the position table was fitted to the input size.
         image_hw: Input height and width in pixels.
@@ -104,25 +105,21 @@ def load_backbone(
     name = name.replace("/", "-")
     config = None if name == TINY else _config(name)
     source = resolve_source(name, pretrained, seed)
+    if config is not None:  # refuse what is known to fail before a download
+        _check_activation(name, config, source.quickgelu, source.label)
+        native = config["vision_cfg"].get("image_size", 224)
+        wanted = native if image_size is None else image_size
+        grid_for(as_hw(wanted), config["vision_cfg"]["patch_size"])
+    file = _read(name, config, source)
     clip = _build(config, source)
-    size = clip.visual.image_size if image_size is None else image_size
-    image_hw = (size, size) if isinstance(size, int) else (size[0], size[1])
-    grid_for(image_hw, clip.visual.patch_size[0])  # refuse a bad size before any download
-    quickgelu = isinstance(clip.visual.transformer.resblocks[0].mlp.gelu, QuickGELU)
-    _check_quickgelu(name, quickgelu, source.quickgelu, source.label)
-    path = fetch_tag(name, source.tag) if source.tag else source.path
-    if path is None:
-        tensors, sha256 = clip.state_dict(), ""
-    else:
-        weights = read_weights(path)
-        _check_quickgelu(name, quickgelu, weights.quickgelu, source.label)
-        tensors, sha256 = weights.tensors, weights.sha256
-    load_tensors(clip, tensors, image_hw, pos_resize)
+    weights = file or _initial_weights(clip, source)
+    image_hw = as_hw(clip.visual.image_size if image_size is None else image_size)
+    load_tensors(clip, weights.tensors, image_hw, pos_resize)
     info = BackboneInfo(
         name=name,
         pretrained=source.label,
-        sha256=sha256,
-        quickgelu=quickgelu,
+        sha256=weights.sha256,
+        quickgelu=isinstance(clip.visual.transformer.resblocks[0].mlp.gelu, QuickGELU),
         pos_resize=pos_resize,
         image_hw=image_hw,
         mean=source.mean,
@@ -142,6 +139,28 @@ def _config(name: str) -> dict[str, Any]:
     return config
 
 
+def _read(name: str, config: dict[str, Any] | None, source: Source) -> Weights | None:
+    path = fetch_tag(name, source.tag) if source.tag else source.path
+    if path is None:
+        return None
+    weights = read_weights(path)
+    if config is not None:
+        _check_activation(name, config, weights.quickgelu, source.label)
+    return weights
+
+
+def _check_activation(name: str, config: dict[str, Any], wanted: bool | None, label: str) -> None:
+    """Refuse weights trained with the other GELU: they load, and are silently wrong."""
+    if wanted is None or wanted == config.get("quick_gelu", False):
+        return
+    other = f"{name}-quickgelu" if wanted else name.removesuffix("-quickgelu")
+    activation = "QuickGELU" if wanted else "plain GELU"
+    raise InputError(
+        f"the weights '{label}' were trained with {activation} and would be wrong in '{name}': "
+        f"use the backbone '{other}'"
+    )
+
+
 def _build(config: dict[str, Any] | None, source: Source) -> CLIP:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(source.seed)
@@ -152,12 +171,7 @@ def _build(config: dict[str, Any] | None, source: Source) -> CLIP:
         return tiny.load_tiny() if source.label == EMBEDDED else tiny.build_tiny()
 
 
-def _check_quickgelu(name: str, built: bool, wanted: bool | None, label: str) -> None:
-    if wanted is None or wanted == built:
-        return
-    other = f"{name}-quickgelu" if wanted else name.removesuffix("-quickgelu")
-    activation = "QuickGELU" if wanted else "plain GELU"
-    raise InputError(
-        f"the weights '{label}' were trained with {activation} and would be wrong in '{name}': "
-        f"use the backbone '{other}'"
-    )
+def _initial_weights(clip: CLIP, source: Source) -> Weights:
+    tensors = clip.state_dict()
+    sha256 = tensors_sha256(tensors) if source.label == EMBEDDED else ""
+    return Weights(tensors, sha256, quickgelu=None)

@@ -104,6 +104,15 @@ def _check_fit(clip: CLIP, tensors: Mapping[str, Tensor]) -> None:
         raise InputError(f"the model has no '{extra[0]}', which the weights have: {_OTHER_MODEL}")
 
 
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """Return the hash of a state dict's names and values, hex, however it is stored."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def _read_any(path: Path) -> tuple[Any, bool]:
     with path.open("rb") as file:
         head = file.read(9)
