@@ -8,7 +8,6 @@ learned from; figures come from the val split; the test split is never looked at
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -22,6 +21,7 @@ from open_clip.model import CLIP
 from tqdm import tqdm
 
 from zsad.command import Command
+from zsad.errors import InputError
 from zsad_train.tiny.batches import Views, batches
 from zsad_train.tiny.cache import Cache, open_cache
 from zsad_train.tiny.config import TINY, TinyConfig, build_tiny
@@ -30,6 +30,7 @@ from zsad_train.tiny.objective import Objective, Weights
 from zsad_train.tiny.validate import separation
 
 _GENERATED_PX = 224
+_SAVE_EVERY = 50
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,21 @@ class Recipe:
 
     config: TinyConfig = TINY
     weights: Weights = field(default_factory=Weights)
-    steps: int = 4000
+    steps: int = 2000
     batch: int = 32
     train_images: int = 30000
     learning_rate: float = 1e-3
     warm_up: int = 200
     weight_decay: float = 0.05
     window: int = 7  # side, in patches, of what is seen at first
-    whole_from: float = 0.85  # share of the steps after which whole images are seen
+    late_from: float = 0.75  # share of the steps after which whole images are seen and rates fall
     clip_norm: float = 1.0
     seed: int = 0
+
+    @property
+    def late_step(self) -> int:
+        """The step from which on whole images are seen and the learning rate falls."""
+        return round(self.late_from * self.steps)
 
 
 class Training:
@@ -59,9 +65,13 @@ class Training:
         self.model = build_tiny(recipe.config)
         initialise(self.model, recipe.config)
         self.optimiser = torch.optim.AdamW(
-            _parameter_groups(self.model, recipe.weight_decay), lr=recipe.learning_rate, fused=True
+            _parameter_groups(self.model, recipe.weight_decay),
+            lr=recipe.learning_rate,
+            betas=(0.9, 0.98),
+            fused=True,
         )
         self.step = 0
+        self.seconds = 0.0
 
     def save(self, path: Path) -> None:
         """Write the state; an old file stays whole until the new one is."""
@@ -69,6 +79,7 @@ class Training:
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
+            "seconds": self.seconds,
             "recipe": asdict(self.recipe),
         }
         unfinished = path.with_suffix(".part")
@@ -76,19 +87,30 @@ class Training:
         unfinished.replace(path)
 
     def resume(self, path: Path) -> None:
-        """Go on from a saved state of the same recipe."""
+        """Go on from a saved state of the same recipe.
+
+        The number of steps may change as long as neither run's last phase has begun: until then
+        both take the same steps.
+
+        Raises:
+            InputError: The state was made by another recipe.
+        """
         state = torch.load(path, weights_only=True)
-        if state["recipe"] != asdict(self.recipe):
-            raise click.UsageError(f"{path} was made by another recipe: use another --out")
+        made_by = dict(state["recipe"])
+        late_step = round(made_by["late_from"] * made_by["steps"])
+        early = int(state["step"]) <= min(late_step, self.recipe.late_step)
+        same = asdict(self.recipe) | ({"steps": made_by["steps"]} if early else {})
+        if made_by != same:
+            raise InputError(f"{path} was made by another recipe: use another --out")
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.step = int(state["step"])
+        self.step, self.seconds = int(state["step"]), float(state["seconds"])
 
     def run(self, cache: Cache, last_step: int) -> Iterator[dict[str, float]]:
         """Take steps up to `last_step`, giving the loss terms of each."""
         recipe = self.recipe
         objective = Objective(self.model, recipe.weights)
-        views = Views(recipe.window, round(recipe.whole_from * recipe.steps))
+        views = Views(recipe.window, recipe.late_step)
         steps = range(self.step, last_step)
         supply = batches(cache, recipe.config, views, recipe.batch, recipe.seed, steps)
         self.model.train()
@@ -119,8 +141,8 @@ def _parameter_groups(model: CLIP, weight_decay: float) -> list[dict[str, Any]]:
 
 def _learning_rate(recipe: Recipe, step: int) -> float:
     warm = min(1.0, (step + 1) / recipe.warm_up)
-    cosine = 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
-    return recipe.learning_rate * warm * max(cosine, 0.01)
+    late = max(0.0, (step - recipe.late_step) / (recipe.steps - recipe.late_step))
+    return recipe.learning_rate * warm * (1 - late)
 
 
 def train(recipe: Recipe, out: Path, cache_folder: Path, report_every: int) -> Training:
@@ -133,27 +155,29 @@ def train(recipe: Recipe, out: Path, cache_folder: Path, report_every: int) -> T
     if (out / "state.pt").is_file():
         training.resume(out / "state.pt")
     bar = tqdm(total=recipe.steps, initial=training.step, desc="tiny", mininterval=10)
+    terms: list[dict[str, float]] = []
     while training.step < recipe.steps:
         started = time.monotonic()
-        goal = min(training.step - training.step % report_every + report_every, recipe.steps)
-        terms: list[dict[str, float]] = []
+        goal = min(training.step - training.step % _SAVE_EVERY + _SAVE_EVERY, recipe.steps)
         for term in training.run(cache, goal):
             terms.append(term)
             bar.update()
-        _report(out, training, terms, val, time.monotonic() - started)
+        training.seconds += time.monotonic() - started
         training.save(out / "state.pt")
+        if training.step % report_every == 0 or training.step == recipe.steps:
+            _report(out, training, terms, val)
+            terms = []
     bar.close()
     return training
 
 
-def _report(
-    out: Path, training: Training, terms: list[dict[str, float]], val: Cache, seconds: float
-) -> None:
+def _report(out: Path, training: Training, terms: list[dict[str, float]], val: Cache) -> None:
     training.model.eval()
-    measured = separation(training.model, training.recipe.config, val, len(val))
+    last = training.step == training.recipe.steps
+    measured = separation(training.model, training.recipe.config, val, len(val) if last else 192)
     line = {
         "step": training.step,
-        "seconds": round(seconds, 1),
+        "seconds": round(training.seconds),
         **{name: round(sum(t[name] for t in terms) / len(terms), 4) for name in terms[0]},
         **{name: round(value, 4) for name, value in asdict(measured).items()},
     }
