@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Literal, TextIO
 
 from zsad.errors import InputError
-from zsad.schema import from_json, to_json
+from zsad.schema import from_json, parse_json, to_json
 
 SCHEMA = 1
 
@@ -110,7 +110,7 @@ def read_results(path: str | Path) -> Iterator[ResultRow]:
 
 def _read_line(line: str, where: str) -> ResultRow:
     try:
-        data = json.loads(line)
-    except json.JSONDecodeError:
+        data = parse_json(line)
+    except ValueError:
         raise InputError(f"{where} is not JSON: the line may have been cut off") from None
     return from_json(ResultRow, data, where)

@@ -17,7 +17,7 @@ StopRequest = Callable[[], bool]
 
 _AUTHORITY = re.compile(r"(?<=://)\S*@")
 _PARAMETER = re.compile(
-    r"\b((?:user(?:name)?|login|pass(?:word|wd)?|pwd|token|secret|auth|key|api_?key)=)[^&\s_]*",
+    r"(?<![a-z0-9])((?:user(?:name)?|login|pass(?:word|wd)?|pwd|token|secret|auth|key|api_?key)=)[^&\s_]*",
     re.IGNORECASE,
 )
 

@@ -89,7 +89,7 @@ class LiveSource:
             # Opening has its own time-out; until it is over, silence means nothing.
             if self.age_s > self._stall_s + (0 if self._ever_good else OPEN_TIMEOUT_S):
                 raise InputError(
-                    f"source {self.name} gave no frame for {self.age_s:.0f} s: check camera, cable"
+                    f"source {self.name} gave no frame for {self.age_s:.1f} s: check camera, cable"
                     " and address"
                 )
 
