@@ -15,6 +15,9 @@ from zsad.recipe import ScoreKind
 from zsad.types import AnomalyResult, ArrayF32, ImageU8, Verdict
 
 _OPACITY = 0.65
+_TOP_LEVEL = 228
+"""Turbo's last levels are a dark red that is lost on dark frames."""
+
 _CAPTION_BGR = {
     Verdict.OK: (96, 160, 46),
     Verdict.NG: (48, 48, 214),
@@ -125,7 +128,7 @@ def encode_jpeg(image_bgr: ImageU8, quality: int = 90) -> bytes:
 
 
 def _colours(position: ArrayF32) -> Any:
-    return cv2.applyColorMap(np.rint(position * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
+    return cv2.applyColorMap(np.rint(position * _TOP_LEVEL).astype(np.uint8), cv2.COLORMAP_TURBO)
 
 
 def _draw_contour(picture: ImageU8, region: Any) -> None:
