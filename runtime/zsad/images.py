@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -127,29 +127,25 @@ def _check_header(image: Image.Image, file: Path) -> None:
 
 def _is_deep(image: Image.Image, file: Path) -> bool:
     """Whether a sample has more than 8 bits; Pillow cuts deep colour down without a word."""
+    header: Any = image  # tags and tiles belong to the formats' own classes
     if image.mode.startswith(("I", "F")):
         return True
     if image.format == "PNG":
         with file.open("rb") as stream:
             return stream.read(_PNG_DEPTH_BYTE + 1)[_PNG_DEPTH_BYTE] > 8
     if image.format == "TIFF":
-        bits = image.tag_v2.get(_TIFF_BITS_PER_SAMPLE, (8,))  # type: ignore[attr-defined]
-        return max(bits) > 8
+        return any(bits > 8 for bits in header.tag_v2.get(_TIFF_BITS_PER_SAMPLE, ()))
     if image.format == "PPM":
-        return max(_integers(image.tile[0].args)) > 255
+        args = header.tile[0].args  # (raw mode, largest value)
+        return isinstance(args, tuple) and args[1] > 255
     return False
-
-
-def _integers(args: object) -> list[int]:
-    values = args if isinstance(args, tuple) else (args,)
-    return [0, *(value for value in values if isinstance(value, int))]
 
 
 def _read_deep(file: Path, scale_16bit: Scale16 | None) -> ImageU8:
     import cv2
 
     encoded = np.fromfile(file, dtype=np.uint8)
-    pixels = cv2.imdecode(encoded, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+    pixels: Any = cv2.imdecode(encoded, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
     if pixels is None:
         raise InputError(f"{file} is truncated, corrupt or of an unknown pixel type")
     if pixels.dtype != np.uint16:
@@ -176,4 +172,5 @@ def _to_8bit(pixels: npt.NDArray[np.uint16], scale: Scale16, file: Path) -> Imag
             )
     span = max(1, high - low)
     scaled = (pixels.astype(np.float32) - low) * np.float32(255 / span)
-    return np.rint(scaled).astype(np.uint8)
+    grey: ImageU8 = np.rint(scaled).astype(np.uint8)
+    return grey

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, cast
 
 from zsad.artifact import Artifact
 from zsad.errors import InputError
@@ -117,7 +117,7 @@ def choose_precision(manifest: Manifest, name: str, calibrated: Collection[str] 
     if name == "cpu" and order[0] == "fp16" and "fp32" in manifest.graphs:
         order.insert(0, "fp32")
     covered = [p for p in order if manifest.graphs[p].sha256 in calibrated]
-    return (covered or order)[0]  # type: ignore[return-value]  # keys of `graphs` are precisions
+    return cast(Precision, (covered or order)[0])
 
 
 def _open(
