@@ -1,4 +1,5 @@
 import hashlib
+import json
 import pickle
 import warnings
 
@@ -103,6 +104,37 @@ def test_openai_weights_are_refused_by_a_model_without_quickgelu(tmp_path, state
     FORMATS[name](state, tmp_path / name)
     with pytest.raises(InputError, match=r"QuickGELU.*use the backbone 'small-vit-quickgelu'"):
         load_backbone(small_vit, pretrained=str(tmp_path / name))
+
+
+def publish(state, folder, config):
+    save_file(state, folder / "open_clip_model.safetensors")
+    (folder / "open_clip_config.json").write_text(config)
+    return str(folder / "open_clip_model.safetensors")
+
+
+def test_config_published_beside_the_weights_is_believed(tmp_path, state, small_vit):
+    config = {
+        "model_cfg": {"quick_gelu": True},
+        "preprocess_cfg": {"mean": [0.5, 0.4, 0.3], "std": [0.1, 0.2, 0.3]},
+    }
+    path = publish(state, tmp_path, json.dumps(config))
+    info = load_backbone(small_vit + "-quickgelu", pretrained=path).info
+    assert (info.mean, info.std) == ((0.5, 0.4, 0.3), (0.1, 0.2, 0.3))
+    with pytest.raises(InputError, match="use the backbone 'small-vit-quickgelu'"):
+        load_backbone(small_vit, pretrained=path)
+    moved = tmp_path / "moved.safetensors"
+    save_file(state, moved)
+    assert load_backbone(small_vit, pretrained=str(moved)).info.mean[0] == pytest.approx(
+        0.4814, abs=1e-4
+    )
+
+
+@pytest.mark.parametrize("config", ["{", "[]", "{}", '{"preprocess_cfg": {"mean": 1}}'])
+def test_broken_config_beside_the_weights_is_one_line(tmp_path, state, small_vit, config):
+    path = publish(state, tmp_path, config)
+    with pytest.raises(InputError, match=r"open_clip_config.json' is not a config") as caught:
+        load_backbone(small_vit, pretrained=path)
+    assert "\n" not in str(caught.value)
 
 
 class Bomb:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ _TABLE = "visual.positional_embedding"
 _UNUSED = frozenset({"logit_scale", "logit_bias", "attn_mask"})
 _OTHER_MODEL = "they were made for another model, name that one as --backbone"
 
+Triple = tuple[float, float, float]
+"""One number per channel, RGB."""
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -31,13 +35,17 @@ class Weights:
     Attributes:
         tensors: Tensors by open_clip's parameter names.
         sha256: Hash of the file, hex.
-        quickgelu: True where the file carries the marks of OpenAI's own, which all were trained
-            with QuickGELU; None where it does not tell.
+        quickgelu: Whether they were trained with QuickGELU, None where nothing tells. OpenAI's
+            own files all were; an `open_clip_config.json` beside the file says it for others.
+        mean: Per-channel mean that file names, RGB in [0, 1]; None where there is none.
+        std: Per-channel standard deviation that file names, RGB in [0, 1].
     """
 
     tensors: dict[str, Tensor]
     sha256: str
-    quickgelu: bool | None
+    quickgelu: bool | None = None
+    mean: Triple | None = None
+    std: Triple | None = None
 
 
 def read_weights(path: Path) -> Weights:
@@ -67,7 +75,9 @@ def read_weights(path: Path) -> Weights:
         )
     from_openai = from_archive or state.keys() >= _OPENAI_KEYS
     tensors = {name: tensor for name, tensor in state.items() if name not in _OPENAI_KEYS}
-    return Weights(tensors, _sha256(path), True if from_openai else None)
+    if from_openai:
+        return Weights(tensors, _sha256(path), quickgelu=True)
+    return Weights(tensors, _sha256(path), **_published_config(path))
 
 
 def load_tensors(
@@ -132,6 +142,30 @@ def _is_torchscript(path: Path) -> bool:
         return False
     with zipfile.ZipFile(path) as archive:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _published_config(path: Path) -> dict[str, Any]:
+    """What the config that open_clip publishes beside its weights says about them."""
+    beside = path.parent / "open_clip_config.json"
+    if not path.name.startswith("open_clip_") or not beside.is_file():
+        return {}
+    try:
+        config = json.loads(beside.read_text(encoding="utf-8"))
+        said: dict[str, Any] = {"quickgelu": bool(config["model_cfg"].get("quick_gelu", False))}
+        for key in ("mean", "std"):
+            if key in config.get("preprocess_cfg", {}):
+                said[key] = _triple(config["preprocess_cfg"][key])
+        return said
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"'{beside}' is not a config as open_clip publishes it ({error!r}): download it again, "
+            "or move the weights away from it"
+        ) from error
+
+
+def _triple(values: Sequence[float]) -> Triple:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
 
 
 def _unwrap(raw: Any) -> Mapping[str, Tensor] | None:
