@@ -196,12 +196,18 @@ def test_missing_file_is_refused(small_vit):
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        (lambda s: s.update({"visual.proj": torch.zeros(48, 24)}), r"'visual.proj' is \(48, 24\)"),
-        (lambda s: s.pop("ln_final.bias"), "the weights lack 'ln_final.bias'"),
-        (lambda s: s.update({"visual.extra": torch.zeros(1)}), "the model has no 'visual.extra'"),
+        (
+            lambda s: s.update({"visual.proj": torch.zeros(48, 24)}),
+            r"'visual.proj' is \(48, 24\)",
+        ),
+        (lambda s: s.pop("ln_final.bias"), "'ln_final.bias' is missing there"),
+        (
+            lambda s: s.update({"visual.extra": torch.zeros(1)}),
+            "'visual.extra' is .* missing in",
+        ),
         (
             lambda s: s.update({"visual.positional_embedding": torch.zeros(17, 48)}),
-            "'visual.positional_embedding' is",
+            r"do not fit 'small-vit': 'visual.positional_embedding' is \(17, 48\)",
         ),
         (
             lambda s: s.update({"visual.positional_embedding": torch.zeros(16, 32)}),

@@ -20,7 +20,14 @@ from zsad_train.towers.source import EMBEDDED, TINY, Source, resolve_source
 from zsad_train.towers.support import check_config
 from zsad_train.towers.text import TextTower
 from zsad_train.towers.vision import VisionTower
-from zsad_train.towers.weights import Triple, Weights, load_tensors, read_weights, tensors_sha256
+from zsad_train.towers.weights import (
+    Triple,
+    Weights,
+    check_fit,
+    load_tensors,
+    read_weights,
+    tensors_sha256,
+)
 
 Tokenizer = Callable[[Sequence[str]], Tensor]
 
@@ -114,6 +121,7 @@ def load_backbone(
     clip = _build(config, source)
     weights = file or _initial_weights(clip, source)
     image_hw = as_hw(clip.visual.image_size if image_size is None else image_size)
+    check_fit(clip, weights.tensors, name, source.label)
     load_tensors(clip, weights.tensors, image_hw, pos_resize)
     info = BackboneInfo(
         name=name,

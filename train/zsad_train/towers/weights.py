@@ -22,7 +22,6 @@ from zsad_train.towers.positions import grid_for, resize_positions, square_grid
 _OPENAI_KEYS = frozenset({"input_resolution", "context_length", "vocab_size"})
 _TABLE = "visual.positional_embedding"
 _UNUSED = frozenset({"logit_scale", "logit_bias", "attn_mask"})
-_OTHER_MODEL = "they were made for another model, name that one as --backbone"
 
 Triple = tuple[float, float, float]
 """One number per channel, RGB."""
@@ -52,7 +51,7 @@ def read_weights(path: Path) -> Weights:
     """Read OpenAI's TorchScript archive or state dict, or open_clip's safetensors, .bin or .pt.
 
     The format is told from the content, not from the name. Pickled files are read with
-    `weights_only`, so none of their code runs.
+    `weights_only`, so no Python in them runs.
 
     Raises:
         InputError: The file is missing, corrupt, or holds something other than named tensors.
@@ -60,12 +59,14 @@ def read_weights(path: Path) -> Weights:
     if not path.is_file():
         raise InputError(f"weights file '{path}' does not exist: check the path")
     try:
-        raw, from_archive = _read_any(path)
+        with warnings.catch_warnings():
+            # The formats are others' choice: torch.jit's end and pickle protocols are no news.
+            warnings.simplefilter("ignore")
+            raw, from_archive = _read_any(path)
     except Exception as error:  # every format's parser has its own ways to fail on a bad file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
-            f"weights file '{path}' cannot be read ({reason}): it must be an OpenAI archive or a "
-            "state dict of plain tensors (.pt, .bin, .safetensors); download it again or convert it"
+            f"weights file '{path}' cannot be read: damaged, or more than plain tensors; "
+            "download it again, or save the model's state dict as .safetensors"
         ) from error
     state = _unwrap(raw)
     if state is None:
@@ -80,15 +81,36 @@ def read_weights(path: Path) -> Weights:
     return Weights(tensors, _sha256(path), **_published_config(path))
 
 
-def load_tensors(
-    clip: CLIP, tensors: Mapping[str, Tensor], image_hw: tuple[int, int], pos_resize: str
-) -> None:
-    """Load a state dict into `clip`, with the position table fitted to `image_hw` pixels.
+def check_fit(clip: CLIP, tensors: Mapping[str, Tensor], name: str, label: str) -> None:
+    """Refuse weights `label` that are not those of a model `name`, which `clip` is.
 
     Raises:
         InputError: A tensor is missing, left over, or of another shape than `clip` has.
     """
-    _check_fit(clip, tensors)
+    expected = {k: v.shape for k, v in clip.state_dict().items() if k not in _UNUSED}
+    found = {k: v.shape for k, v in tensors.items() if k not in _UNUSED}
+    for key in sorted(expected.keys() | found.keys()):
+        ours, theirs = expected.get(key), found.get(key)
+        follows_input = key == _TABLE and ours and theirs and ours[1:] == theirs[1:]
+        if ours != theirs and not follows_input:
+            raise InputError(
+                f"the weights '{label}' do not fit '{name}': '{key}' is {_shape(theirs)} there and "
+                f"{_shape(ours)} in the model; name the backbone they were made for"
+            )
+
+
+def _shape(shape: torch.Size | None) -> str:
+    return "missing" if shape is None else str(tuple(shape))
+
+
+def load_tensors(
+    clip: CLIP, tensors: Mapping[str, Tensor], image_hw: tuple[int, int], pos_resize: str
+) -> None:
+    """Load weights that fit, with the position table resized once for `image_hw` pixels.
+
+    Raises:
+        InputError: An impossible size, an unknown resize, or a table that is no square grid.
+    """
     visual, table = clip.visual, tensors[_TABLE].detach().float()
     grid_hw = grid_for(image_hw, visual.patch_size[0])
     fitted = resize_positions(table, square_grid(table), grid_hw, pos_resize)
@@ -96,22 +118,6 @@ def load_tensors(
     visual.image_size, visual.grid_size = image_hw, grid_hw
     wanted = clip.state_dict().keys() - _UNUSED
     clip.load_state_dict({k: fitted if k == _TABLE else tensors[k] for k in wanted}, strict=False)
-
-
-def _check_fit(clip: CLIP, tensors: Mapping[str, Tensor]) -> None:
-    expected = {k: v for k, v in clip.state_dict().items() if k not in _UNUSED}
-    for name, tensor in expected.items():
-        skip = 1 if name == _TABLE else 0  # its rows follow the input size
-        if name not in tensors:
-            raise InputError(f"the weights lack '{name}': {_OTHER_MODEL}")
-        if tensors[name].shape[skip:] != tensor.shape[skip:]:
-            raise InputError(
-                f"'{name}' is {tuple(tensors[name].shape)} in the weights and "
-                f"{tuple(tensor.shape)} in the model: {_OTHER_MODEL}"
-            )
-    extra = sorted(tensors.keys() - expected.keys() - _UNUSED)
-    if extra:
-        raise InputError(f"the model has no '{extra[0]}', which the weights have: {_OTHER_MODEL}")
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
@@ -129,11 +135,8 @@ def _read_any(path: Path) -> tuple[Any, bool]:
     if head[8:9] == b"{":
         return load_file(path), False
     if _is_torchscript(path):
-        with warnings.catch_warnings():
-            # OpenAI publishes TorchScript archives, whatever becomes of torch.jit.
-            warnings.filterwarnings("ignore", message=".*torch.jit.load.*")
-            archive = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
-            return archive.state_dict(), True
+        archive = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+        return archive.state_dict(), True
     return torch.load(path, map_location="cpu", weights_only=True), False
 
 
