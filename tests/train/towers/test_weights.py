@@ -1,4 +1,5 @@
 import hashlib
+import json
 import pickle
 import warnings
 
@@ -105,6 +106,38 @@ def test_openai_weights_are_refused_by_a_model_without_quickgelu(tmp_path, state
         load_backbone(small_vit, pretrained=str(tmp_path / name))
 
 
+def publish(state, folder, config):
+    save_file(state, folder / "open_clip_model.safetensors")
+    (folder / "open_clip_config.json").write_text(config)
+    return str(folder / "open_clip_model.safetensors")
+
+
+def test_config_published_beside_the_weights_is_believed(tmp_path, state, small_vit):
+    config = {
+        "model_cfg": {"quick_gelu": True},
+        "preprocess_cfg": {"mean": [0.5, 0.4, 0.3], "std": [0.1, 0.2, 0.3]},
+    }
+    path = publish(state, tmp_path, json.dumps(config))
+    info = load_backbone(small_vit + "-quickgelu", pretrained=path).info
+    assert (info.mean, info.std) == ((0.5, 0.4, 0.3), (0.1, 0.2, 0.3))
+    with pytest.raises(InputError, match="use the backbone 'small-vit-quickgelu'"):
+        load_backbone(small_vit, pretrained=path)
+    moved = tmp_path / "moved.safetensors"
+    save_file(state, moved)
+    mean = load_backbone(small_vit, pretrained=str(moved)).info.mean
+    assert mean == pytest.approx((0.481, 0.458, 0.408), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "config", ["{", "[]", "{}", '{"model_cfg": {}, "preprocess_cfg": {"mean": [1]}}']
+)
+def test_broken_config_beside_the_weights_is_one_line(tmp_path, state, small_vit, config):
+    path = publish(state, tmp_path, config)
+    with pytest.raises(InputError, match=r"open_clip_config.json' is not a config") as caught:
+        load_backbone(small_vit, pretrained=path)
+    assert "\n" not in str(caught.value)
+
+
 class Bomb:
     def __reduce__(self):
         return open, (str(self.target), "w")
@@ -163,12 +196,18 @@ def test_missing_file_is_refused(small_vit):
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        (lambda s: s.update({"visual.proj": torch.zeros(48, 24)}), r"'visual.proj' is \(48, 24\)"),
-        (lambda s: s.pop("ln_final.bias"), "the weights lack 'ln_final.bias'"),
-        (lambda s: s.update({"visual.extra": torch.zeros(1)}), "the model has no 'visual.extra'"),
+        (
+            lambda s: s.update({"visual.proj": torch.zeros(48, 24)}),
+            r"'visual.proj' is \(48, 24\)",
+        ),
+        (lambda s: s.pop("ln_final.bias"), "'ln_final.bias' is missing there"),
+        (
+            lambda s: s.update({"visual.extra": torch.zeros(1)}),
+            "'visual.extra' is .* missing in",
+        ),
         (
             lambda s: s.update({"visual.positional_embedding": torch.zeros(17, 48)}),
-            "'visual.positional_embedding' is",
+            r"do not fit 'small-vit': 'visual.positional_embedding' is \(17, 48\)",
         ),
         (
             lambda s: s.update({"visual.positional_embedding": torch.zeros(16, 32)}),

@@ -16,11 +16,18 @@ from torch import Tensor, nn
 from zsad.errors import InputError
 from zsad_train.towers.download import fetch_tag
 from zsad_train.towers.positions import as_hw, grid_for
-from zsad_train.towers.source import EMBEDDED, TINY, Source, Triple, resolve_source
+from zsad_train.towers.source import EMBEDDED, TINY, Source, resolve_source
 from zsad_train.towers.support import check_config
 from zsad_train.towers.text import TextTower
 from zsad_train.towers.vision import VisionTower
-from zsad_train.towers.weights import Weights, load_tensors, read_weights, tensors_sha256
+from zsad_train.towers.weights import (
+    Triple,
+    Weights,
+    check_fit,
+    load_tensors,
+    read_weights,
+    tensors_sha256,
+)
 
 Tokenizer = Callable[[Sequence[str]], Tensor]
 
@@ -114,6 +121,7 @@ def load_backbone(
     clip = _build(config, source)
     weights = file or _initial_weights(clip, source)
     image_hw = as_hw(clip.visual.image_size if image_size is None else image_size)
+    check_fit(clip, weights.tensors, name, source.label)
     load_tensors(clip, weights.tensors, image_hw, pos_resize)
     info = BackboneInfo(
         name=name,
@@ -122,19 +130,19 @@ def load_backbone(
         quickgelu=isinstance(clip.visual.transformer.resblocks[0].mlp.gelu, QuickGELU),
         pos_resize=pos_resize,
         image_hw=image_hw,
-        mean=source.mean,
-        std=source.std,
+        mean=weights.mean or source.mean,
+        std=weights.std or source.std,
     )
     return Backbone(clip, open_clip.SimpleTokenizer(context_length=clip.context_length), info)
 
 
 def _config(name: str) -> dict[str, Any]:
-    config: dict[str, Any] | None = open_clip.get_model_config(name)
-    if config is None:
-        known = [TINY, *open_clip.list_models()]
-        close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}" if close else f"use {TINY} or an open_clip name"
-        raise InputError(f"unknown backbone '{name}': {hint}?")
+    known = open_clip.list_models()  # get_model_config would follow hf-hub: and local-dir: names
+    if name not in known:
+        close = difflib.get_close_matches(name, [TINY, *known], n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"use {TINY} or an open_clip ViT"
+        raise InputError(f"unknown backbone '{name}': {hint}")
+    config: dict[str, Any] = open_clip.get_model_config(name)
     check_config(name, config)
     return config
 
@@ -174,4 +182,4 @@ def _build(config: dict[str, Any] | None, source: Source) -> CLIP:
 def _initial_weights(clip: CLIP, source: Source) -> Weights:
     tensors = clip.state_dict()
     sha256 = tensors_sha256(tensors) if source.label == EMBEDDED else ""
-    return Weights(tensors, sha256, quickgelu=None)
+    return Weights(tensors, sha256)
