@@ -1,4 +1,3 @@
-import json
 import subprocess
 import sys
 
@@ -123,29 +122,8 @@ def test_an_artifact_needs_no_torch(make_artifact, parts):
     assert "91.7 [" in done.stdout
 
 
-@pytest.fixture
-def checkpoint(tmp_path):
-    open_clip = pytest.importorskip("open_clip")
-    from zsad_train.checkpoint import save_checkpoint
-    from zsad_train.methods.base import TrainingWords
-    from zsad_train.methods.dive import Dive
-    from zsad_train.methods.dive_config import DiveConfig
-    from zsad_train.towers import load_backbone
-
-    vision = {"image_size": 16, "layers": 6, "width": 16, "head_width": 8, "patch_size": 8}
-    text = {"context_length": 77, "vocab_size": 49408, "width": 8, "heads": 1, "layers": 4}
-    config = tmp_path / "zsad-test-evaluate.json"
-    config.write_text(json.dumps({"embed_dim": 8, "vision_cfg": vision, "text_cfg": text}))
-    open_clip.add_model_config(config)
-    backbone = load_backbone("zsad-test-evaluate", pretrained="random:1")
-    words = TrainingWords(("plate",), ("a photo of a crack",), ("a photo of a clean plate",))
-    path = tmp_path / "dive.pt"
-    save_checkpoint(path, Dive(backbone, DiveConfig(context_length=4, ca_heads=1), words), {})
-    return path
-
-
-def test_a_checkpoint_is_evaluated_in_pytorch(checkpoint, parts, tmp_path):
-    found, _ = evaluated(tmp_path, checkpoint, "--data", f"folder:{parts}")
+def test_a_checkpoint_is_evaluated_in_pytorch(small_checkpoint, parts, tmp_path):
+    found, _ = evaluated(tmp_path, small_checkpoint, "--data", f"folder:{parts}")
     assert found.subject["kind"] == "checkpoint"
     assert found.subject["name"] == "dive.pt in PyTorch"
     assert 0 <= found.mean.figures["image_auroc"].value <= 1
