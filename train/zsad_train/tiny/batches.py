@@ -38,7 +38,7 @@ class Views:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step learns from.
+    """What one step learns from, or one shard of it.
 
     Attributes:
         images: (B, 3, S, S) float32, normalised RGB; a window of the image or all of it.
@@ -59,6 +59,21 @@ class Batch:
     classes: tuple[str, ...]
     captions: tuple[str, ...]
     generic: torch.Tensor
+
+
+def shard(batch: Batch, number: int, of: int) -> Batch:
+    """Every `of`-th sample of a batch, from `number` on."""
+    part = slice(number, None, of)
+    return Batch(
+        images=batch.images[part],
+        places=batch.places[part],
+        covered=batch.covered[part],
+        labels=batch.labels[part],
+        types=batch.types[part],
+        classes=batch.classes[part],
+        captions=batch.captions[part],
+        generic=batch.generic[part],
+    )
 
 
 def normalise(image_bgr: ImageU8) -> ArrayF32:

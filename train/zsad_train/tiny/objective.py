@@ -92,11 +92,11 @@ class Objective:
         normal = phrases.pick(rng, phrases.NORMAL_STATES, 3)
         damaged = phrases.pick(rng, phrases.DAMAGED_STATES, 3)
         types = phrases.type_phrases(phrases.pick(rng, phrases.TYPE_TEMPLATES, 1)[0])
-        ids = self._tokenize([*batch.captions, *normal, *damaged, *types])
-        parts = sentence_embeddings(self.model, ids).split(
-            [len(batch.captions), len(normal), len(damaged), len(types)]
-        )
-        return parts
+        groups = (list(batch.captions), normal, damaged, types)
+        ids = self._tokenize([sentence for group in groups for sentence in group])
+        embedded = sentence_embeddings(self.model, ids)
+        ends = np.cumsum([len(group) for group in groups]).tolist()
+        return tuple(embedded.tensor_split(ends[:-1]))
 
     def _caption_loss(self, image: Tensor, captions: Tensor, batch: Batch) -> Tensor:
         logits = self.model.logit_scale.exp().clamp(max=100) * (image @ captions.T)
