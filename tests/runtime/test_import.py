@@ -28,7 +28,6 @@ def path_setup():
 def test_import_costs_under_400_ms_over_bare_python():
     bare = seconds(path_setup())
     assert seconds(path_setup() + "import zsad") - bare < 0.4
-    assert seconds(path_setup() + "from zsad import Verdict, AnomalyResult") - bare < 0.4
 
 
 def test_import_loads_neither_opencv_nor_an_engine():
