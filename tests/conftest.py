@@ -1,6 +1,8 @@
-"""Fixtures that several packages' tests share."""
+"""What the tests of several packages share: an artifact known by hand, and honest skips."""
 
 import json
+import os
+import shutil
 
 import numpy as np
 import onnx
@@ -119,3 +121,22 @@ def reseal():
         (path / MANIFEST).write_text(json.dumps(manifest))
 
     return again
+
+
+def pytest_collection_modifyitems(items):
+    """Skip, and count as such, tests that drive a system program which is missing."""
+    required = os.environ.get("REQUIRE_SYSTEM") == "1"
+    for item in items:
+        marker = item.get_closest_marker("system")
+        missing = [name for name in marker.args if shutil.which(name) is None] if marker else []
+        if missing and not required:
+            item.add_marker(pytest.mark.skip(reason=f"system program missing: {missing[0]}"))
+
+
+def pytest_terminal_summary(terminalreporter):
+    skipped = terminalreporter.stats.get("skipped", [])
+    count = sum("system program missing" in str(report.longrepr) for report in skipped)
+    if count:
+        terminalreporter.write_line(
+            f"{count} tests skipped for want of a system program (REQUIRE_SYSTEM=1 makes them fail)"
+        )

@@ -1,0 +1,42 @@
+# `make demo` and `make test` work on a fresh clone with nothing but Python and pip.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# The pins are those of Python 3.11, which CI runs; other versions resolve from the ranges.
+PINS := $(shell $(PYTHON) -c 'import sys; print("-c constraints.txt" if sys.version_info[:2] == (3, 11) else "")')
+
+.PHONY: help install demo test lint unit test-slow gpu-check clean
+
+help:  ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(STAMP)  ## Make .venv with everything that development needs
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PINS) -e '.[dev]'
+	touch $(STAMP)
+
+demo: $(STAMP)  ## Train, export, calibrate and run on real photographs; leaves demo-out/report.html
+	$(BIN)/python benchmarks/demo.py --out demo-out
+
+test: lint unit  ## Every check: style, types, dependency rules, tests
+
+lint: $(STAMP)  ## Style, types and dependency rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+unit: $(STAMP)  ## The tests, without the slow ones
+	REQUIRE_SYSTEM=$(REQUIRE_SYSTEM) $(BIN)/python -m pytest -m 'not slow and not gpu'
+
+test-slow: $(STAMP)  ## Full-size models: ViT-L at 336 and 518 px (half an hour, 12 GB)
+	$(BIN)/python -m pytest -m 'slow and not gpu' --timeout 3600
+
+gpu-check: $(STAMP)  ## Everything that wants an NVIDIA GPU
+	$(BIN)/python -m pytest -m gpu
+
+clean:  ## Remove what the commands above left, the environment included
+	rm -rf $(VENV) demo-out dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
