@@ -1,4 +1,4 @@
-"""Fixtures that several packages' tests share."""
+"""What the tests of several packages share: an artifact known by hand, and honest skips."""
 
 import json
 import os
@@ -14,24 +14,6 @@ from zsad.manifest import BackboneRecord, GraphFile, Manifest, MethodInfo, Tenso
 from zsad.preprocess import PreprocessSpec
 
 OPSET = 17
-
-
-def pytest_collection_modifyitems(items):
-    required = os.environ.get("REQUIRE_SYSTEM") == "1"
-    for item in items:
-        marker = item.get_closest_marker("system")
-        missing = [name for name in marker.args if shutil.which(name) is None] if marker else []
-        if missing and not required:
-            item.add_marker(pytest.mark.skip(reason=f"system program missing: {missing[0]}"))
-
-
-def pytest_terminal_summary(terminalreporter):
-    skipped = terminalreporter.stats.get("skipped", [])
-    count = sum("system program missing" in str(report.longrepr) for report in skipped)
-    if count:
-        terminalreporter.write_line(
-            f"{count} tests skipped for want of a system program (REQUIRE_SYSTEM=1 makes them fail)"
-        )
 
 
 def known_graph(height, width, *, score="mean", gain=1.0, producer="zsad tests"):
@@ -161,3 +143,22 @@ def small_checkpoint(tmp_path):
     path = tmp_path / "dive.pt"
     save_checkpoint(path, Dive(backbone, DiveConfig(context_length=4, ca_heads=1), words), {})
     return path
+
+
+def pytest_collection_modifyitems(items):
+    """Skip, and count as such, tests that drive a system program which is missing."""
+    required = os.environ.get("REQUIRE_SYSTEM") == "1"
+    for item in items:
+        marker = item.get_closest_marker("system")
+        missing = [name for name in marker.args if shutil.which(name) is None] if marker else []
+        if missing and not required:
+            item.add_marker(pytest.mark.skip(reason=f"system program missing: {missing[0]}"))
+
+
+def pytest_terminal_summary(terminalreporter):
+    skipped = terminalreporter.stats.get("skipped", [])
+    count = sum("system program missing" in str(report.longrepr) for report in skipped)
+    if count:
+        terminalreporter.write_line(
+            f"{count} tests skipped for want of a system program (REQUIRE_SYSTEM=1 makes them fail)"
+        )

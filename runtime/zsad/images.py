@@ -136,7 +136,7 @@ def _is_deep(image: Image.Image, file: Path) -> bool:
     if image.format == "TIFF":
         return any(bits > 8 for bits in header.tag_v2.get(_TIFF_BITS_PER_SAMPLE, ()))
     if image.format == "PPM":
-        args = header.tile[0].args  # (raw mode, largest value)
+        args = header.tile[0][3]  # (raw mode, largest value)
         return isinstance(args, tuple) and args[1] > 255
     return False
 

@@ -47,7 +47,9 @@ def draw_overlay(
         (H + h, W, 3) uint8, BGR: the frame at its own size, then a caption of h rows.
     """
     factor = -(-_MIN_WIDTH_PX // frame_bgr.shape[1])
-    frame = np.repeat(np.repeat(frame_bgr, factor, axis=0), factor, axis=1)
+    frame = frame_bgr
+    if factor > 1:
+        frame = np.repeat(np.repeat(frame_bgr, factor, axis=0), factor, axis=1)
     picture = draw_heat(frame, result, score_kind)
     return np.concatenate([picture, _caption(caption_text(result), result.verdict, frame.shape[1])])
 
@@ -68,10 +70,11 @@ def draw_heat(
     """
     height, width = frame_bgr.shape[:2]
     threshold = result.threshold if score_kind != "graph" else None
-    resized: Any = cv2.resize(np.nan_to_num(result.anomaly_map), (width, height))
-    picture = blend(frame_bgr, colour_position(resized, threshold))
+    anomaly_map = np.nan_to_num(result.anomaly_map)
+    position: Any = cv2.resize(colour_position(anomaly_map, threshold), (width, height))
+    picture = blend(frame_bgr, position)
     if threshold is not None:
-        _draw_contour(picture, resized > threshold)
+        _draw_contour(picture, cv2.resize(anomaly_map, (width, height)) > threshold)
     return picture
 
 
@@ -94,10 +97,9 @@ def blend(frame_bgr: ImageU8, position: ArrayF32) -> ImageU8:
         frame_bgr: (H, W, 3) uint8, BGR.
         position: (H, W) float32 in [0, 1], from `colour_position`.
     """
-    colours = _colours(position).astype(np.float32)
-    opacity = (_OPACITY * position)[..., None]  # (H, W, 1)
-    mixed: ImageU8 = np.rint(frame_bgr + (colours - frame_bgr) * opacity).astype(np.uint8)
-    return mixed
+    opacity = _OPACITY * position
+    mixed: Any = cv2.blendLinear(frame_bgr, _colours(position), 1 - opacity, opacity)
+    return np.asarray(mixed)
 
 
 def scale_rgba(steps: int = 17) -> list[tuple[int, int, int, float]]:

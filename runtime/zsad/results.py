@@ -73,10 +73,17 @@ class ResultWriter:
         return self
 
     def write(self, row: ResultRow) -> None:
-        """Append one row."""
+        """Append one row.
+
+        Raises:
+            InputError: The disk is full or gone.
+        """
         assert self._stream is not None, "write() needs the context manager"
-        self._stream.write(result_line(row) + "\n")
-        self._stream.flush()
+        try:
+            self._stream.write(result_line(row) + "\n")
+            self._stream.flush()
+        except OSError as error:
+            raise InputError(f"cannot write {self.path}: {error.strerror}") from None
 
     def __exit__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,6 +91,8 @@ def main(
     An image that cannot be judged becomes a NO_RESULT row with its reason, and the run goes on.
     Ctrl-C ends a run in good order, with its report.
     """
+    # OpenCV's warnings say less than our one line; FFmpeg's own errors, which say more, still come.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
     from zsad.detector import Detector
     from zsad.outputs import check_folder
     from zsad.run import Limits

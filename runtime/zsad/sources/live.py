@@ -115,6 +115,7 @@ class LiveSource:
         self.close()
 
     def _start(self) -> None:
+        assert self._thread is None, "frames() was called before"
         self._last_good_s = time.monotonic()
         self._thread = threading.Thread(target=self._capture, name="capture", daemon=True)
         self._thread.start()
