@@ -72,7 +72,7 @@ class Dive(Method):
             DescriptionAttention(
                 width,
                 heads=config.ca_heads,
-                head_width=config.ca_head_width,
+                head_width=config.head_width_for(width),
                 weight=config.ca_weight,
                 pre_norm=config.ca_pre_norm,
                 zero_init=config.ca_zero_init,
