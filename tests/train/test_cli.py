@@ -48,7 +48,8 @@ def assert_refused(result, message, out=None):
 def test_a_run_writes_a_checkpoint_and_its_curves(out):
     result = command(out, abnormal_prompts=2, vv_from_block=3, preset="dive-paper")
     assert result.exit_code == 0, result.stderr
-    assert "dive.pt: 1 epochs, loss" in result.stdout and "image_auroc" in result.stdout
+    assert "epoch 1: loss" in result.stdout and "image_auroc" in result.stdout
+    assert f"{out}: 1 epochs" in result.stdout
     checkpoint = load_checkpoint(out)
     assert checkpoint.options["abnormal_prompts"] == 2
     assert checkpoint.options["vv_from_block"] == 3

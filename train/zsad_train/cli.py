@@ -64,8 +64,11 @@ def main(ctx: click.Context, /, out: Path, resume: bool, force: bool, **options:
         raise InputError("--data is missing: name the training data, for example --data synthetic")
     from zsad_train import run  # heavy: torch
 
-    records = run.resume(out, _given(ctx, options)) if resume else run.train(_job(options), out)
-    click.echo(f"{out}: {len(records)} epochs, {_summary(records[-1])}")
+    if resume:
+        records = run.resume(out, _given(ctx, options), _report)
+    else:
+        records = run.train(_job(options), out, _report)
+    click.echo(f"{out}: {len(records)} epochs")
 
 
 def _check_out(out: Path, *, resume: bool, force: bool) -> None:
@@ -93,6 +96,7 @@ def _given(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
     return {n: v for n, v in options.items() if ctx.get_parameter_source(n) is typed}
 
 
-def _summary(record: Any) -> str:
+def _report(record: Any) -> None:
     figures = {"loss": record.loss["total"], **record.val}
-    return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    shown = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    click.echo(f"epoch {record.epoch}: {shown}, {record.seconds:.1f} s")

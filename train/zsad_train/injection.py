@@ -51,7 +51,8 @@ class DescriptionAttention(nn.Module):
         """
         key = _split_heads(self.key(bank), self.heads)  # (T, heads, d)
         value = _split_heads(self.value(bank), self.heads)
-        return key.permute(1, 2, 0) * self.head_width**-0.5, value.transpose(0, 1)
+        key = key.permute(1, 2, 0) * self.head_width**-0.5
+        return key.contiguous(), value.transpose(0, 1).contiguous()
 
     def forward(self, patches: Tensor, bank: Tensor) -> Tensor:
         """Return patches (B, P, width) with what the bank (T, width) says about them added."""
@@ -84,8 +85,8 @@ class BakedDescriptionAttention(nn.Module):
         self.output.load_state_dict(
             {name: layer.weight * tensor for name, tensor in layer.output.state_dict().items()}
         )
-        self.register_buffer("key", key.clone())
-        self.register_buffer("value", value.clone())
+        self.register_buffer("key", key)
+        self.register_buffer("value", value)
 
     def forward(self, patches: Tensor) -> Tensor:
         """Return patches (B, P, width) with what the bank says about them added."""

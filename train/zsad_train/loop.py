@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,13 @@ class EpochRecord:
     seconds: float
 
 
+Report = Callable[[EpochRecord], None]
+
+
+def ignore(record: EpochRecord) -> None:
+    """Report nothing."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """Where a run stands, as its checkpoint carries it.
@@ -91,6 +98,7 @@ def fit(
     val: Dataset | None = None,
     progress: Progress | None = None,
     job: Mapping[str, Any] | None = None,
+    report: Report = ignore,
 ) -> tuple[EpochRecord, ...]:
     """Train `method` in place; after each epoch write the checkpoint `out` and its curves.
 
@@ -102,6 +110,7 @@ def fit(
         val: Validation samples, scored after every epoch.
         progress: Where to go on from; None starts.
         job: Plain values that describe the run, kept in the checkpoint.
+        report: Called with the record of every epoch once it is on disk.
 
     Returns:
         The record of every epoch, those before a resume included.
@@ -126,8 +135,11 @@ def fit(
             training = {"optimizer": optimizer.state_dict(), "records": to_json(records)}
             save_checkpoint(out, method, {**training, "job": to_json(job or {})})
             write_json(curves_path(out), {"job": job or {}, "epochs": records})
+            report(records[-1])
     except KeyboardInterrupt:
         raise Interrupted(_how_to_go_on(len(records), out)) from None
+    finally:
+        method.backbone.vision.grad_checkpointing = False
     return tuple(records)
 
 
@@ -165,7 +177,7 @@ def _train_epoch(
     torch.manual_seed(config.seed + epoch)
     sums: defaultdict[str, float] = defaultdict(float)
     loader = _loader(method, data, config)
-    with tqdm(loader, desc=f"epoch {epoch}/{config.epochs}", unit="batch") as bar:
+    with tqdm(loader, desc=f"epoch {epoch}/{config.epochs}", unit="batch", disable=None) as bar:
         for batch in bar:
             terms = _step(method, optimizer, batch, config)
             for name, value in terms.items():

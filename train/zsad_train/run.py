@@ -15,21 +15,27 @@ from zsad.schema import from_json, to_json
 from zsad_train.checkpoint import Checkpoint, build_method, load_checkpoint
 from zsad_train.config import Job
 from zsad_train.descriptions import BUILT_IN, read_descriptions
-from zsad_train.loop import EpochRecord, Progress, fit
+from zsad_train.loop import EpochRecord, Progress, Report, fit, ignore
 from zsad_train.methods import method_class
 from zsad_train.methods.base import Method, TrainingWords
 from zsad_train.towers import load_backbone
 
 NO_VALIDATION = "none"
-RESUMABLE_CHANGES = ("epochs", "workers", "device")
-"""Options that a resumed run may change: none of them changes what an epoch computes."""
+RESUMABLE_CHANGES = ("epochs", "workers", "device", "pretrained")
+"""Options that a resumed run may change: none of them changes what an epoch computes, since the
+weights that `pretrained` names are held against the checkpoint's."""
 
 _GENERATED = ("synthetic", "synthetic-texture")
 _VAL_SEED = 0
 
 
-def train(job: Job, out: Path) -> tuple[EpochRecord, ...]:
+def train(job: Job, out: Path, report: Report = ignore) -> tuple[EpochRecord, ...]:
     """Train from the start and write the checkpoint `out`.
+
+    Args:
+        job: What to train.
+        out: The checkpoint.
+        report: Called with the record of every epoch as it ends.
 
     Raises:
         InputError: Something in `job` cannot be used; nothing is written then.
@@ -41,15 +47,18 @@ def train(job: Job, out: Path) -> tuple[EpochRecord, ...]:
     sentences = read_descriptions(BUILT_IN if job.descriptions is None else Path(job.descriptions))
     words = TrainingWords(data.classes, sentences.abnormal, sentences.normal)
     method = cls(backbone, _method_config(job, cls), words)
-    return fit(method, data, job.train, out, val=val, job=to_json(job))
+    return fit(method, data, job.train, out, val=val, job=to_json(job), report=report)
 
 
-def resume(out: Path, requested: Mapping[str, Any]) -> tuple[EpochRecord, ...]:
+def resume(
+    out: Path, requested: Mapping[str, Any], report: Report = ignore
+) -> tuple[EpochRecord, ...]:
     """Go on with the run that left the checkpoint `out`.
 
     Args:
         out: The checkpoint.
         requested: Options given anew, by their name in `Job` or `TrainConfig`.
+        report: Called with the record of every epoch as it ends.
 
     Raises:
         InputError: The checkpoint cannot be resumed, has nothing left to do, or `requested`
@@ -66,7 +75,16 @@ def resume(out: Path, requested: Mapping[str, Any]) -> tuple[EpochRecord, ...]:
     data, val = _open(job, method.backbone.info.image_hw)
     if data.classes != checkpoint.words.classes:
         raise InputError(f"the classes of '{job.data}' have changed since {out}: train anew")
-    return fit(method, data, job.train, out, val=val, progress=progress, job=to_json(job))
+    return fit(
+        method,
+        data,
+        job.train,
+        out,
+        val=val,
+        progress=progress,
+        job=to_json(job),
+        report=report,
+    )
 
 
 def _method_config(job: Job, cls: type[Method]) -> Any:
@@ -101,4 +119,6 @@ def _merge(job: Job, requested: Mapping[str, Any]) -> Job:
                 "out, or start anew with --force"
             )
     changes = {name: requested[name] for name in RESUMABLE_CHANGES if name in requested}
-    return dataclasses.replace(job, train=dataclasses.replace(job.train, **changes))
+    pretrained = changes.pop("pretrained", job.pretrained)
+    training = dataclasses.replace(job.train, **changes)
+    return dataclasses.replace(job, pretrained=pretrained, train=training)

@@ -193,6 +193,12 @@ def test_default_depth_is_three_quarters_of_the_tower(blocks, depth):
     assert DiveConfig().depth_for(blocks) == depth
 
 
+@pytest.mark.parametrize(("width", "head_width"), [(1024, 64), (128, 8), (4, 1)])
+def test_default_heads_are_together_half_as_wide_as_the_tower(width, head_width):
+    assert DiveConfig().head_width_for(width) == head_width
+    assert DiveConfig(ca_head_width=5).head_width_for(width) == 5
+
+
 def test_depth_counts_the_context_as_the_first_set(make_dive):
     assert make_dive(text_depth=1).normal.deep.shape == (0, 4, 24)
     assert make_dive(text_depth=4, deep_length=2).normal.deep.shape == (3, 2, 24)
@@ -209,6 +215,8 @@ def test_depth_counts_the_context_as_the_first_set(make_dive):
         ({"visual_prompts": 5}, r"visual_prompts 5 is not in 1..4"),
         ({"deep_length": 0}, r"deep_length 0 is not in 1..4"),
         ({"tau": 0.0}, "tau must be positive"),
+        ({"ca_head_width": 0}, "ca_head_width must be positive"),
+        ({"weight_semantic": -1.0}, "weight_semantic must not be negative"),
         ({"abnormal_prompts": 0}, "abnormal_prompts must be positive"),
         ({"sigma": -1.0}, "sigma must not be negative"),
     ],

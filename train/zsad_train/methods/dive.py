@@ -72,7 +72,7 @@ class Dive(Method):
             DescriptionAttention(
                 width,
                 heads=config.ca_heads,
-                head_width=config.ca_head_width,
+                head_width=config.head_width_for(width),
                 weight=config.ca_weight,
                 pre_norm=config.ca_pre_norm,
                 zero_init=config.ca_zero_init,
@@ -154,12 +154,12 @@ class Dive(Method):
         state = cosine_logits(features.image + state_offset, text, config.tau)
         classes = self.semantic(self.backbone.text)
         semantic = cosine_logits(features.image + semantic_offset, classes, config.tau)
+        overlap = squared_cosine(state_offset, semantic_offset)
         terms = {
             "state": F.cross_entropy(state, batch.labels),
             "segmentation": self._segmentation(features.patches[-1], text, batch),
             "semantic": config.weight_semantic * F.cross_entropy(semantic, batch.class_ids),
-            "disentangle": config.weight_disentangle
-            * squared_cosine(state_offset, semantic_offset),
+            "disentangle": config.weight_disentangle * overlap,
             "prompt_norm": config.weight_prompt_norm * visual_prompts.float().square().mean(),
         }
         if config.abnormal_prompts > 1:

@@ -52,8 +52,9 @@ class DiveConfig:
     ca_heads: int = 8
     """Attention heads. [?] AF-CLIP's adaptor."""
 
-    ca_head_width: int = 64
-    """Width of a head. [?] AF-CLIP's adaptor."""
+    ca_head_width: int | None = None
+    """Width of a head. [?] None is such that the heads together are half as wide as the tower:
+    AF-CLIP's 8 x 64 beside ViT-L's 1024, at any width."""
 
     ca_pre_norm: bool = True
     """LayerNorm before the query. [?] AF-CLIP's adaptor."""
@@ -98,7 +99,7 @@ class DiveConfig:
 
     abnormal_prompts: int = 1
     """Abnormal prompts whose mean is the abnormal state; 1 is the paper. With more, they share the
-    normal context and differ in tokens of their own (FAPrompt section 3.2, compound prompts)."""
+    normal context and differ in tokens of their own (FAPrompt section 3.3)."""
 
     compound_length: int = 2
     """Own tokens of each abnormal prompt, where there are several (FAPrompt's code)."""
@@ -112,12 +113,14 @@ class DiveConfig:
 
     def __post_init__(self) -> None:
         """Refuse values that no backbone could take."""
-        positive = ("context_length", "ca_heads", "ca_head_width", "mlp_ratio")
-        for name in (*positive, "tau", "abnormal_prompts", "compound_length"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"dive: {name} must be positive, found {getattr(self, name)}")
-        if self.sigma < 0:
-            raise InputError(f"dive: sigma must not be negative, found {self.sigma}")
+        positive = ("context_length", "ca_heads", "ca_head_width", "mlp_ratio", "tau")
+        for name in (*positive, "abnormal_prompts", "compound_length"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise InputError(f"dive: {name} must be positive, found {value}")
+        for name in ("sigma", "weight_semantic", "weight_disentangle", "weight_prompt_norm"):
+            if getattr(self, name) < 0:
+                raise InputError(f"dive: {name} must not be negative, found {getattr(self, name)}")
         lengths = {"visual_prompts": self.visual_prompts, "deep_length": self.deep_tokens}
         for name, length in lengths.items():
             if not 0 < length <= self.context_length:
@@ -129,6 +132,12 @@ class DiveConfig:
     def deep_tokens(self) -> int:
         """Tokens in each deep set."""
         return self.context_length if self.deep_length is None else self.deep_length
+
+    def head_width_for(self, width: int) -> int:
+        """Return the width of a cross-attention head in a vision tower of width `width`."""
+        if self.ca_head_width is None:
+            return max(1, width // (2 * self.ca_heads))
+        return self.ca_head_width
 
     def depth_for(self, blocks: int) -> int:
         """Return P for a text tower of `blocks` blocks.
