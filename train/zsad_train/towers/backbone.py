@@ -26,7 +26,6 @@ from zsad_train.towers.weights import (
     check_fit,
     load_tensors,
     read_weights,
-    tensors_sha256,
 )
 
 Tokenizer = Callable[[Sequence[str]], Tensor]
@@ -42,8 +41,7 @@ class BackboneInfo:
     Attributes:
         name: `tiny` or an open_clip model name.
         pretrained: open_clip tag, path to a weights file, `random:SEED`, or `embedded`.
-        sha256: Hash, hex, of the weights file, or of the embedded tensors; empty for random
-            weights.
+        sha256: Hash of the weights file, hex; empty for random weights.
         quickgelu: Whether the MLPs use QuickGELU.
         pos_resize: How the position table was fitted to the input size.
         image_hw: Input height and width in pixels.
@@ -180,6 +178,8 @@ def _build(config: dict[str, Any] | None, source: Source) -> CLIP:
 
 
 def _initial_weights(clip: CLIP, source: Source) -> Weights:
-    tensors = clip.state_dict()
-    sha256 = tensors_sha256(tensors) if source.label == EMBEDDED else ""
-    return Weights(tensors, sha256)
+    if source.label != EMBEDDED:
+        return Weights(clip.state_dict(), sha256="")
+    from zsad_train import tiny
+
+    return Weights(clip.state_dict(), tiny.WEIGHTS_SHA256, mean=tiny.MEAN, std=tiny.STD)

@@ -120,15 +120,6 @@ def load_tensors(
     clip.load_state_dict({k: fitted if k == _TABLE else tensors[k] for k in wanted}, strict=False)
 
 
-def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """Return the hash of a state dict's names and values, hex, however it is stored."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
 def _read_any(path: Path) -> tuple[Any, bool]:
     with path.open("rb") as file:
         head = file.read(9)
