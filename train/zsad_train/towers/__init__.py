@@ -1,0 +1,17 @@
+"""CLIP's two towers over open_clip's own weights, opened up for prompts, taps and injections."""
+
+from zsad_train.towers.attention import block_index
+from zsad_train.towers.backbone import Backbone, BackboneInfo, load_backbone
+from zsad_train.towers.text import TextTower
+from zsad_train.towers.vision import Injection, VisionFeatures, VisionTower
+
+__all__ = [
+    "Backbone",
+    "BackboneInfo",
+    "Injection",
+    "TextTower",
+    "VisionFeatures",
+    "VisionTower",
+    "block_index",
+    "load_backbone",
+]

@@ -1,0 +1,220 @@
+"""The vision tower: open_clip's ViT with its block loop opened up.
+
+With every switch off the image feature equals `open_clip`'s `encode_image`. The switches are
+what zero-shot anomaly detectors change in CLIP: prompt tokens beside the patches, several tapped
+blocks, a V-V attention stream (AnomalyCLIP's DPAM) and modules that rewrite the patches between
+blocks (DIVE's deep injection).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from zsad.errors import InputError
+from zsad_train.towers.attention import attend, block_index, project_qkv
+from zsad_train.towers.support import check_vision
+
+Injection = Callable[[Tensor], Tensor]
+"""Rewrites the patch tokens (B, P, width) between two blocks."""
+
+
+@dataclass(frozen=True)
+class VisionFeatures:
+    """What the tower says about a batch of images.
+
+    Attributes:
+        image: (B, D) projected image feature (the CLS token), not normalised.
+        patches: Per tap in the order asked for, (B, P, D) patch features in raster order, with
+            `ln_post` and the projection applied, not normalised.
+    """
+
+    image: Tensor
+    patches: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """One forward pass with every index resolved to 0-based."""
+
+    taps: tuple[int, ...]
+    vv_from: int | None
+    injections: Mapping[int, Injection]
+    last_is_cls_only: bool
+
+    def runs_vv(self, index: int) -> bool:
+        """Whether block `index` adds to a V-V stream that some tap still reads."""
+        return self.vv_from is not None and self.vv_from <= index <= max(self.taps, default=-1)
+
+
+class VisionTower(nn.Module):
+    """An open_clip `VisionTransformer` seen block by block; it shares the parameters, no copies.
+
+    Attributes:
+        width: Token width inside the tower.
+        depth: Number of blocks.
+        heads: Attention heads per block.
+        embed_dim: Width D of the joint image-text space.
+        patch_px: Side of a patch in pixels.
+        image_hw: Input height and width in pixels.
+        grid_hw: Patch rows and columns.
+        grad_checkpointing: Recompute each block in the backward pass instead of keeping its
+            activations.
+    """
+
+    def __init__(self, visual: VisionTransformer) -> None:
+        """Wrap `visual`.
+
+        Raises:
+            InputError: The architecture is one this tower cannot reproduce exactly.
+        """
+        super().__init__()
+        check_vision(visual)
+        self.conv1 = visual.conv1
+        self.class_embedding = visual.class_embedding
+        self.positional_embedding = visual.positional_embedding
+        self.ln_pre = visual.ln_pre
+        self.blocks = visual.transformer.resblocks
+        self.ln_post = visual.ln_post
+        self.proj = visual.proj
+        self.width: int = visual.conv1.out_channels
+        self.depth = len(self.blocks)
+        self.heads: int = self.blocks[0].attn.num_heads
+        self.embed_dim: int = visual.proj.shape[1]
+        self.patch_px: int = visual.patch_size[0]
+        self.image_hw: tuple[int, int] = tuple(visual.image_size)
+        self.grid_hw: tuple[int, int] = tuple(visual.grid_size)
+        self.grad_checkpointing = False
+        self._pools_patches: bool = visual.pool_type == "avg"
+        self._pools_before_norm: bool = visual.final_ln_after_pool
+        self._patch_rows = slice(1, 1 + self.grid_hw[0] * self.grid_hw[1])
+
+    def forward(
+        self,
+        images: Tensor,
+        *,
+        prompts: Tensor | None = None,
+        taps: Sequence[int] = (-1,),
+        vv_from_block: int | None = None,
+        injections: Mapping[int, Injection] | None = None,
+        cls_ln_post: bool = True,
+    ) -> VisionFeatures:
+        """Encode images; block indices are 0-based or negative from the end.
+
+        The V-V stream starts as the patches entering block `vv_from_block` and adds
+        `out_proj(softmax(v v^T / sqrt(d)) v)` per block, v being the ordinary path's own, over
+        all tokens; it has no MLP and never feeds back (AnomalyCLIP, DPAM). Taps from that block
+        on read it, earlier taps the ordinary stream; the image feature always comes from the
+        ordinary stream. Where nothing reads the patches that the ordinary path makes in the last
+        block, only its CLS row is computed, which changes no result.
+
+        Args:
+            images: (B, 3, H, W) float at `image_hw`, RGB, normalised by the backbone's mean/std.
+            prompts: (k, width) tokens appended after the patches; they get no position and pass
+                `ln_pre`.
+            taps: Blocks after which patch features are read.
+            vv_from_block: First block of the V-V stream; None reads the ordinary stream.
+            injections: Per block, what rewrites the ordinary stream's patches after it. CLS and
+                prompts are left alone and see the change through the next block.
+            cls_ln_post: Apply `ln_post` to the image feature; AnomalyCLIP's code does not.
+
+        Raises:
+            InputError: Wrong image size, a block that does not exist, or an injection after the
+                last block whose result nothing would read.
+        """
+        plan = self._plan(taps, vv_from_block, injections or {})
+        tokens = self._embed(images, prompts)
+        vv = tokens[:, self._patch_rows]
+        patches: dict[int, Tensor] = {}
+        for index in range(self.depth):
+            if index == plan.vv_from:
+                vv = tokens[:, self._patch_rows]
+            tokens, vv = self._step(index, tokens, vv, plan)
+            if index in plan.injections:
+                tokens = self._inject(plan.injections[index], tokens)
+            if index in plan.taps:
+                read = vv if plan.runs_vv(index) else tokens[:, self._patch_rows]
+                patches[index] = self.ln_post(read) @ self.proj
+        return VisionFeatures(
+            image=self._pool(tokens, cls_ln_post) @ self.proj,
+            patches=tuple(patches[tap] for tap in plan.taps),
+        )
+
+    def _plan(
+        self, taps: Sequence[int], vv_from_block: int | None, injections: Mapping[int, Injection]
+    ) -> _Plan:
+        resolved = tuple(block_index(tap, self.depth) for tap in taps)
+        after = {block_index(i, self.depth): injection for i, injection in injections.items()}
+        last = self.depth - 1
+        unread = not self._pools_patches and (vv_from_block is not None or last not in resolved)
+        if unread and last in after:
+            raise InputError(
+                f"nothing reads an injection after the last block ({last}) here: inject earlier, "
+                "or tap the last block without a V-V stream"
+            )
+        vv_from = None if vv_from_block is None else block_index(vv_from_block, self.depth)
+        return _Plan(resolved, vv_from, after, unread)
+
+    def _embed(self, images: Tensor, prompts: Tensor | None) -> Tensor:
+        if tuple(images.shape[-2:]) != self.image_hw:
+            raise InputError(
+                f"the tower takes {self.image_hw[0]}x{self.image_hw[1]} px images, not "
+                f"{images.shape[-2]}x{images.shape[-1]}: resize them, or load the backbone with "
+                "that image size"
+            )
+        patches = self.conv1(images.to(self.conv1.weight.dtype))
+        patches = patches.flatten(2).transpose(1, 2)  # (B, P, width)
+        batch = patches.shape[0]
+        cls_token = self.class_embedding.to(patches.dtype).expand(batch, 1, -1)
+        tokens = torch.cat([cls_token, patches], dim=1)
+        tokens = tokens + self.positional_embedding.to(tokens.dtype)
+        if prompts is not None:
+            appended = prompts.to(tokens.dtype).expand(batch, -1, -1)  # (B, k, width)
+            tokens = torch.cat([tokens, appended], dim=1)
+        normed: Tensor = self.ln_pre(tokens)
+        return normed
+
+    def _step(self, index: int, tokens: Tensor, vv: Tensor, plan: _Plan) -> tuple[Tensor, Tensor]:
+        cls_only = plan.last_is_cls_only and index == self.depth - 1
+        arguments = (self.blocks[index], tokens, vv, plan.runs_vv(index), cls_only)
+        if self.grad_checkpointing and torch.is_grad_enabled():
+            stepped: tuple[Tensor, Tensor] = checkpoint(
+                self._run_block, *arguments, use_reentrant=False
+            )
+            return stepped
+        return self._run_block(*arguments)
+
+    def _run_block(
+        self,
+        block: ResidualAttentionBlock,
+        tokens: Tensor,
+        vv: Tensor,
+        run_vv: bool,
+        cls_only: bool,
+    ) -> tuple[Tensor, Tensor]:
+        q, k, v = project_qkv(block.attn, block.ln_1(tokens), cls_query=cls_only)
+        if run_vv:
+            vv = vv + block.ls_1(attend(block.attn, v[:, :, self._patch_rows], v, v))
+        tokens = tokens[:, :1] if cls_only else tokens
+        tokens = tokens + block.ls_1(attend(block.attn, q, k, v))
+        return tokens + block.ls_2(block.mlp(block.ln_2(tokens))), vv
+
+    def _inject(self, injection: Injection, tokens: Tensor) -> Tensor:
+        rows = self._patch_rows
+        return torch.cat([tokens[:, :1], injection(tokens[:, rows]), tokens[:, rows.stop :]], dim=1)
+
+    def _pool(self, tokens: Tensor, norm: bool) -> Tensor:
+        if not self._pools_patches:
+            pooled = tokens[:, 0]
+        elif norm and not self._pools_before_norm:
+            # The norm does not commute with the mean, so their order is the model's.
+            patches: Tensor = self.ln_post(tokens[:, self._patch_rows])
+            return patches.mean(dim=1)
+        else:
+            pooled = tokens[:, self._patch_rows].mean(dim=1)
+        return self.ln_post(pooled) if norm else pooled
