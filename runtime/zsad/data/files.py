@@ -1,0 +1,121 @@
+"""A data set of image files, with or without mask files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from zsad.data.types import GOOD, Sample
+from zsad.errors import InputError
+from zsad.types import Array, ArrayBool, ImageU8
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+
+@dataclass(frozen=True)
+class ImageItem:
+    """One image file and what is known about it; `defect_type` is `good` for a normal one."""
+
+    path: Path
+    class_name: str
+    defect_type: str
+    mask_path: Path | None = None
+
+    @property
+    def label(self) -> int:
+        """0 normal, 1 anomalous."""
+        return int(self.defect_type != GOOD)
+
+
+@dataclass(frozen=True)
+class ImageFileDataset:
+    """Images read from files when they are asked for.
+
+    A normal image of a set with masks has an empty mask; in a set without, every mask is None.
+    """
+
+    name: str
+    items: tuple[ImageItem, ...]
+    has_masks: bool
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names in the set, sorted."""
+        return tuple(sorted({item.class_name for item in self.items}))
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The label of every sample, without reading any image."""
+        return tuple(item.label for item in self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self.items):
+            raise IndexError(f"sample {index} of {len(self.items)}")
+        item = self.items[index]
+        image = read_bgr(item.path)
+        return Sample(
+            image_bgr=image,
+            mask=_read_mask(item, image.shape[:2]) if self.has_masks else None,
+            label=item.label,
+            class_name=item.class_name,
+            defect_type=item.defect_type,
+            name="/".join(item.path.with_suffix("").parts[-2:]),
+        )
+
+    def limited(self, limit: int | None, seed: int) -> ImageFileDataset:
+        """A seeded random subset of `limit` samples with the same share of each label."""
+        if limit is None or limit >= len(self.items):
+            return self
+        labels = np.array(self.labels)
+        order = np.random.default_rng(seed).permutation(len(labels))
+        rank = np.empty(len(labels))
+        for label in (0, 1):
+            members = order[labels[order] == label]
+            rank[members] = (np.arange(members.size) + 0.5) / max(members.size, 1)
+        chosen = np.sort(np.argsort(rank, kind="stable")[:limit])
+        return replace(self, items=tuple(self.items[i] for i in chosen))
+
+
+def read_bgr(path: Path) -> ImageU8:
+    """Read an 8-bit image file as (H, W, 3) uint8 BGR; grey is replicated, alpha is dropped.
+
+    Raises:
+        InputError: The file is missing, is not an image or has more than 8 bits.
+    """
+    pixels = _decode(path)
+    if pixels.dtype != np.uint8:
+        raise InputError(f"{path} has {pixels.dtype} pixels: convert it to 8 bits per channel")
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., None], 3, axis=2)
+    return np.ascontiguousarray(pixels[..., :3], np.uint8)
+
+
+def _read_mask(item: ImageItem, shape: tuple[int, ...]) -> ArrayBool:
+    if item.mask_path is None:
+        return np.zeros(shape, np.bool_)
+    pixels = _decode(item.mask_path)
+    if pixels.ndim == 3:
+        pixels = pixels[..., :3].max(axis=2)
+    if pixels.shape != shape:
+        raise InputError(
+            f"mask {item.mask_path} is {pixels.shape[1]}x{pixels.shape[0]} px, its image "
+            f"{shape[1]}x{shape[0]} px: they must be equal"
+        )
+    return np.asarray(pixels != 0)
+
+
+def _decode(path: Path) -> Array:
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    if pixels is None:
+        raise InputError(f"{path} is not an image that OpenCV can read")
+    return np.asarray(pixels)

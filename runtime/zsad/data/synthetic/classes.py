@@ -1,0 +1,98 @@
+"""Which classes and defect types each split may use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from zsad.data.synthetic import objects, textures
+from zsad.data.synthetic.canvas import Canvas
+from zsad.data.synthetic.colours import random_colour
+from zsad.data.synthetic.defects import DEFECT_TYPES, Place
+from zsad.data.synthetic.fittings import fit
+from zsad.data.synthetic.noise import random_frame
+
+SPLITS = ("train", "val", "test")
+
+FEW_TYPES = ("scratch", "crack", "hole", "stain")
+"""What `synthetic-texture` trains on: the "limited priors" of DIVE, section 5."""
+
+
+@dataclass(frozen=True)
+class PartKind:
+    """One class: how to draw it and which split owns it."""
+
+    draw: Callable[[np.random.Generator, int], Canvas]
+    split: str
+    is_texture: bool
+
+
+def _surface(texture: textures.Texture, split: str) -> PartKind:
+    def draw(rng: np.random.Generator, size: int) -> Canvas:
+        image = fit(rng, texture(rng, random_frame(rng, size)))
+        behind = np.zeros_like(image) + random_colour(rng, value=(0.02, 0.35))
+        return Canvas(image, np.ones(image.shape[:2], np.bool_), behind, is_texture=True)
+
+    return PartKind(draw, split, is_texture=True)
+
+
+def _object(draw: objects.PartClass, split: str) -> PartKind:
+    return PartKind(draw, split, is_texture=False)
+
+
+PART_KINDS: dict[str, PartKind] = {
+    "wood": _surface(textures.wood, "train"),
+    "metal plate": _object(objects.metal_plate, "train"),
+    "woven fabric": _surface(textures.woven_fabric, "train"),
+    "washer": _object(objects.washer, "train"),
+    "brushed metal": _surface(textures.brushed_metal, "train"),
+    "button": _object(objects.button, "train"),
+    "concrete": _surface(textures.concrete, "train"),
+    "pill": _object(objects.pill, "train"),
+    "leather": _surface(textures.leather, "train"),
+    "gasket": _object(objects.gasket, "train"),
+    "ceramic tiles": _surface(textures.ceramic_tiles, "train"),
+    "circuit board": _object(objects.circuit_board, "train"),
+    "cardboard": _surface(textures.cardboard, "train"),
+    "terrazzo": _surface(textures.terrazzo, "train"),
+    "marble": _surface(textures.marble, "val"),
+    "hex nut": _object(objects.hex_nut, "val"),
+    "carpet": _surface(textures.carpet, "val"),
+    "bottle cap": _object(objects.bottle_cap, "val"),
+    "knitted fabric": _surface(textures.knitted_fabric, "test"),
+    "gear": _object(objects.gear, "test"),
+    "cork": _surface(textures.cork, "test"),
+    "capsule": _object(objects.capsule, "test"),
+    "rubber mat": _surface(textures.rubber_mat, "test"),
+    "chip package": _object(objects.chip_package, "test"),
+    "wire mesh": _surface(textures.wire_mesh, "test"),
+    "ball bearing": _object(objects.ball_bearing, "test"),
+}
+
+
+def classes_of(split: str, textures_only: bool = False) -> tuple[str, ...]:
+    """The classes that a split owns; no class is in two splits."""
+    return tuple(
+        name
+        for name, kind in PART_KINDS.items()
+        if kind.split == split and (kind.is_texture or not textures_only)
+    )
+
+
+def types_for(class_name: str, split: str, few: bool = False) -> tuple[tuple[str, ...], ...]:
+    """Groups of defect types that a class of a split can show; each group is equally likely.
+
+    Training and validation have one group, the seen types. The test split has two: half of its
+    defects are of types that no other split shows.
+    """
+    wrong_place = Place.OBJECTS if PART_KINDS[class_name].is_texture else Place.TEXTURES
+    fitting = [name for name, kind in DEFECT_TYPES.items() if kind.place is not wrong_place]
+    seen = tuple(
+        name
+        for name in fitting
+        if not DEFECT_TYPES[name].held_out and (name in FEW_TYPES or not few)
+    )
+    held_out = tuple(name for name in fitting if DEFECT_TYPES[name].held_out)
+    return (seen, held_out) if split == "test" else (seen,)
