@@ -108,8 +108,9 @@ def write_atomic(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise InputError(f"cannot write {path}: {error.strerror}") from None
+    finally:
+        temporary.unlink(missing_ok=True)  # also after Ctrl-C
 
 
 def _refuse_constant(name: str) -> Any:

@@ -1,0 +1,194 @@
+"""Ranking metrics for images and pixels, exact with ties.
+
+Every metric here follows from two sorted arrays, the scores of the anomalous and of the normal
+items, so no index array (twice the size of the pixels it points to) is ever made: 1000 maps of
+518x518 need the caller's maps plus one float32 copy of them.
+
+Anything that would make a figure meaningless (NaN, one class only, shapes that differ) is an
+`InputError`. A constant score is a ranking like any other, all ties: its AUROC is 0.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zsad.errors import InputError
+
+Floats = npt.NDArray[np.floating[Any]]
+
+CHUNK = 1 << 20
+"""Anomalous items compared at a time; bounds the int64 counts that exist at once."""
+
+
+@dataclass(frozen=True)
+class F1Max:
+    """The best F1 over all thresholds.
+
+    Attributes:
+        f1: Its value, in [0, 1].
+        threshold: Items with score > threshold are called anomalous, as everywhere in zsad.
+    """
+
+    f1: float
+    threshold: float
+
+
+def auroc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Return the area under the ROC curve; a tie counts half.
+
+    Args:
+        scores: (N,) real numbers, higher = more anomalous.
+        labels: (N,) bool, or integers 0 (normal) and 1 (anomalous).
+
+    Returns:
+        The probability, in [0, 1], that an anomalous item scores higher than a normal one.
+
+    Raises:
+        InputError: Shapes differ, a score is not finite, a label is neither 0 nor 1, or one of the
+            two classes is missing.
+    """
+    return _auroc(*_split(scores, labels))
+
+
+def average_precision(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Return the average precision: sum of precision times recall step, without interpolation.
+
+    Arguments, range and errors as in `auroc`. Tied items enter together.
+    """
+    return _average_precision(*_split(scores, labels))
+
+
+def f1_max(scores: npt.ArrayLike, labels: npt.ArrayLike) -> F1Max:
+    """Return the best F1 over all thresholds, and the threshold that gives it.
+
+    Arguments and errors as in `auroc`. Of equally good thresholds the highest is returned.
+    """
+    anomalous, normal = _split(scores, labels)
+    best, score = 0.0, float(anomalous[-1])
+    for values, hits, false_alarms, _ in _counts(anomalous, normal):
+        f1 = 2 * hits / (hits + false_alarms + anomalous.size)
+        # The last maximum, as the values ascend.
+        at = f1.size - 1 - int(np.argmax(f1[::-1]))
+        if f1[at] >= best:
+            best, score = float(f1[at]), float(values[at])
+    return F1Max(best, _just_below(score, anomalous, normal))
+
+
+def pixel_auroc(maps: Floats, masks: npt.NDArray[np.bool_]) -> float:
+    """Return the AUROC over all pixels of all maps.
+
+    Args:
+        maps: (N, H, W) floating point, higher = more anomalous.
+        masks: (N, H, W) bool, True where anomalous.
+
+    Raises:
+        InputError: As `auroc`; also if the masks are not bool.
+    """
+    return auroc(*_pixels(maps, masks))
+
+
+def pixel_ap(maps: Floats, masks: npt.NDArray[np.bool_]) -> float:
+    """Return the average precision over all pixels; arguments and errors as in `pixel_auroc`."""
+    return average_precision(*_pixels(maps, masks))
+
+
+def _auroc(anomalous: Floats, normal: Floats) -> float:
+    below_twice = 0
+    for _, _, at_least, above in _counts(anomalous, normal):
+        # Normal items below, plus normal items not above: a tie is counted once, a win twice.
+        below_twice += int((2 * normal.size - at_least - above).sum())
+    return below_twice / (2 * anomalous.size * normal.size)
+
+
+def _average_precision(anomalous: Floats, normal: Floats) -> float:
+    # A recall step is one anomalous item, so the sum is the mean precision over these items.
+    total = sum(
+        float((hits / (hits + false_alarms)).sum())
+        for _, hits, false_alarms, _ in _counts(anomalous, normal)
+    )
+    return total / anomalous.size
+
+
+def _counts(
+    anomalous: Floats, normal: Floats
+) -> Iterator[tuple[Floats, npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Yield, in chunks of ascending anomalous scores v: v, #anomalous >= v, #normal >= v, > v.
+
+    Between two anomalous scores a lower threshold only adds false alarms, so these are all the
+    thresholds that any metric here needs.
+    """
+    for start in range(0, anomalous.size, CHUNK):
+        values = anomalous[start : start + CHUNK]
+        hits = anomalous.size - np.searchsorted(anomalous, values, side="left")
+        at_least = normal.size - np.searchsorted(normal, values, side="left")
+        above = normal.size - np.searchsorted(normal, values, side="right")
+        yield values, hits, at_least, above
+
+
+def _just_below(score: float, anomalous: Floats, normal: Floats) -> float:
+    """Return the highest score seen below `score`, so that `> threshold` means `>= score`."""
+    lower = [
+        float(side[index - 1])
+        for side in (anomalous, normal)
+        if (index := int(np.searchsorted(side, score, side="left"))) > 0
+    ]
+    return max(lower) if lower else float(np.nextafter(score, -np.inf))
+
+
+def _pixels(
+    maps: Floats, masks: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    maps, masks = np.asarray(maps), np.asarray(masks)
+    if maps.ndim != 3 or maps.shape != masks.shape:
+        raise InputError(
+            f"maps and masks must both be (N, H, W), found {maps.shape} and {masks.shape}"
+        )
+    if masks.dtype != np.bool_:
+        raise InputError(f"masks must be bool, found {masks.dtype}: use mask > 0")
+    return maps.reshape(-1), masks.reshape(-1)  # (N*H*W,)
+
+
+def _split(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Return the sorted scores of the anomalous and of the normal items, checked."""
+    values, truth = _as_floats(scores), _as_bool(labels)
+    if values.ndim != 1 or values.shape != truth.shape:
+        raise InputError(
+            f"scores and labels must both be (N,), found {values.shape} and {truth.shape}"
+        )
+    anomalous, normal = values[truth], values[~truth]
+    if anomalous.size == 0 or normal.size == 0:
+        raise InputError(
+            f"a ranking needs both classes, found {anomalous.size} anomalous "
+            f"and {normal.size} normal"
+        )
+    anomalous.sort()
+    normal.sort()
+    # NaN sorts last and infinities sort to the ends, so four values tell about all of them.
+    if not np.isfinite([anomalous[0], anomalous[-1], normal[0], normal[-1]]).all():
+        raise InputError("a score is NaN or infinite: nothing can be ranked")
+    return anomalous, normal
+
+
+def _as_floats(scores: npt.ArrayLike) -> Floats:
+    values = np.asarray(scores)
+    if values.dtype in (np.float32, np.float64):
+        return values
+    if values.dtype == np.float16:
+        return values.astype(np.float32)
+    if values.dtype.kind in "biu":
+        return values.astype(np.float64)
+    raise InputError(f"scores must be real numbers, found {values.dtype}")
+
+
+def _as_bool(labels: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    truth = np.asarray(labels)
+    if truth.dtype == np.bool_:
+        return truth
+    if not np.isin(truth, (0, 1)).all():
+        raise InputError("labels must be 0 (normal) or 1 (anomalous)")
+    return truth.astype(np.bool_)

@@ -1,0 +1,123 @@
+"""A CLIP small enough to train in a test, known to open_clip by name."""
+
+import dataclasses
+import json
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+
+from zsad.data import Sample
+from zsad_train.methods.base import Batch, TrainingWords
+from zsad_train.methods.dive import Dive
+from zsad_train.methods.dive_config import DiveConfig
+from zsad_train.towers import load_backbone
+
+SMALL = "zsad-test-small"
+SMALL_CONFIG = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": 6, "width": 32, "head_width": 16, "patch_size": 8},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 24, "heads": 2, "layers": 4},
+}
+WORDS = TrainingWords(
+    classes=("metal plate", "wooden_board"),
+    abnormal=("a photo of an object with a scratch", "a photo of an object with a stain"),
+    normal=("a photo of an object with a clean surface",),
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def small_clip(tmp_path_factory):
+    path = tmp_path_factory.mktemp("configs") / f"{SMALL}.json"
+    path.write_text(json.dumps(SMALL_CONFIG))
+    open_clip.add_model_config(path)
+
+
+@pytest.fixture(scope="session")
+def backbone(small_clip):
+    return load_backbone(SMALL, pretrained="random:3")
+
+
+@pytest.fixture
+def words():
+    return WORDS
+
+
+@pytest.fixture
+def make_dive(backbone):
+    def make(words=WORDS, **options):
+        torch.manual_seed(0)
+        return Dive(backbone, DiveConfig(**{"context_length": 4, "ca_heads": 2, **options}), words)
+
+    return make
+
+
+@pytest.fixture
+def moved(make_dive):
+    """A DIVE whose every trainable tensor is away from its start, as after training."""
+
+    def make(**options):
+        dive = make_dive(**options)
+        with torch.no_grad():
+            for parameter in dive.parameters():
+                if parameter.requires_grad:
+                    parameter.add_(0.3 * torch.randn_like(parameter))
+        return dive
+
+    return make
+
+
+@pytest.fixture
+def batch():
+    generator = torch.Generator().manual_seed(1)
+    masks = torch.zeros(4, 32, 32)
+    masks[2, :16, :16] = 1
+    masks[3, 8:, 8:] = 1
+    return Batch(
+        images=torch.randn(4, 3, 32, 32, generator=generator),
+        labels=torch.tensor([0, 0, 1, 1]),
+        masks=masks,
+        has_mask=torch.ones(4, dtype=torch.bool),
+        class_ids=torch.tensor([0, 1, 0, 1]),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Squares:
+    """Grey noise; the odd samples carry a bright square. Learnable in a few steps."""
+
+    count: int = 8
+    masked: bool = True
+    name: str = "squares"
+    classes: tuple[str, ...] = ("metal plate", "wooden_board")
+
+    @property
+    def has_masks(self):
+        return self.masked
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        if not 0 <= index < self.count:
+            raise IndexError(index)
+        rng = np.random.default_rng(index)
+        image = rng.integers(60, 90, (32, 32, 3), dtype=np.uint8)
+        mask = np.zeros((32, 32), dtype=bool)
+        if index % 2:
+            mask[8:24, 8:24] = True
+            image[mask] = 250
+        return Sample(
+            image_bgr=image,
+            mask=mask if self.masked else None,
+            label=index % 2,
+            class_name=self.classes[index // 2 % 2],
+            defect_type="square" if index % 2 else "good",
+            name=f"{index:03d}",
+        )
+
+
+@pytest.fixture
+def squares():
+    return Squares

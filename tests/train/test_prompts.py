@@ -1,0 +1,75 @@
+import pytest
+import torch
+
+from zsad.errors import InputError
+from zsad_train.prompts import PromptLearner
+
+
+@pytest.fixture
+def learner(backbone):
+    def make(words=("object", "damaged object"), **options):
+        torch.manual_seed(0)
+        return PromptLearner(backbone, words, **{"length": 3, **options})
+
+    return make
+
+
+def test_learned_tokens_stand_between_start_and_words(backbone, learner):
+    prompts = learner()
+    token_ids = backbone.tokenize(["X X X object.", "X X X damaged object."])
+    fixed = backbone.text.embed(token_ids)
+    embeddings = prompts.embeddings()
+    assert embeddings.shape == (2, 8, 24)  # start, 3 learned, damaged object . end
+    assert torch.equal(embeddings[:, :1], fixed[:, :1])
+    assert torch.equal(embeddings[:, 1:4], prompts.context.expand(2, -1, -1))
+    assert torch.equal(embeddings[:, 4:], fixed[:, 4:8])
+    assert prompts.eot.tolist() == [6, 7]
+
+
+def test_learned_tokens_that_equal_words_give_the_words_embedding(backbone, learner):
+    prompts = learner(words=["damaged object"])
+    token_ids = backbone.tokenize(["a photo of damaged object."])
+    with torch.no_grad():
+        prompts.context.copy_(backbone.text.embed(token_ids)[0, 1:4])
+    torch.testing.assert_close(prompts(backbone.text), backbone.text.encode(token_ids))
+
+
+def test_own_tokens_follow_the_context_and_tell_prompts_apart(backbone, learner):
+    prompts = learner(words=["damaged object"] * 3, own_length=2)
+    embeddings = prompts.embeddings()
+    assert torch.equal(embeddings[1, 1:4], prompts.context)
+    assert torch.equal(embeddings[1, 4:6], prompts.own[1])
+    embedded = prompts(backbone.text)
+    assert not torch.allclose(embedded[0], embedded[1])
+
+
+def test_prompts_without_own_tokens_and_with_equal_words_are_equal(backbone, learner):
+    embedded = learner(words=["object"] * 2)(backbone.text)
+    assert torch.equal(embedded[0], embedded[1])
+
+
+def test_deep_tokens_reach_the_embedding_and_get_gradients(backbone, learner):
+    prompts = learner(deep_sets=3, deep_length=2)
+    before = prompts(backbone.text)
+    before.square().sum().backward()
+    assert (prompts.deep.grad.abs().sum(dim=(1, 2)) > 0).all()
+    with torch.no_grad():
+        prompts.deep[2].add_(1)
+    assert not torch.allclose(prompts(backbone.text), before)
+
+
+def test_a_shared_context_is_one_parameter(learner):
+    first = learner()
+    second = learner(context=first.context, deep=first.deep)
+    assert second.context is first.context
+    assert len(list(torch.nn.ModuleList([first, second]).parameters())) == 4  # own twice
+
+
+def test_new_tokens_have_the_spread_of_clip_tokens(learner):
+    context = learner(length=70, words=["object"]).context
+    assert context.std().item() == pytest.approx(0.02, rel=0.1)
+
+
+def test_a_prompt_that_fills_the_context_is_refused(learner):
+    with pytest.raises(InputError, match="'object' fills all 77 text tokens"):
+        learner(length=75, words=["object"])

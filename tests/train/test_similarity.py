@@ -1,0 +1,46 @@
+import copy
+import math
+
+import pytest
+import torch
+
+from zsad_train.similarity import SimilarityHead, cosine_logits, unit
+
+
+def test_logits_are_cosines_over_tau():
+    x = torch.tensor([[3.0, 4.0]])
+    text = torch.tensor([[10.0, 0.0], [0.0, 0.1]])
+    assert cosine_logits(x, text, tau=0.5).tolist() == [pytest.approx([1.2, 1.6])]
+
+
+def test_the_head_is_the_logit_of_the_two_class_softmax():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 5, 8, generator=generator)
+    text = 3 * torch.randn(2, 8, generator=generator)
+    softmax = cosine_logits(x, text, 0.07).softmax(dim=-1)[..., 1]
+    torch.testing.assert_close(SimilarityHead(text, 0.07)(x).sigmoid(), softmax)
+
+
+def test_half_leaves_the_head_exact():
+    text = torch.randn(2, 64, generator=torch.Generator().manual_seed(0))
+    head = SimilarityHead(text, 0.07)
+    half = copy.deepcopy(head).half()
+    x = torch.randn(3, 64, generator=torch.Generator().manual_seed(1)).half()
+    assert half.direction.dtype == torch.float32
+    assert torch.equal(half(x), head(x.float()))
+
+
+def test_autocast_does_not_lower_the_similarity():
+    x, text = torch.randn(4, 16), torch.randn(2, 16)
+    plain = cosine_logits(x, text, 0.07)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(cosine_logits(x, text, 0.07), plain)
+
+
+def test_a_zero_vector_in_half_precision_has_no_nan():
+    assert unit(torch.zeros(1, 4, dtype=torch.float16)).tolist() == [[0, 0, 0, 0]]
+
+
+def test_tiny_half_precision_rows_get_length_one():
+    row = torch.full((1, 4), 6e-8, dtype=torch.float16)  # its norm's square is 0 in float16
+    assert math.isclose(unit(row).norm().item(), 1, rel_tol=1e-5)

@@ -1,0 +1,240 @@
+"""The training loop: seeded, saved after every epoch, resumable to the bit.
+
+Every epoch starts by seeding itself, so that what it does follows from the seed and its number
+alone: going on after epoch n needs the optimiser's state and the tensors, no generator's.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from zsad.data import Dataset
+from zsad.errors import InputError, ZsadError
+from zsad.schema import from_json, to_json, write_json
+from zsad_train.batches import TrainingSamples, collate, preprocess_spec, to_device
+from zsad_train.checkpoint import save_checkpoint, trained_tensors
+from zsad_train.config import TrainConfig
+from zsad_train.methods.base import Batch, Method
+from zsad_train.validation import validate
+
+
+class Interrupted(ZsadError):
+    """Ctrl-C during training; the last finished epoch is on disk."""
+
+    exit_code = 130
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One row of the learning curves.
+
+    Attributes:
+        epoch: 1-based.
+        loss: Mean over the epoch's images of every weighted term, and their `total`.
+        val: Metrics on the validation data, empty without any.
+        seconds: Duration, validation included.
+    """
+
+    epoch: int
+    loss: Mapping[str, float]
+    val: Mapping[str, float]
+    seconds: float
+
+
+Report = Callable[[EpochRecord], None]
+
+
+def ignore(record: EpochRecord) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands, as its checkpoint carries it.
+
+    Attributes:
+        records: The epochs done.
+        optimizer: State of the optimiser, None before the first epoch.
+    """
+
+    records: tuple[EpochRecord, ...] = ()
+    optimizer: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, training: Mapping[str, Any], where: str) -> Progress:
+        """Read it back from a checkpoint's `training`; `where` names the file in errors.
+
+        Raises:
+            InputError: The checkpoint was not left by a training run.
+        """
+        if "optimizer" not in training or "records" not in training:
+            raise InputError(f"{where} holds no training state: it cannot be resumed")
+        records = from_json(tuple[EpochRecord, ...], training["records"], f"{where}: records")
+        return cls(records, training["optimizer"])
+
+
+def curves_path(out: Path) -> Path:
+    """Return where the learning curves of the checkpoint `out` are."""
+    return out.with_suffix(".curves.json")
+
+
+def fit(
+    method: Method,
+    data: Dataset,
+    config: TrainConfig,
+    out: Path,
+    *,
+    val: Dataset | None = None,
+    progress: Progress | None = None,
+    job: Mapping[str, Any] | None = None,
+    report: Report = ignore,
+) -> tuple[EpochRecord, ...]:
+    """Train `method` in place; after each epoch write the checkpoint `out` and its curves.
+
+    Args:
+        method: The method; it stays on the training device.
+        data: Training samples.
+        config: How to optimise.
+        out: The checkpoint.
+        val: Validation samples, scored after every epoch.
+        progress: Where to go on from; None starts.
+        job: Plain values that describe the run, kept in the checkpoint.
+        report: Called with the record of every epoch once it is on disk.
+
+    Returns:
+        The record of every epoch, those before a resume included.
+
+    Raises:
+        InputError: The loss is not a number, or a file cannot be written.
+        Interrupted: Ctrl-C.
+    """
+    progress = progress or Progress()
+    method.to(torch_device(config.device))
+    method.backbone.vision.grad_checkpointing = config.grad_checkpointing
+    optimizer = make_optimizer(method, config)
+    if progress.optimizer is not None:
+        optimizer.load_state_dict(dict(progress.optimizer))
+    records = list(progress.records)
+    try:
+        for epoch in range(len(records) + 1, config.epochs + 1):
+            started = time.perf_counter()
+            loss = _train_epoch(method, optimizer, data, config, epoch)
+            scores = validate(method, val, config.batch_size) if val is not None else {}
+            records.append(EpochRecord(epoch, loss, scores, time.perf_counter() - started))
+            training = {"optimizer": optimizer.state_dict(), "records": to_json(records)}
+            save_checkpoint(out, method, {**training, "job": to_json(job or {})})
+            write_json(curves_path(out), {"job": job or {}, "epochs": records})
+            report(records[-1])
+    except KeyboardInterrupt:
+        raise Interrupted(_how_to_go_on(len(records), out)) from None
+    finally:
+        method.backbone.vision.grad_checkpointing = False
+    return tuple(records)
+
+
+def make_optimizer(method: Method, config: TrainConfig) -> torch.optim.Adam:
+    """Return Adam over the method's parameter groups, each with its own learning rate."""
+    groups = [
+        {"params": parameters, "lr": getattr(config, f"lr_{name}")}
+        for name, parameters in method.parameter_groups().items()
+    ]
+    return torch.optim.Adam(groups, betas=config.betas)
+
+
+def torch_device(name: str) -> torch.device:
+    """Return the device called `name`, where `auto` is CUDA if there is any.
+
+    Raises:
+        InputError: Torch cannot use it.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device '{name}' cannot be used ({error}): use cpu") from None
+    return torch.device(name)
+
+
+def _train_epoch(
+    method: Method,
+    optimizer: torch.optim.Adam,
+    data: Dataset,
+    config: TrainConfig,
+    epoch: int,
+) -> dict[str, float]:
+    torch.manual_seed(config.seed + epoch)
+    sums: defaultdict[str, float] = defaultdict(float)
+    loader = _loader(method, data, config)
+    with tqdm(loader, desc=f"epoch {epoch}/{config.epochs}", unit="batch", disable=None) as bar:
+        for batch in bar:
+            terms = _step(method, optimizer, batch, config)
+            for name, value in terms.items():
+                sums[name] += value * len(batch.labels)
+            if lost := [name for name, value in terms.items() if not math.isfinite(value)]:
+                raise InputError(_diverged(lost, epoch))
+            bar.set_postfix(loss=f"{terms['total']:.4f}", refresh=False)
+    # A finite loss can still have had a gradient that was not.
+    if ruined := [n for n, t in trained_tensors(method).items() if not t.isfinite().all()]:
+        raise InputError(_diverged(ruined, epoch))
+    return {name: total / len(data) for name, total in sums.items()}
+
+
+def _step(
+    method: Method, optimizer: torch.optim.Adam, batch: Batch, config: TrainConfig
+) -> dict[str, float]:
+    device = next(method.parameters()).device
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.amp == "bf16"):
+        terms: dict[str, Tensor] = method.loss(to_device(batch, device))
+    total = torch.stack(list(terms.values())).sum()
+    if total.isfinite():  # the caller stops otherwise, with the weights as they were
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return {name: term.item() for name, term in {**terms, "total": total}.items()}
+
+
+def _loader(method: Method, data: Dataset, config: TrainConfig) -> DataLoader[Batch]:
+    spec = preprocess_spec(method.backbone.info)
+    return DataLoader(
+        TrainingSamples(data, spec, method.words.classes),
+        batch_size=config.batch_size,
+        shuffle=True,
+        num_workers=config.workers,
+        collate_fn=collate,
+        worker_init_fn=_quiet_worker,
+    )
+
+
+def _quiet_worker(_: int) -> None:
+    import signal
+
+    import cv2
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the training process's to answer
+    cv2.setNumThreads(0)
+
+
+def _diverged(names: Sequence[str], epoch: int) -> str:
+    kept = f"epoch {epoch - 1} is kept" if epoch > 1 else "nothing was written"
+    return (
+        f"training left the numbers ({names[0]} is not a number in epoch {epoch}): lower the "
+        f"learning rates, or use --amp none; {kept}"
+    )
+
+
+def _how_to_go_on(done: int, out: Path) -> str:
+    if done == 0:
+        return "stopped before the first epoch was done; nothing was written"
+    return f"stopped; epoch {done} is saved, go on with: zsad-train --out {out} --resume"

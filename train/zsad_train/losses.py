@@ -1,0 +1,55 @@
+"""Loss terms of the CLIP-prompting family; each is a plain mean with no weight of its own."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_FOCAL_SMOOTH = 1e-5
+_DICE_SMOOTH = 1.0
+
+
+def segmentation_loss(probability: Tensor, mask: Tensor, gamma: float = 2.0) -> Tensor:
+    """Return focal + dice of the abnormal channel + dice of the normal one (DIVE section 4.4).
+
+    Args:
+        probability: (B, H, W) float32 in [0, 1], that a pixel is abnormal; normal is 1 minus it.
+        mask: (B, H, W) float32, 1 on defects.
+        gamma: Focusing exponent of the focal term.
+    """
+    return (
+        focal_loss(probability, mask, gamma)
+        + dice_loss(probability, mask)
+        + dice_loss(1 - probability, 1 - mask)
+    )
+
+
+def focal_loss(probability: Tensor, mask: Tensor, gamma: float = 2.0) -> Tensor:
+    """Return the mean of -(1 - p_t)^gamma log p_t over all pixels, p_t that of the true class.
+
+    The target is smoothed by 1e-5 and p_t raised by as much, as the family's code does it.
+    """
+    target = mask.clamp(_FOCAL_SMOOTH, 1 - _FOCAL_SMOOTH)
+    p_true = target * probability + (1 - target) * (1 - probability) + _FOCAL_SMOOTH
+    # Rounding can put p_t above 1, and a negative base has no real power.
+    return -((1 - p_true).clamp_min(0) ** gamma * p_true.log()).mean()
+
+
+def dice_loss(probability: Tensor, mask: Tensor) -> Tensor:
+    """Return 1 - (2 sum pg + 1) / (sum p + sum g + 1), taken per image, then the mean."""
+    p, g = probability.flatten(1), mask.flatten(1)
+    overlap = 2 * (p * g).sum(dim=1) + _DICE_SMOOTH
+    return (1 - overlap / (p.sum(dim=1) + g.sum(dim=1) + _DICE_SMOOTH)).mean()
+
+
+def squared_cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Return the mean over rows of cos(a, b)^2: 0 where the rows (B, D) are orthogonal."""
+    return F.cosine_similarity(a, b, dim=-1).square().mean()
+
+
+def pairwise_cosine(embeddings: Tensor) -> Tensor:
+    """Return the sum of |cos| over all pairs of rows of (n, D), as FAPrompt keeps prompts apart."""
+    unit = F.normalize(embeddings, dim=-1)
+    first, second = torch.triu_indices(len(unit), len(unit), offset=1, device=unit.device)
+    return (unit[first] * unit[second]).sum(dim=-1).abs().sum()

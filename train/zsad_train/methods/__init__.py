@@ -1,0 +1,26 @@
+"""One module per paper; the table names them without importing torch."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from zsad.errors import InputError
+
+if TYPE_CHECKING:
+    from zsad_train.methods.base import Method
+
+METHODS = {"dive": "Dive"}
+"""Method name, which is its module's name here, to class name."""
+
+
+def method_class(name: str) -> type[Method]:
+    """Return the class of the method `name`.
+
+    Raises:
+        InputError: There is no such method.
+    """
+    if name not in METHODS:
+        raise InputError(f"unknown method '{name}': choose one of {', '.join(METHODS)}")
+    found: type[Method] = getattr(import_module(f"{__name__}.{name}"), METHODS[name])
+    return found

@@ -1,0 +1,104 @@
+"""What every method is: a module that predicts, names its losses, and bakes its text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+from torch import Tensor, nn
+
+from zsad_train.towers import Backbone
+
+
+class Prediction(NamedTuple):
+    """Scores of a batch; a tuple, so that it is also what an exported graph returns.
+
+    Attributes:
+        score: (B,) float32 in [0, 1], higher = more anomalous.
+        anomaly_map: (B, H, W) float32 in [0, 1] at the model's input size.
+        score_logit: (B,) float32; its sigmoid is `score`.
+    """
+
+    score: Tensor
+    anomaly_map: Tensor
+    score_logit: Tensor
+
+
+class Batch(NamedTuple):
+    """Training images and their labels.
+
+    Attributes:
+        images: (B, 3, H, W) float32, RGB, normalised by the backbone's mean and std.
+        labels: (B,) int64, 0 normal, 1 anomalous.
+        masks: (B, H, W) float32, 1 on defects.
+        has_mask: (B,) bool, False where an anomalous image has no pixel labels; its `masks` row
+            means nothing.
+        class_ids: (B,) int64, index into the training classes.
+    """
+
+    images: Tensor
+    labels: Tensor
+    masks: Tensor
+    has_mask: Tensor
+    class_ids: Tensor
+
+
+@dataclass(frozen=True)
+class TrainingWords:
+    """The words that a method is trained with.
+
+    Attributes:
+        classes: Class names of the training data.
+        abnormal: Sentences that describe abnormal states.
+        normal: Sentences that describe normal states.
+    """
+
+    classes: tuple[str, ...]
+    abnormal: tuple[str, ...] = ()
+    normal: tuple[str, ...] = ()
+
+
+class Method(nn.Module):
+    """A zero-shot anomaly detector on a frozen CLIP.
+
+    Attributes:
+        name: Its name on the command line and in checkpoints.
+        presets: Named configurations, each a frozen dataclass of `config_type`.
+        backbone: The frozen CLIP.
+        config: Every option it was built with.
+        words: The words it was built with.
+    """
+
+    name: ClassVar[str]
+    config_type: ClassVar[type]
+    presets: ClassVar[Mapping[str, Any]]
+
+    def __init__(self, backbone: Backbone, config: Any, words: TrainingWords) -> None:
+        """Hold what every method has; subclasses draw their parameters after this."""
+        super().__init__()
+        self.backbone = backbone
+        self.config = config
+        self.words = words
+
+    def forward(self, images: Tensor) -> Prediction:
+        """Score images (B, 3, H, W) float, normalised, with the text encoded anew."""
+        raise NotImplementedError
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the loss terms by name, already weighted; training minimises their sum."""
+        raise NotImplementedError
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Return the trainable parameters by the learning rate they take.
+
+        The names are those of `TrainConfig`: `prompts`, `cross_attention`, `mlp`.
+        """
+        raise NotImplementedError
+
+    def bake(self) -> nn.Module:
+        """Return an independent module, images -> `Prediction`, with all text as constants.
+
+        It equals `forward`, exports to ONNX with a symbolic batch and survives `.half()`.
+        """
+        raise NotImplementedError

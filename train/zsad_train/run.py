@@ -1,0 +1,124 @@
+"""One run of `zsad-train`: from a `Job` to a checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zsad.data import Dataset, open_dataset
+from zsad.errors import InputError
+from zsad.schema import from_json, to_json
+from zsad_train.checkpoint import Checkpoint, build_method, load_checkpoint
+from zsad_train.config import Job
+from zsad_train.descriptions import BUILT_IN, read_descriptions
+from zsad_train.loop import EpochRecord, Progress, Report, fit, ignore
+from zsad_train.methods import method_class
+from zsad_train.methods.base import Method, TrainingWords
+from zsad_train.towers import load_backbone
+
+NO_VALIDATION = "none"
+RESUMABLE_CHANGES = ("epochs", "workers", "device", "pretrained")
+"""Options that a resumed run may change: none of them changes what an epoch computes, since the
+weights that `pretrained` names are held against the checkpoint's."""
+
+_GENERATED = ("synthetic", "synthetic-texture")
+_VAL_SEED = 0
+
+
+def train(job: Job, out: Path, report: Report = ignore) -> tuple[EpochRecord, ...]:
+    """Train from the start and write the checkpoint `out`.
+
+    Args:
+        job: What to train.
+        out: The checkpoint.
+        report: Called with the record of every epoch as it ends.
+
+    Raises:
+        InputError: Something in `job` cannot be used; nothing is written then.
+    """
+    torch.manual_seed(job.train.seed)
+    backbone = load_backbone(job.backbone, pretrained=job.pretrained, image_size=job.image_size)
+    data, val = _open(job, backbone.info.image_hw)
+    cls = method_class(job.method)
+    sentences = read_descriptions(BUILT_IN if job.descriptions is None else Path(job.descriptions))
+    words = TrainingWords(data.classes, sentences.abnormal, sentences.normal)
+    method = cls(backbone, _method_config(job, cls), words)
+    return fit(method, data, job.train, out, val=val, job=to_json(job), report=report)
+
+
+def resume(
+    out: Path, requested: Mapping[str, Any], report: Report = ignore
+) -> tuple[EpochRecord, ...]:
+    """Go on with the run that left the checkpoint `out`.
+
+    Args:
+        out: The checkpoint.
+        requested: Options given anew, by their name in `Job` or `TrainConfig`.
+        report: Called with the record of every epoch as it ends.
+
+    Raises:
+        InputError: The checkpoint cannot be resumed, has nothing left to do, or `requested`
+            contradicts it.
+    """
+    checkpoint = load_checkpoint(out)
+    where = f"checkpoint {out}"
+    progress = Progress.of(checkpoint.training, where)
+    job = _merge(_recorded_job(checkpoint, where), requested)
+    if len(progress.records) >= job.train.epochs:
+        done = len(progress.records)
+        raise InputError(f"{out} has all its {done} epochs: give --epochs {done + 5} to train on")
+    method = build_method(checkpoint, pretrained=job.pretrained)
+    data, val = _open(job, method.backbone.info.image_hw)
+    if data.classes != checkpoint.words.classes:
+        raise InputError(f"the classes of '{job.data}' have changed since {out}: train anew")
+    return fit(
+        method,
+        data,
+        job.train,
+        out,
+        val=val,
+        progress=progress,
+        job=to_json(job),
+        report=report,
+    )
+
+
+def _method_config(job: Job, cls: type[Method]) -> Any:
+    if job.preset not in cls.presets:
+        known = ", ".join(cls.presets)
+        raise InputError(f"unknown preset '{job.preset}' of {job.method}: choose one of {known}")
+    overrides = {"abnormal_prompts": job.abnormal_prompts, "vv_from_block": job.vv_from_block}
+    given = {name: value for name, value in overrides.items() if value is not None}
+    return dataclasses.replace(cls.presets[job.preset], **given)
+
+
+def _open(job: Job, image_hw: tuple[int, int]) -> tuple[Dataset, Dataset | None]:
+    size, seed = min(image_hw), job.train.seed
+    data = open_dataset(job.data, split="train", limit=job.limit, seed=seed, size=size)
+    val = job.val or (job.data if job.data in _GENERATED else NO_VALIDATION)
+    if val == NO_VALIDATION:
+        return data, None
+    # Validation images are the same whatever the seed, so that runs can be compared.
+    return data, open_dataset(val, split="val", limit=job.val_limit, seed=_VAL_SEED, size=size)
+
+
+def _recorded_job(checkpoint: Checkpoint, where: str) -> Job:
+    return from_json(Job, checkpoint.training.get("job"), f"{where}: job")
+
+
+def _merge(job: Job, requested: Mapping[str, Any]) -> Job:
+    recorded = {**vars(job), **vars(job.train)}
+    for name, value in requested.items():
+        if name not in RESUMABLE_CHANGES and recorded[name] != value:
+            raise InputError(
+                f"--resume: {name} is {recorded[name]} in the checkpoint, not {value}: leave it "
+                "out, or start anew with --force"
+            )
+    changes = {name: requested[name] for name in RESUMABLE_CHANGES if name in requested}
+    pretrained = changes.pop("pretrained", job.pretrained)
+    training = dataclasses.replace(job.train, **changes)
+    return dataclasses.replace(job, pretrained=pretrained, train=training)
