@@ -97,7 +97,7 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, text.encode())
 
 
-def write_atomic(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes | memoryview) -> None:
     """Write `content` to a temporary name beside `path`, then rename it onto `path`.
 
     Raises:
