@@ -123,6 +123,28 @@ def reseal():
     return again
 
 
+@pytest.fixture
+def small_checkpoint(tmp_path):
+    """A checkpoint of DIVE on a CLIP of 16 px with random weights; needs torch."""
+    open_clip = pytest.importorskip("open_clip")
+    from zsad_train.checkpoint import save_checkpoint
+    from zsad_train.methods.base import TrainingWords
+    from zsad_train.methods.dive import Dive
+    from zsad_train.methods.dive_config import DiveConfig
+    from zsad_train.towers import load_backbone
+
+    vision = {"image_size": 16, "layers": 6, "width": 16, "head_width": 8, "patch_size": 8}
+    text = {"context_length": 77, "vocab_size": 49408, "width": 8, "heads": 1, "layers": 4}
+    config = tmp_path / "zsad-test-checkpoint.json"
+    config.write_text(json.dumps({"embed_dim": 8, "vision_cfg": vision, "text_cfg": text}))
+    open_clip.add_model_config(config)
+    backbone = load_backbone("zsad-test-checkpoint", pretrained="random:1")
+    words = TrainingWords(("plate",), ("a photo of a crack",), ("a photo of a clean plate",))
+    path = tmp_path / "dive.pt"
+    save_checkpoint(path, Dive(backbone, DiveConfig(context_length=4, ca_heads=1), words), {})
+    return path
+
+
 def pytest_collection_modifyitems(items):
     """Skip, and count as such, tests that drive a system program which is missing."""
     required = os.environ.get("REQUIRE_SYSTEM") == "1"

@@ -104,9 +104,7 @@ def _build(
         raise InputError(f"--max-batch {max_batch} leaves nothing: use 1 or more")
     chosen = precision or artifact.manifest.default_precision
     graph = artifact.graph(chosen)
-    key = EngineKey(
-        graph.sha256, chosen, compiler.name, compiler.version, device, max_batch
-    )
+    key = EngineKey(graph.sha256, chosen, compiler.name, compiler.version, device, max_batch)
     root = cache_root()
     cached = find_engine(key, root)
     if cached is not None:

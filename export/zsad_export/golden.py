@@ -69,9 +69,7 @@ def _draw(index: int, hw: tuple[int, int]) -> GoldenFrame:
     return GoldenFrame(f"frame-{hw[0]}x{hw[1]}", np.ascontiguousarray(crop))
 
 
-def write_golden(
-    directory: Path, frames: Sequence[GoldenFrame], reference: GoldenOutputs
-) -> None:
+def write_golden(directory: Path, frames: Sequence[GoldenFrame], reference: GoldenOutputs) -> None:
     """Write frames, as PNG, and the reference's outputs below an artifact's scratch directory."""
     (directory / FOLDER).mkdir()
     for frame in frames:

@@ -49,9 +49,7 @@ class GraphRunner:
         return list(self._session.run(list(outputs), {"image": images_bgr}))
 
 
-def replay_onnx(
-    path: Path, frames: Sequence[GoldenFrame], spec: PreprocessSpec
-) -> GoldenOutputs:
+def replay_onnx(path: Path, frames: Sequence[GoldenFrame], spec: PreprocessSpec) -> GoldenOutputs:
     """Run camera frames through the runtime's resize and the graph, one at a time.
 
     Raises:

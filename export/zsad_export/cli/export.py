@@ -70,16 +70,20 @@ def main(
 def _print_graphs(artifact: Artifact) -> None:
     manifest = artifact.manifest
     spec = manifest.preprocess
-    click.echo(f"{artifact.path}: {manifest.method.name} on {manifest.backbone.name}, "
-               f"{spec.height}x{spec.width} px, {artifact.sha256[:12]}")
+    click.echo(
+        f"{artifact.path}: {manifest.method.name} on {manifest.backbone.name}, "
+        f"{spec.height}x{spec.width} px, {artifact.sha256[:12]}"
+    )
     click.echo(f"{'graph':<18}{'MB':>8}{'score off by':>14}{'map off by':>12}{'map corr.':>11}")
     for precision, graph in manifest.graphs.items():
         files = [graph.file, *([graph.data] if graph.data else [])]
         size = sum((artifact.path / name).stat().st_size for name in files) / 1e6
         parity = manifest.parity[precision]
         corr = "-" if parity.map_correlation is None else f"{parity.map_correlation:.5f}"
-        click.echo(f"{graph.file:<18}{size:>8.1f}{parity.score_max_abs:>14.1e}"
-                   f"{parity.map_max_abs:>12.1e}{corr:>11}  {parity.evidence}")
+        click.echo(
+            f"{graph.file:<18}{size:>8.1f}{parity.score_max_abs:>14.1e}"
+            f"{parity.map_max_abs:>12.1e}{corr:>11}  {parity.evidence}"
+        )
 
 
 def _compile(artifact: Artifact, sms: tuple[int, ...] | None) -> None:
