@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from zsad.errors import InputError
+from zsad.metrics import auroc
 from zsad.metrics.bootstrap import (
     bootstrap_draws,
     bootstrap_interval,
@@ -8,8 +10,6 @@ from zsad.metrics.bootstrap import (
     pixel_draws,
     resamples,
 )
-from zsad.errors import InputError
-from zsad.metrics import auroc
 from zsad.metrics.pixel_counts import counts_auroc, pixel_counts
 
 
