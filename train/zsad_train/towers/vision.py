@@ -176,7 +176,8 @@ class VisionTower(nn.Module):
         if prompts is not None:
             appended = prompts.to(tokens.dtype).expand(batch, -1, -1)  # (B, k, width)
             tokens = torch.cat([tokens, appended], dim=1)
-        return torch.as_tensor(self.ln_pre(tokens))
+        normed: Tensor = self.ln_pre(tokens)
+        return normed
 
     def _step(self, index: int, tokens: Tensor, vv: Tensor, plan: _Plan) -> tuple[Tensor, Tensor]:
         cls_only = plan.last_is_cls_only and index == self.depth - 1
@@ -210,9 +211,10 @@ class VisionTower(nn.Module):
     def _pool(self, tokens: Tensor, norm: bool) -> Tensor:
         if not self._pools_patches:
             pooled = tokens[:, 0]
-            return torch.as_tensor(self.ln_post(pooled)) if norm else pooled
-        patches = tokens[:, self._patch_rows]
-        if norm and not self._pools_before_norm:
-            return torch.as_tensor(self.ln_post(patches)).mean(dim=1)
-        pooled = patches.mean(dim=1)
-        return torch.as_tensor(self.ln_post(pooled)) if norm else pooled
+        elif norm and not self._pools_before_norm:
+            # The norm does not commute with the mean, so their order is the model's.
+            patches: Tensor = self.ln_post(tokens[:, self._patch_rows])
+            return patches.mean(dim=1)
+        else:
+            pooled = tokens[:, self._patch_rows].mean(dim=1)
+        return self.ln_post(pooled) if norm else pooled

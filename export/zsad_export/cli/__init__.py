@@ -1,0 +1,1 @@
+"""Commands of the export package; each imports what is heavy inside its body."""

@@ -1,0 +1,100 @@
+"""`zsad-export`: a checkpoint becomes an artifact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from zsad.command import Command
+from zsad.errors import InputError
+from zsad_export.cli.sm import SmList
+
+if TYPE_CHECKING:
+    from zsad.artifact import Artifact
+
+
+@click.command(cls=Command)
+@click.option("--ckpt", required=True, type=click.Path(path_type=Path), help="Checkpoint to bake.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Artifact directory. [default: beside --ckpt]"
+)
+@click.option("--fp32", is_flag=True, help="Write the FP32 graph; it is always written.")
+@click.option("--fp16", is_flag=True, help="Also write an FP16 graph and make it the default.")
+@click.option("--image-size", type=click.IntRange(1), help="Input side in px, if not training's.")
+@click.option("--pretrained", help="Where the backbone's weights are now, if they have moved.")
+@click.option("--allow-parity-loss", is_flag=True, help="Record a failed parity gate, go on.")
+@click.option("--no-engine", is_flag=True, help="Do not compile with TensorRT-RTX.")
+@click.option("--sm", type=SmList(), help="Compute capabilities for TensorRT-RTX: 86,89,120.")
+def main(
+    ckpt: Path,
+    out: Path | None,
+    fp32: bool,
+    fp16: bool,
+    image_size: int | None,
+    pretrained: str | None,
+    allow_parity_loss: bool,
+    no_engine: bool,
+    sm: tuple[int, ...] | None,
+) -> None:
+    """Turn a checkpoint into an artifact: graphs, golden frames and a manifest.
+
+    The graphs are held against the PyTorch reference from camera frame to anomaly map; over the
+    limits nothing is written and the exit code is 3.
+    """
+    del fp32  # the FP32 graph is the reference and is written whatever is asked for
+    if not ckpt.is_file():  # before torch is imported, which takes seconds
+        raise InputError(f"checkpoint not found: {ckpt}: give --ckpt a file that zsad-train wrote")
+    from zsad_export.export import export_checkpoint
+
+    artifact = export_checkpoint(
+        ckpt,
+        out or ckpt.with_suffix(""),
+        fp16=fp16,
+        image_size=image_size,
+        pretrained=pretrained,
+        allow_parity_loss=allow_parity_loss,
+        progress=lambda step: click.echo(f"{step} ...", err=True),
+    )
+    _print_graphs(artifact)
+    if not no_engine:
+        _compile(artifact, sm)
+    flag = artifact.manifest.default_precision
+    click.echo(
+        "not built: a TensorRT engine for the device, which only the device can build; there, "
+        f"run: zsad-engine {artifact.path} --{flag}"
+    )
+
+
+def _print_graphs(artifact: Artifact) -> None:
+    manifest = artifact.manifest
+    spec = manifest.preprocess
+    click.echo(
+        f"{artifact.path}: {manifest.method.name} on {manifest.backbone.name}, "
+        f"{spec.height}x{spec.width} px, {artifact.sha256[:12]}"
+    )
+    click.echo(f"{'graph':<18}{'MB':>8}{'score off by':>14}{'map off by':>12}{'map corr.':>11}")
+    for precision, graph in manifest.graphs.items():
+        files = [graph.file, *([graph.data] if graph.data else [])]
+        size = sum((artifact.path / name).stat().st_size for name in files) / 1e6
+        parity = manifest.parity[precision]
+        corr = "-" if parity.map_correlation is None else f"{parity.map_correlation:.5f}"
+        click.echo(
+            f"{graph.file:<18}{size:>8.1f}{parity.score_max_abs:>14.1e}"
+            f"{parity.map_max_abs:>12.1e}{corr:>11}  {parity.evidence}"
+        )
+
+
+def _compile(artifact: Artifact, sms: tuple[int, ...] | None) -> None:
+    from zsad.errors import MissingExtraError
+    from zsad_export.engine import DEFAULT_SMS, build_rtx_engine
+
+    try:
+        for precision in artifact.manifest.graphs:
+            built = build_rtx_engine(artifact, precision, sms or DEFAULT_SMS)  # type: ignore[arg-type]
+            click.echo(f"TensorRT-RTX {precision}: {built.describe()}")
+    except MissingExtraError as error:
+        if sms:
+            raise
+        click.echo(f"not compiled: {error}")

@@ -1,0 +1,193 @@
+"""From a checkpoint to an artifact: bake, export, hold against the reference, seal.
+
+The steps are ordered so that a ViT-L fits into 12 GB: the method is dropped once it is baked, and
+the half-precision graph is made by converting the float32 one in place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import platform
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from torch import nn
+
+from zsad.artifact import Artifact, artifact_writer, hash_files, seal
+from zsad.errors import InputError
+from zsad.manifest import (
+    SCHEMA,
+    BackboneRecord,
+    GraphFile,
+    Manifest,
+    MethodInfo,
+    ParityRecord,
+    Words,
+)
+from zsad.preprocess import PreprocessSpec
+from zsad.schema import sha256_file, to_json
+from zsad_export.gate import Gate
+from zsad_export.golden import golden_frames, write_golden
+from zsad_export.graph import DeploymentGraph, input_specs, output_specs
+from zsad_export.graph_names import GraphPrecision
+from zsad_export.onnx_export import OPSET, export_onnx
+from zsad_export.onnx_types import check_precision
+from zsad_export.reference import run_reference
+from zsad_train.batches import preprocess_spec
+from zsad_train.checkpoint import Checkpoint, build_method, load_checkpoint
+from zsad_train.methods.base import Method
+
+Progress = Callable[[str], None]
+
+MAKERS = ("zsad", "torch", "open_clip_torch", "onnx", "onnxscript", "onnxruntime", "numpy")
+"""The packages whose versions the manifest records."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What the manifest says about the model, whatever graphs are made of it."""
+
+    method: MethodInfo
+    backbone: BackboneRecord
+    words: Words
+    preprocess: PreprocessSpec
+
+
+def export_checkpoint(
+    path: Path,
+    out: Path,
+    *,
+    fp16: bool = False,
+    image_size: int | None = None,
+    pretrained: str | None = None,
+    allow_parity_loss: bool = False,
+    progress: Progress = lambda step: None,
+) -> Artifact:
+    """Turn the checkpoint at `path` into the artifact directory `out`.
+
+    The FP32 graph is always written: it is the reference, and what a CPU runs.
+
+    Args:
+        path: What `zsad-train` wrote.
+        out: The artifact; one that stands there is replaced once the new one is whole.
+        fp16: Also write an FP16 graph and make it the default.
+        image_size: Side of the input in pixels, if not the one of the training.
+        pretrained: Where the backbone's weights are now, if they have moved since training.
+        allow_parity_loss: Record a graph that is over the parity limits instead of failing.
+        progress: Is told each step as it begins.
+
+    Raises:
+        InputError: The checkpoint or its backbone cannot be used, or `out` cannot be written.
+        ParityError: A graph is over the parity limits.
+    """
+    checkpoint = load_checkpoint(path)
+    if image_size is not None:
+        resized = dataclasses.replace(checkpoint.backbone, image_hw=(image_size, image_size))
+        checkpoint = dataclasses.replace(checkpoint, backbone=resized)
+
+    def build() -> Method:
+        return build_method(checkpoint, pretrained=pretrained).eval()
+
+    precisions: tuple[GraphPrecision, ...] = ("fp32", "fp16") if fp16 else ("fp32",)
+    return export_model(
+        build,
+        identity_of(checkpoint),
+        out,
+        precisions,
+        allow_parity_loss=allow_parity_loss,
+        progress=progress,
+    )
+
+
+def identity_of(checkpoint: Checkpoint) -> Identity:
+    """Return what a manifest records of a checkpoint."""
+    info, words = checkpoint.backbone, checkpoint.words
+    return Identity(
+        method=MethodInfo(checkpoint.method_name, to_json(checkpoint.options)),
+        backbone=BackboneRecord(
+            name=info.name,
+            pretrained=Path(info.pretrained).name,  # a file's name; its folder is nobody's business
+            sha256=info.sha256,
+            quickgelu=info.quickgelu,
+            pos_resize=info.pos_resize,
+        ),
+        words=Words(normal=words.normal, abnormal=words.abnormal),
+        preprocess=preprocess_spec(info),
+    )
+
+
+def export_model(
+    build: Callable[[], Method],
+    identity: Identity,
+    out: Path,
+    precisions: Iterable[GraphPrecision],
+    *,
+    allow_parity_loss: bool = False,
+    progress: Progress = lambda step: None,
+) -> Artifact:
+    """Write the artifact of the method that `build` makes; see `export_checkpoint`."""
+    if out.is_file():
+        raise InputError(f"{out} is a file: choose another --out")
+    spec = identity.preprocess
+    with artifact_writer(out) as scratch:
+        progress("running the reference on the golden frames")
+        frames = golden_frames()
+        method = build()
+        reference = run_reference(method, frames, spec)
+        write_golden(scratch, frames, reference)
+        progress("baking the text")
+        baked = method.bake()
+        del method
+        gate = Gate(build, frames, reference, spec, allow_parity_loss)
+        graphs: dict[str, GraphFile] = {}
+        parity: dict[str, ParityRecord] = {}
+        for precision in precisions:
+            gc.collect()  # the last exporter's graph holds weights in reference cycles
+            progress(f"exporting and checking the {precision} graph")
+            graphs[precision], parity[precision] = _write_graph(scratch, baked, precision, gate)
+        seal(scratch, _manifest(identity, scratch, graphs, parity))
+    return Artifact.open(out)
+
+
+def _write_graph(
+    scratch: Path, baked: nn.Module, precision: GraphPrecision, gate: Gate
+) -> tuple[GraphFile, ParityRecord]:
+    path = scratch / f"model.{precision}.onnx"
+    graph = DeploymentGraph(baked, gate.spec, precision)
+    half = gate.try_half(graph) if precision == "fp16" else None
+    data = export_onnx(graph, (gate.spec.height, gate.spec.width), path)
+    check_precision(path, precision)
+    record = gate.check(path, precision, half)
+    return GraphFile(path.name, data, sha256_file(path), OPSET), record
+
+
+def _manifest(
+    identity: Identity,
+    scratch: Path,
+    graphs: dict[str, GraphFile],
+    parity: dict[str, ParityRecord],
+) -> Manifest:
+    return Manifest(
+        schema=SCHEMA,
+        method=identity.method,
+        backbone=identity.backbone,
+        words=identity.words,
+        preprocess=identity.preprocess,
+        inputs=input_specs(identity.preprocess),
+        outputs=output_specs(identity.preprocess),
+        graphs=graphs,
+        default_precision="fp16" if "fp16" in graphs else "fp32",
+        parity=parity,
+        files=hash_files(scratch),
+        made_by={name: _version(name) for name in MAKERS} | {"python": platform.python_version()},
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except LookupError:
+        return "unknown"

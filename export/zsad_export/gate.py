@@ -1,0 +1,154 @@
+"""The gate at the end of an export: a graph that is not its reference does not leave the house."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from zsad.errors import ParityError
+from zsad.manifest import ParityRecord
+from zsad.preprocess import PreprocessSpec, resize_exact
+from zsad_export.golden import GoldenFrame, GoldenOutputs
+from zsad_export.graph import DeploymentGraph
+from zsad_export.graph_names import GraphPrecision
+from zsad_export.half_range import LargestMagnitude, largest_magnitude
+from zsad_export.layers import compare_layers, first_jump, trace_graph, trace_module
+from zsad_export.parity import LIMITS, Parity, compare
+from zsad_export.reference import reference_input, run_graph_module
+from zsad_export.replay import backend_name, replay_onnx
+
+ROUNDING = {"fp32": 1e-4, "fp16": 5e-3}
+"""Relative error of a layer that rounding alone explains; only used to find whom to blame."""
+
+SLOW_PARAMETERS = 100_000_000
+"""Above this, PyTorch's half precision on a CPU, a minute per frame, runs on one frame only."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What every graph of one export is held against.
+
+    Attributes:
+        build: Makes the unbaked method again; only called to find the layer to blame, so that the
+            method takes no memory while graphs are made.
+        frames: The golden frames.
+        reference: What the unbaked method made of them in float32.
+        spec: The preprocessing.
+        allow_loss: Record a graph that is over the limits instead of failing.
+    """
+
+    build: Callable[[], nn.Module]
+    frames: Sequence[GoldenFrame]
+    reference: GoldenOutputs
+    spec: PreprocessSpec
+    allow_loss: bool = False
+
+    def check(
+        self, path: Path, precision: GraphPrecision, half: HalfEvidence | None = None
+    ) -> ParityRecord:
+        """Hold the graph at `path` against the reference.
+
+        Args:
+            path: The ONNX file.
+            precision: Which limits apply.
+            half: What PyTorch in half precision gave, for an FP16 graph.
+
+        Raises:
+            ParityError: A frame is over a limit, or an FP16 tensor comes near to overflowing; the
+                line names the worst frame and the first layer that differs, or the tensor.
+        """
+        parity = self._compare(replay_onnx(path, self.frames, self.spec), precision)
+        magnitude = None
+        faults = [] if parity.passed else [self._explain(path, precision, parity)]
+        if half is not None:
+            magnitude = largest_magnitude(path, self.frames, self.spec)
+            faults += [] if magnitude.fits else [magnitude.describe()]
+            faults += half.faults
+        if faults and not self.allow_loss:
+            raise ParityError(
+                f"{path.name} fails the parity gate: {'; '.join(faults)} "
+                "(--allow-parity-loss writes it all the same)"
+            )
+        return self._record(parity, magnitude, half, faults)
+
+    def try_half(self, graph: DeploymentGraph) -> HalfEvidence:
+        """Run an FP16 graph in PyTorch, where half precision is rounded and overflows for real."""
+        parameters = sum(parameter.numel() for parameter in graph.parameters())
+        count = 1 if parameters > SLOW_PARAMETERS else len(self.frames)
+        found = run_graph_module(graph, self.frames[:count], self.spec)
+        parity = self._compare(found, "fp16", count)
+        return HalfEvidence(parity)
+
+    def _compare(
+        self, found: GoldenOutputs, precision: GraphPrecision, count: int | None = None
+    ) -> Parity:
+        names = [frame.name for frame in self.frames[:count]]
+        reference = GoldenOutputs(
+            self.reference.scores[:count], self.reference.anomaly_maps[:count]
+        )
+        return compare(names, reference, found, LIMITS[precision])
+
+    def _explain(self, path: Path, precision: GraphPrecision, parity: Parity) -> str:
+        worst = parity.worst
+        frame = next(frame for frame in self.frames if frame.name == worst.name)
+        layer = self._blame(path, precision, frame)
+        return f"worst on {worst.name}: {worst.describe()}, {layer}"
+
+    def _blame(self, path: Path, precision: GraphPrecision, frame: GoldenFrame) -> str:
+        expected = trace_module(self.build(), reference_input(frame.image_bgr, self.spec))
+        found = trace_graph(path, resize_exact(frame.image_bgr, self.spec))
+        errors = compare_layers(expected, found)
+        error = first_jump(errors, ROUNDING[precision])
+        if error is None or error.relative <= ROUNDING[precision]:
+            return "no layer differs, so the fault lies between the last layer and the outputs"
+        where = "the first layer, so the fault lies before it" if error is errors[0] else "relative"
+        if where == "relative":
+            where = f"relative error {error.relative:.2g}"
+        return f"first at layer '{error.layer}' ({where})"
+
+    def _record(
+        self,
+        parity: Parity,
+        magnitude: LargestMagnitude | None,
+        half: HalfEvidence | None,
+        faults: Sequence[str],
+    ) -> ParityRecord:
+        evidence = ["run on CPU"] if half is None else ["FP16 emulated on CPU", half.describe()]
+        if faults:
+            evidence.append(f"over the limits, allowed by --allow-parity-loss: {'; '.join(faults)}")
+        frames = parity.frames
+        return ParityRecord(
+            frames=len(frames),
+            backend=backend_name(),
+            score_max_abs=max(frame.score_abs for frame in frames),
+            map_max_abs=max(frame.map_max_abs for frame in frames),
+            map_mean_abs=max(frame.map_mean_abs for frame in frames),
+            map_correlation=parity.correlation,
+            largest_magnitude=None if magnitude is None else magnitude.value,
+            evidence="; ".join(evidence),
+        )
+
+
+@dataclass(frozen=True)
+class HalfEvidence:
+    """How PyTorch's own half precision compares with the reference."""
+
+    parity: Parity
+
+    @property
+    def faults(self) -> list[str]:
+        """Return what is over the limits, as text."""
+        if self.parity.passed:
+            return []
+        worst = self.parity.worst
+        return [f"PyTorch in half precision, worst on {worst.name}: {worst.describe()}"]
+
+    def describe(self) -> str:
+        """Return the evidence as text."""
+        frames = len(self.parity.frames)
+        worst = max(frame.score_abs for frame in self.parity.frames)
+        noun = "frame" if frames == 1 else "frames"
+        return f"PyTorch half on CPU, {frames} {noun}: score off by {worst:.2g}"

@@ -1,0 +1,144 @@
+"""From a deployment graph to an ONNX file that every engine here can read.
+
+Nodes and values are named after the module they come from (`detector.vision.blocks.3.mlp/Gelu`),
+so that a compiler's message, a profile and the parity gate all speak the model's language.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+import torch
+
+from zsad.schema import sha256_file
+from zsad_export.graph import DeploymentGraph
+from zsad_export.graph_names import BATCH, INPUT, OUTPUTS
+from zsad_export.onnx_contract import WEIGHTS_HASH, check_model
+
+OPSET = 20
+"""The newest opset that TensorRT 10.3 (JetPack 6) and ONNX Runtime 1.23 read."""
+
+EXTERNAL_DATA_BYTES = 1_800_000_000
+"""Above this, weights go to a file of their own: a protobuf message ends at 2 GiB."""
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
+
+
+def export_onnx(
+    graph: DeploymentGraph,
+    image_hw: tuple[int, int],
+    path: Path,
+    *,
+    external_data_bytes: int = EXTERNAL_DATA_BYTES,
+) -> str | None:
+    """Write `graph` to `path` as ONNX, checked against the graph contract.
+
+    Args:
+        graph: The graph, on the CPU.
+        image_hw: Rows and columns of its input.
+        path: The file to write; the caller owns the folder and its clean-up.
+        external_data_bytes: Weights larger than this together go to `<path>.data`.
+
+    Returns:
+        The name of the external weights file, None if the weights are inside the ONNX.
+
+    Raises:
+        ParityError: The exporter wrote a graph that breaks the contract.
+    """
+    program = _run_exporter(graph, image_hw)
+    model = program.model
+    norms = sum(
+        node.target == torch.ops.aten.layer_norm.default
+        for node in program.exported_program.graph.nodes
+    )
+    _name_after_modules(model.graph)
+    _strip_metadata(model)
+    data = _save(model, path, external_data_bytes)
+    del program, model
+    onnx.checker.check_model(str(path))
+    check_model(onnx.load(str(path), load_external_data=False), image_hw, layer_norms=norms)
+    return data
+
+
+def _run_exporter(graph: DeploymentGraph, image_hw: tuple[int, int]) -> torch.onnx.ONNXProgram:
+    # Two images: torch.export would take a batch of one for a constant.
+    example = torch.zeros((2, *image_hw, 3), dtype=torch.uint8)
+    program = torch.onnx.export(
+        graph,
+        (example,),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=[INPUT],
+        output_names=list(OUTPUTS),
+        dynamic_shapes={INPUT: {0: torch.export.Dim(BATCH)}},
+        verbose=False,
+    )
+    assert program is not None
+    return program
+
+
+def _save(model: ir.Model, path: Path, external_data_bytes: int) -> str | None:
+    weights = (v.const_value for v in model.graph.initializers.values())
+    total = sum(w.nbytes for w in weights if w is not None)
+    data = f"{path.name}.data" if total > external_data_bytes else None
+    ir.save(model, path, external_data=data)
+    if data is not None:
+        _note_weights_hash(path, path.with_name(data))
+    return data
+
+
+def _note_weights_hash(path: Path, data: Path) -> None:
+    """Write the weights' hash into the ONNX, so that its own hash stands for both files."""
+    model = onnx.load(str(path), load_external_data=False)
+    model.metadata_props.add(key=WEIGHTS_HASH, value=sha256_file(data))
+    onnx.save(model, str(path))
+
+
+def _name_after_modules(graph: ir.Graph) -> None:
+    seen: Counter[str] = Counter()
+    outputs = set(graph.outputs)
+    for node in graph:
+        base = f"{_module_path(node)}/{node.op_type}"
+        node.name = f"{base}_{seen[base]}" if seen[base] else base
+        seen[base] += 1
+        for index, value in enumerate(node.outputs):
+            if value not in outputs:
+                value.name = f"{node.name}:{index}" if index else node.name
+    for value, consumer, index in _anonymous_initializers(graph):
+        value.name = f"{consumer}.constant{index}"
+
+
+def _module_path(node: ir.Node) -> str:
+    """Return the path of the module a node was traced in, the root's being `graph`."""
+    scopes = ast.literal_eval(node.metadata_props.get(_SCOPES, "['', '']"))
+    inner = scopes[-2] if len(scopes) > 1 else ""
+    return inner if inner and not inner.startswith("_empty_nn_module_stack") else "graph"
+
+
+def _anonymous_initializers(graph: ir.Graph) -> Iterator[tuple[ir.Value, str, int]]:
+    for value in list(graph.initializers.values()):
+        uses = value.uses()
+        if uses and "." not in str(value.name):
+            node, index = uses[0]
+            yield value, str(node.name), index
+
+
+def _strip_metadata(model: ir.Model) -> None:
+    """Drop what the exporter notes about its own machine: paths, stack traces, signatures."""
+    model.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    model.doc_string = model.graph.doc_string = None
+    for node in model.graph:
+        node.metadata_props.clear()
+        node.doc_string = None
+        for value in node.outputs:
+            value.metadata_props.clear()
+    for value in (*model.graph.inputs, *model.graph.initializers.values()):
+        value.metadata_props.clear()
+        if value.const_value is not None:
+            value.const_value.metadata_props.clear()

@@ -1,0 +1,99 @@
+"""Probes: a copy of a graph that also reports on its own inner tensors.
+
+Each probe shrinks its tensor inside the graph, so that looking at every tensor of a ViT-L costs no
+memory: the tensor itself is freed as soon as the graph has used it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from zsad.types import Array, ArrayF32, ImageU8
+from zsad_export.replay import GraphRunner
+
+Probe = Callable[[str, int], list[onnx.NodeProto]]
+"""Makes the nodes that turn tensor `name` into the float32 output `probe_<index>`."""
+
+
+def magnitude_probe(tensor: str, index: int) -> list[onnx.NodeProto]:
+    """Report the largest absolute value of a tensor, as one number."""
+    wide, positive = f"probe_{index}.f32", f"probe_{index}.abs"
+    return [
+        helper.make_node("Cast", [tensor], [wide], to=TensorProto.FLOAT),
+        helper.make_node("Abs", [wide], [positive]),
+        helper.make_node("ReduceMax", [positive], [f"probe_{index}"], keepdims=0),
+    ]
+
+
+def sample_probe(steps: Mapping[str, int]) -> Probe:
+    """Report every `steps[tensor]`-th value of a tensor, flattened in row-major order."""
+
+    def probe(tensor: str, index: int) -> list[onnx.NodeProto]:
+        wide, flat = f"probe_{index}.f32", f"probe_{index}.flat"
+        names = {key: f"probe_{index}.{key}" for key in ("shape", "start", "end", "axis", "step")}
+        numbers = (-1, 0, np.iinfo(np.int64).max, 0, steps[tensor])
+        constants = [
+            helper.make_node("Constant", [], [name], value=numpy_helper.from_array(_vector(number)))
+            for name, number in zip(names.values(), numbers, strict=True)
+        ]
+        window = [names["start"], names["end"], names["axis"], names["step"]]
+        return [
+            *constants,
+            helper.make_node("Cast", [tensor], [wide], to=TensorProto.FLOAT),
+            helper.make_node("Reshape", [wide, names["shape"]], [flat]),
+            helper.make_node("Slice", [flat, *window], [f"probe_{index}"]),
+        ]
+
+    return probe
+
+
+def _vector(number: int) -> Array:
+    return np.array([number], dtype=np.int64)
+
+
+@contextmanager
+def probed(
+    path: Path, tensors: Iterable[str], probe: Probe
+) -> Iterator[Callable[[ImageU8], dict[str, ArrayF32]]]:
+    """Give a function that runs one image and returns what the probes of `tensors` report.
+
+    Args:
+        path: The ONNX file; it is not changed.
+        tensors: Names of the tensors to look at.
+        probe: What to report of each.
+    """
+    names = list(tensors)
+    with tempfile.TemporaryDirectory(prefix=".probe-", dir=path.parent) as scratch:
+        copy = Path(scratch) / path.name
+        _write_probed(path, copy, names, probe)
+        with GraphRunner(copy) as runner:
+            outputs = [f"probe_{index}" for index in range(len(names))]
+
+            def run(image_bgr: ImageU8) -> dict[str, ArrayF32]:
+                found = runner.run(image_bgr[None], outputs)
+                return dict(zip(names, found, strict=True))
+
+            yield run
+
+
+def _write_probed(path: Path, copy: Path, names: list[str], probe: Probe) -> None:
+    model = onnx.load(str(path), load_external_data=False)
+    for index, name in enumerate(names):
+        model.graph.node.extend(probe(name, index))
+        output = helper.make_tensor_value_info(f"probe_{index}", TensorProto.FLOAT, None)
+        model.graph.output.append(output)
+    for data in _external_files(model):
+        (copy.parent / data).hardlink_to(path.parent / data)
+    onnx.save(model, str(copy))
+
+
+def _external_files(model: onnx.ModelProto) -> set[str]:
+    entries = (entry for w in model.graph.initializer for entry in w.external_data)
+    return {entry.value for entry in entries if entry.key == "location"}

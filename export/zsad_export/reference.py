@@ -1,0 +1,56 @@
+"""The reference that graphs are held against: the method as it was trained, in float32 PyTorch.
+
+Nothing here is shared with the graph or the runtime: the frame goes through Pillow's resize as
+RGB and the normalisation is written the textbook way, so that a fault in either shows up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from zsad.preprocess import PreprocessSpec, resize_exact
+from zsad.types import ImageU8
+from zsad_export.golden import GoldenFrame, GoldenOutputs
+from zsad_export.graph import DeploymentGraph
+
+
+def reference_input(frame_bgr: ImageU8, spec: PreprocessSpec) -> Tensor:
+    """Return a camera frame as training saw it: (1, 3, H, W) float32, RGB, normalised."""
+    image = Image.fromarray(np.ascontiguousarray(frame_bgr[..., ::-1]))
+    resized = image.resize((spec.width, spec.height), Image.Resampling.BICUBIC)
+    unit = torch.from_numpy(np.array(resized)).permute(2, 0, 1).double() / 255.0
+    mean, std = (torch.tensor(v, dtype=torch.float64).view(3, 1, 1) for v in (spec.mean, spec.std))
+    return ((unit - mean) / std).float()[None]
+
+
+@torch.no_grad()
+def run_reference(
+    method: nn.Module, frames: Sequence[GoldenFrame], spec: PreprocessSpec
+) -> GoldenOutputs:
+    """Run the unbaked method on camera frames, one at a time."""
+    return _collect([method(reference_input(frame.image_bgr, spec)) for frame in frames])
+
+
+@torch.no_grad()
+def run_graph_module(
+    graph: DeploymentGraph, frames: Sequence[GoldenFrame], spec: PreprocessSpec
+) -> GoldenOutputs:
+    """Run a deployment graph in PyTorch on camera frames, one at a time.
+
+    For a half-precision graph this is true half precision: unlike ONNX Runtime on a CPU, every
+    result is rounded and overflows.
+    """
+    images = (torch.from_numpy(resize_exact(frame.image_bgr, spec).copy()) for frame in frames)
+    return _collect([graph(image[None]) for image in images])
+
+
+def _collect(predictions: Sequence[tuple[Tensor, Tensor, Tensor]]) -> GoldenOutputs:
+    return GoldenOutputs(
+        scores=torch.cat([score for score, _, _ in predictions]).numpy(),
+        anomaly_maps=torch.cat([anomaly_map for _, anomaly_map, _ in predictions]).numpy(),
+    )
