@@ -11,7 +11,7 @@ import gc
 import platform
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from torch import nn
@@ -189,5 +189,5 @@ def _manifest(
 def _version(package: str) -> str:
     try:
         return version(package)
-    except LookupError:
+    except PackageNotFoundError:
         return "unknown"

@@ -54,7 +54,9 @@ def classify_compute(ops: Sequence[Op], types: Mapping[str, FloatType]) -> Compu
         types: Type of every tensor; a missing one counts as `other`.
     """
     before_half: set[str] = set()
-    half, head, islands = [], [], []
+    half: list[str] = []
+    head: list[str] = []
+    islands: list[str] = []
     for op in reversed(ops):
         written = {types.get(name, "other") for name in op.outputs} - {"other"}
         if not written:  # shapes and indices carry no precision

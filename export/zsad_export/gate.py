@@ -14,7 +14,7 @@ from zsad.preprocess import PreprocessSpec, resize_exact
 from zsad_export.golden import GoldenFrame, GoldenOutputs
 from zsad_export.graph import DeploymentGraph
 from zsad_export.graph_names import GraphPrecision
-from zsad_export.half_range import LargestMagnitude, largest_magnitude
+from zsad_export.half_range import HalfRange, measure_half_range
 from zsad_export.layers import compare_layers, first_jump, trace_graph, trace_module
 from zsad_export.parity import LIMITS, Parity, compare
 from zsad_export.reference import reference_input, run_graph_module
@@ -61,18 +61,19 @@ class Gate:
                 line names the worst frame and the first layer that differs, or the tensor.
         """
         parity = self._compare(replay_onnx(path, self.frames, self.spec), precision)
-        magnitude = None
+        half_range = None
         faults = [] if parity.passed else [self._explain(path, precision, parity)]
         if half is not None:
-            magnitude = largest_magnitude(path, self.frames, self.spec)
-            faults += [] if magnitude.fits else [magnitude.describe()]
+            half_range = measure_half_range(path, self.frames, self.spec)
+            over = half_range.first_over
+            faults += [] if over is None else [over.describe()]
             faults += half.faults
         if faults and not self.allow_loss:
             raise ParityError(
                 f"{path.name} fails the parity gate: {'; '.join(faults)} "
                 "(--allow-parity-loss writes it all the same)"
             )
-        return self._record(parity, magnitude, half, faults)
+        return self._record(parity, half_range, half, faults)
 
     def try_half(self, graph: DeploymentGraph) -> HalfEvidence:
         """Run an FP16 graph in PyTorch, where half precision is rounded and overflows for real."""
@@ -104,15 +105,14 @@ class Gate:
         error = first_jump(errors, ROUNDING[precision])
         if error is None or error.relative <= ROUNDING[precision]:
             return "no layer differs, so the fault lies between the last layer and the outputs"
-        where = "the first layer, so the fault lies before it" if error is errors[0] else "relative"
-        if where == "relative":
-            where = f"relative error {error.relative:.2g}"
-        return f"first at layer '{error.layer}' ({where})"
+        if error is errors[0]:
+            return f"already at the first layer, '{error.layer}', so the fault lies before it"
+        return f"first at layer '{error.layer}' (relative error {error.relative:.2g})"
 
     def _record(
         self,
         parity: Parity,
-        magnitude: LargestMagnitude | None,
+        half_range: HalfRange | None,
         half: HalfEvidence | None,
         faults: Sequence[str],
     ) -> ParityRecord:
@@ -127,7 +127,7 @@ class Gate:
             map_max_abs=max(frame.map_max_abs for frame in frames),
             map_mean_abs=max(frame.map_mean_abs for frame in frames),
             map_correlation=parity.correlation,
-            largest_magnitude=None if magnitude is None else magnitude.value,
+            largest_magnitude=None if half_range is None else half_range.largest,
             evidence="; ".join(evidence),
         )
 

@@ -36,8 +36,8 @@ class DeploymentGraph(nn.Module):
         """
         super().__init__()
         self.precision = precision
-        self.detector = (baked.half() if precision == "fp16" else baked.float()).eval()
-        self.requires_grad_(False)
+        self.detector = baked.half() if precision == "fp16" else baked.float()
+        self.requires_grad_(False).eval()
         mean = torch.tensor(spec.mean, dtype=torch.float64)
         std = torch.tensor(spec.std, dtype=torch.float64)
         self.register_buffer("rgb_from_bgr", torch.tensor([2, 1, 0]), persistent=False)

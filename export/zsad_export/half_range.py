@@ -26,9 +26,12 @@ HEADROOM = 4.0
 number that FP16 can hold."""
 
 
+LIMIT = FP16_MAX / HEADROOM
+
+
 @dataclass(frozen=True)
-class LargestMagnitude:
-    """The largest absolute value met in any FP16 tensor, and where."""
+class Magnitude:
+    """The largest absolute value of one FP16 tensor on one frame."""
 
     value: float
     tensor: str
@@ -37,37 +40,48 @@ class LargestMagnitude:
     @property
     def fits(self) -> bool:
         """Whether it stays clear of overflow; a NaN does not."""
-        return self.value <= FP16_MAX / HEADROOM
+        return self.value <= LIMIT
 
     def describe(self) -> str:
         """Return the fault as text."""
         return (
             f"tensor '{self.tensor}' reaches {self.value:.4g} on {self.frame}, FP16 ends at "
-            f"{FP16_MAX:.0f} and the gate at {FP16_MAX / HEADROOM:.0f}"
+            f"{FP16_MAX:.0f} and the gate at {LIMIT:.0f}"
         )
 
 
-def largest_magnitude(
+@dataclass(frozen=True)
+class HalfRange:
+    """What half precision must hold.
+
+    Attributes:
+        largest: The largest value of any FP16 tensor, weights included.
+        first_over: The first tensor in graph order that is over the limit: the cause of others.
+    """
+
+    largest: float
+    first_over: Magnitude | None
+
+
+def measure_half_range(
     path: Path, frames: Sequence[GoldenFrame], spec: PreprocessSpec
-) -> LargestMagnitude:
-    """Return the largest magnitude of any FP16 tensor of the graph, weights included."""
+) -> HalfRange:
+    """Measure every FP16 tensor of the graph at `path` on every frame."""
     graph = onnx.load(str(path)).graph
     half = {name for name, kind in tensor_types(graph).items() if kind == "float16"}
-    met = [_largest_weight(graph)]
+    met = [_weight(w) for w in graph.initializer if w.name in half]
     computed = [name for node in graph.node for name in node.output if name in half]
     del graph
     with probed(path, computed, magnitude_probe) as run:
         for frame in frames:
             found = run(resize_exact(frame.image_bgr, spec))
-            met += [LargestMagnitude(float(v), name, frame.name) for name, v in found.items()]
-    return max(met, key=lambda m: np.inf if np.isnan(m.value) else m.value)
+            met += [Magnitude(float(value), name, frame.name) for name, value in found.items()]
+    return HalfRange(
+        largest=float(np.max([m.value for m in met], initial=0.0)),  # a NaN stays a NaN
+        first_over=next((m for m in met if not m.fits), None),
+    )
 
 
-def _largest_weight(graph: onnx.GraphProto) -> LargestMagnitude:
-    largest = LargestMagnitude(0.0, "", "any frame")
-    for weight in graph.initializer:
-        if weight.data_type == onnx.TensorProto.FLOAT16 and weight.dims != [0]:
-            value = float(np.abs(numpy_helper.to_array(weight)).max(initial=0))
-            if not value <= largest.value:
-                largest = LargestMagnitude(value, weight.name, "any frame")
-    return largest
+def _weight(tensor: onnx.TensorProto) -> Magnitude:
+    values = numpy_helper.to_array(tensor)
+    return Magnitude(float(np.abs(values).max(initial=0)), tensor.name, "any frame")

@@ -101,7 +101,8 @@ def _dots(path: str) -> list[int]:
 
 def _sizes(graph: onnx.GraphProto) -> dict[str, int]:
     """Return the number of values of each tensor for a batch of one."""
-    shapes = {v.name: v.type.tensor_type.shape.dim for v in graph.value_info}
+    values = (*graph.value_info, *graph.output)
+    shapes = {v.name: v.type.tensor_type.shape.dim for v in values}
     return {name: int(np.prod([d.dim_value or 1 for d in dims])) for name, dims in shapes.items()}
 
 

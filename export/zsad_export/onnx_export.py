@@ -51,15 +51,13 @@ def export_onnx(
         ParityError: The exporter wrote a graph that breaks the contract.
     """
     program = _run_exporter(graph, image_hw)
-    model = program.model
-    norms = sum(
-        node.target == torch.ops.aten.layer_norm.default
-        for node in program.exported_program.graph.nodes
-    )
+    model, traced = program.model, program.exported_program
+    assert traced is not None
+    norms = sum(n.target == torch.ops.aten.layer_norm.default for n in traced.graph.nodes)
     _name_after_modules(model.graph)
     _strip_metadata(model)
     data = _save(model, path, external_data_bytes)
-    del program, model
+    del program, model, traced
     onnx.checker.check_model(str(path))
     check_model(onnx.load(str(path), load_external_data=False), image_hw, layer_norms=norms)
     return data
@@ -100,10 +98,11 @@ def _note_weights_hash(path: Path, data: Path) -> None:
 
 
 def _name_after_modules(graph: ir.Graph) -> None:
+    homes = _homes(graph)
     seen: Counter[str] = Counter()
     outputs = set(graph.outputs)
     for node in graph:
-        base = f"{_module_path(node)}/{node.op_type}"
+        base = f"{homes[node]}/{node.op_type}"
         node.name = f"{base}_{seen[base]}" if seen[base] else base
         seen[base] += 1
         for index, value in enumerate(node.outputs):
@@ -113,18 +112,41 @@ def _name_after_modules(graph: ir.Graph) -> None:
         value.name = f"{consumer}.constant{index}"
 
 
-def _module_path(node: ir.Node) -> str:
-    """Return the path of the module a node was traced in, the root's being `graph`."""
-    scopes = ast.literal_eval(node.metadata_props.get(_SCOPES, "['', '']"))
-    inner = scopes[-2] if len(scopes) > 1 else ""
-    return inner if inner and not inner.startswith("_empty_nn_module_stack") else "graph"
+def _homes(graph: ir.Graph) -> dict[ir.Node, str]:
+    """Return the module each node belongs to.
+
+    A tower that walks through its blocks itself has all the attention in its own scope; such a
+    node belongs to the block whose layer ran last: `detector.vision.blocks.3`.
+    """
+    homes: dict[ir.Node, str] = {}
+    block: dict[str, str] = {}
+    for node in graph:
+        scope = _scope(node)
+        if scope is None:  # made by an optimisation: it belongs where its input comes from
+            producer = node.inputs[0].producer() if node.inputs and node.inputs[0] else None
+            homes[node] = homes.get(producer, "graph") if producer else "graph"
+            continue
+        homes[node] = block.get(scope, scope) or "graph"
+        parts = scope.split(".")
+        for cut in range(len(parts)):
+            owner, below = ".".join(parts[:cut]), parts[cut:]
+            in_block = len(below) > 2 and below[1].isdecimal()
+            block[owner] = ".".join(parts[: cut + 2]) if in_block else owner
+    return homes
+
+
+def _scope(node: ir.Node) -> str | None:
+    """Return the path of the module that a node was traced in, None if it was made later."""
+    scopes = ast.literal_eval(node.metadata_props.get(_SCOPES, "[]"))
+    inner = scopes[-2] if len(scopes) > 1 else None
+    return None if inner is None or inner.startswith("_empty_nn_module_stack") else str(inner)
 
 
 def _anonymous_initializers(graph: ir.Graph) -> Iterator[tuple[ir.Value, str, int]]:
     for value in list(graph.initializers.values()):
         uses = value.uses()
         if uses and "." not in str(value.name):
-            node, index = uses[0]
+            node, index = next(iter(uses))
             yield value, str(node.name), index
 
 

@@ -6,7 +6,7 @@ memory: the tensor itself is freed as soon as the graph has used it.
 
 from __future__ import annotations
 
-import tempfile
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,17 +70,19 @@ def probed(
         probe: What to report of each.
     """
     names = list(tensors)
-    with tempfile.TemporaryDirectory(prefix=".probe-", dir=path.parent) as scratch:
-        copy = Path(scratch) / path.name
+    outputs = [f"probe_{index}" for index in range(len(names))]
+    copy = path.with_name(f".{path.name}.{os.getpid()}.probe")  # beside its external weights
+    try:
         _write_probed(path, copy, names, probe)
         with GraphRunner(copy) as runner:
-            outputs = [f"probe_{index}" for index in range(len(names))]
 
             def run(image_bgr: ImageU8) -> dict[str, ArrayF32]:
                 found = runner.run(image_bgr[None], outputs)
                 return dict(zip(names, found, strict=True))
 
             yield run
+    finally:
+        copy.unlink(missing_ok=True)
 
 
 def _write_probed(path: Path, copy: Path, names: list[str], probe: Probe) -> None:
@@ -89,11 +91,4 @@ def _write_probed(path: Path, copy: Path, names: list[str], probe: Probe) -> Non
         model.graph.node.extend(probe(name, index))
         output = helper.make_tensor_value_info(f"probe_{index}", TensorProto.FLOAT, None)
         model.graph.output.append(output)
-    for data in _external_files(model):
-        (copy.parent / data).hardlink_to(path.parent / data)
     onnx.save(model, str(copy))
-
-
-def _external_files(model: onnx.ModelProto) -> set[str]:
-    entries = (entry for w in model.graph.initializer for entry in w.external_data)
-    return {entry.value for entry in entries if entry.key == "location"}

@@ -183,7 +183,13 @@ def _profile(builder: Any, network: Any, max_batch: int) -> Any:
 
 def _parser_errors(parser: Any) -> str:
     errors = [parser.get_error(index) for index in range(parser.num_errors)]
-    return "; ".join(error.desc() for error in errors) or "no reason given"
+    return "; ".join(map(_describe, errors)) or "no reason given"
+
+
+def _describe(error: Any) -> str:
+    if not getattr(error, "node_name", lambda: "")():
+        return str(error.desc())
+    return f"{error.desc()} (node '{error.node_name()}', operator {error.node_operator()})"
 
 
 def _collector(trt: Any) -> Any:

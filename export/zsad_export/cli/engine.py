@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from zsad.command import Command
 from zsad.errors import InputError
-from zsad.manifest import Precision
-from zsad_export.cli.sm import SmList
+from zsad_export.cli.sm import parse_sms
+
+if TYPE_CHECKING:
+    from zsad.manifest import Precision
 
 
 @click.command(cls=Command)
@@ -17,7 +20,9 @@ from zsad_export.cli.sm import SmList
 @click.option("--fp32", is_flag=True, help="Build the FP32 graph.")
 @click.option("--fp16", is_flag=True, help="Build the FP16 graph.")
 @click.option("--rtx", is_flag=True, help="Compile with TensorRT-RTX; needs no GPU.")
-@click.option("--sm", type=SmList(), help="With --rtx: compute capabilities. [default: 86,89,120]")
+@click.option(
+    "--sm", callback=parse_sms, help="With --rtx: compute capabilities. [default: 86,89,120]"
+)
 @click.option("--max-batch", default=8, show_default=True, help="Largest batch; tuned for one.")
 def main(
     artifact: Path,

@@ -9,7 +9,7 @@ import click
 
 from zsad.command import Command
 from zsad.errors import InputError
-from zsad_export.cli.sm import SmList
+from zsad_export.cli.sm import parse_sms
 
 if TYPE_CHECKING:
     from zsad.artifact import Artifact
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--pretrained", help="Where the backbone's weights are now, if they have moved.")
 @click.option("--allow-parity-loss", is_flag=True, help="Record a failed parity gate, go on.")
 @click.option("--no-engine", is_flag=True, help="Do not compile with TensorRT-RTX.")
-@click.option("--sm", type=SmList(), help="Compute capabilities for TensorRT-RTX: 86,89,120.")
+@click.option("--sm", callback=parse_sms, help="Compute capabilities for TensorRT-RTX: 86,89,120.")
 def main(
     ckpt: Path,
     out: Path | None,

@@ -1,0 +1,96 @@
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from zsad_export.golden import GoldenFrame
+from zsad_export.half_range import LIMIT, Magnitude, measure_half_range
+
+
+@pytest.fixture
+def write_chain(tmp_path):
+    """image -> half -> times a -> times b -> output, with b a half-precision weight."""
+
+    def write(a, b):
+        nodes = [
+            helper.make_node("Cast", ["image"], ["half"], to=TensorProto.FLOAT16),
+            helper.make_node("Mul", ["half", "a"], ["layer/first"]),
+            helper.make_node("Mul", ["layer/first", "b"], ["layer/second"]),
+            helper.make_node("Cast", ["layer/second"], ["score"], to=TensorProto.FLOAT),
+        ]
+        shape = ["N", 2, 2, 3]
+        inner = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT16, shape)
+            for name in ("half", "layer/first", "layer/second")
+        ]
+        weights = [
+            numpy_helper.from_array(np.array([value], dtype=np.float16), name)
+            for name, value in (("a", a), ("b", b))
+        ]
+        graph = helper.make_graph(
+            nodes,
+            "chain",
+            [helper.make_tensor_value_info("image", TensorProto.UINT8, shape)],
+            [helper.make_tensor_value_info("score", TensorProto.FLOAT, shape)],
+            weights,
+            value_info=inner,
+        )
+        opset = helper.make_opsetid("", 20)
+        model = helper.make_model(graph, opset_imports=[opset], ir_version=10)
+        onnx.save(model, tmp_path / "chain.onnx")
+        return tmp_path / "chain.onnx"
+
+    return write
+
+
+def flat_frame(name, value):
+    return GoldenFrame(name, np.full((2, 2, 3), value, dtype=np.uint8))
+
+
+@pytest.fixture
+def small_spec(spec):
+    return type(spec)(2, 2)
+
+
+FRAMES = (flat_frame("dark", 10), flat_frame("bright", 200))
+
+
+def test_finds_the_largest_value_of_any_tensor_and_frame(write_chain, small_spec):
+    found = measure_half_range(write_chain(-3, 0.5), FRAMES, small_spec)
+    assert found.largest == 600
+    assert found.first_over is None
+
+
+def test_sees_an_overflow_that_a_later_factor_hides(write_chain, small_spec):
+    # 200 * 400 is beyond half precision although the output, 200 * 400 / 1000, is not.
+    found = measure_half_range(write_chain(400, 0.001), FRAMES, small_spec)
+    assert found.largest > float(np.finfo(np.float16).max)
+    assert (found.first_over.tensor, found.first_over.frame) == ("layer/first", "bright")
+
+
+def test_names_the_cause_not_the_largest_consequence(write_chain, small_spec):
+    found = measure_half_range(write_chain(100, 2), FRAMES, small_spec)
+    assert found.largest == 40_000
+    assert found.first_over == Magnitude(20_000, "layer/first", "bright")
+    assert "'layer/first' reaches 2e+04 on bright" in found.first_over.describe()
+
+
+def test_keeps_headroom_below_the_largest_half_number(write_chain, small_spec):
+    found = measure_half_range(write_chain(100, 0.001), FRAMES, small_spec)
+    assert LIMIT < found.largest == 20_000 < 65_504
+    assert not found.first_over.fits
+
+
+def test_looks_at_weights_too(write_chain, small_spec):
+    found = measure_half_range(write_chain(0.001, 60_000), FRAMES[:1], small_spec)
+    assert found.first_over == Magnitude(60_000, "b", "any frame")
+
+
+def test_a_nan_does_not_fit():
+    assert not Magnitude(float("nan"), "x", "frame").fits
+
+
+def test_leaves_no_copy_of_the_graph_behind(write_chain, small_spec):
+    path = write_chain(1, 1)
+    measure_half_range(path, FRAMES, small_spec)
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
