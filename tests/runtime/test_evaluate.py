@@ -239,6 +239,12 @@ def test_tables_show_every_class_the_mean_and_the_floor_in_percent():
     assert "| over the floor |" in markdown(found)
 
 
+def test_few_images_come_with_a_warning():
+    warning = "fewer than 20 good or defective images"
+    assert warning in text_table(run(without_masks(parts(n=38))))
+    assert warning not in text_table(run(without_masks(parts(n=40))))
+
+
 def test_progress_is_called_once_per_image():
     calls = []
     run(ListDataset(parts()), exclude=["plate/0"], progress=lambda: calls.append(1))

@@ -21,6 +21,9 @@ METRICS = {
 }
 """Keys of `Row.figures`, with the headings of the table."""
 
+FEW = 20
+"""Images of a label below which the table warns about the interval."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -167,6 +170,11 @@ def _notes(evaluation: Evaluation) -> list[str]:
         f"({evaluation.draws} resamples, seed {evaluation.seed})",
         f"floor: best plain statistics, chosen with the test labels: {', '.join(floors)}",
     ]
+    if any(min(row.n_good, row.n_defective) < FEW for row in evaluation.classes):
+        notes.append(
+            f"a class with fewer than {FEW} good or defective images has too narrow an interval: "
+            "a bootstrap cannot know what so few did not show"
+        )
     if evaluation.map_hw is not None:
         height, width = evaluation.map_hw
         notes.append(f"pixels compared at {height}x{width}, the size of the anomaly map")
