@@ -244,6 +244,11 @@ def test_an_injection_nothing_would_read_is_refused(make_clip, images):
     averaging(images, injections={-1: lambda x: x}, vv_from_block=2)
 
 
+def test_two_injections_after_one_block_are_refused(make_clip, images):
+    with pytest.raises(InputError, match=r"same block: \[-2, 2\]"):
+        VisionTower(make_clip().visual)(images, injections={2: flip_channels, -2: flip_channels})
+
+
 @pytest.mark.parametrize(
     "switches", [{"taps": (4,)}, {"vv_from_block": -5}, {"injections": {9: lambda x: x}}], ids=str
 )

@@ -124,8 +124,8 @@ class VisionTower(nn.Module):
             cls_ln_post: Apply `ln_post` to the image feature; AnomalyCLIP's code does not.
 
         Raises:
-            InputError: Wrong image size, a block that does not exist, or an injection after the
-                last block whose result nothing would read.
+            InputError: Wrong image size, a block that does not exist, two injections after one
+                block, or one after the last block whose result nothing would read.
         """
         plan = self._plan(taps, vv_from_block, injections or {})
         tokens = self._embed(images, prompts)
@@ -150,6 +150,8 @@ class VisionTower(nn.Module):
     ) -> _Plan:
         resolved = tuple(block_index(tap, self.depth) for tap in taps)
         after = {block_index(i, self.depth): injection for i, injection in injections.items()}
+        if len(after) < len(injections):
+            raise InputError(f"two injections name the same block: {sorted(injections)}")
         last = self.depth - 1
         unread = not self._pools_patches and (vv_from_block is not None or last not in resolved)
         if unread and last in after:
