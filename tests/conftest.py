@@ -1,12 +1,152 @@
-"""Tests that drive a system program skip where it is missing, and are counted as such."""
+"""What the tests of several packages share: an artifact known by hand, and honest skips."""
 
+import json
 import os
 import shutil
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from zsad.artifact import MANIFEST, hash_files, seal
+from zsad.manifest import BackboneRecord, GraphFile, Manifest, MethodInfo, TensorSpec, Words
+from zsad.preprocess import PreprocessSpec
+
+OPSET = 17
+
+
+def known_graph(height, width, *, score="mean", gain=1.0, producer="zsad tests"):
+    """A graph whose answer is known by hand.
+
+    `anomaly_map` = gain * (B + G + R) / (3 * 255) of each pixel, clipped to [0, 1]; `score` is the
+    map's mean or maximum, or NaN for `score="nan"`; `score_logit` its logit.
+    """
+    nodes = [
+        helper.make_node("Cast", ["image"], ["levels"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["levels"], ["grey"], axes=[3], keepdims=0),
+        helper.make_node("Mul", ["grey", "scale"], ["scaled"]),
+        helper.make_node("Clip", ["scaled", "zero", "one"], ["anomaly_map"]),
+        helper.make_node("ReduceMax", ["anomaly_map"], ["max"], axes=[1, 2], keepdims=0),
+        helper.make_node("ReduceMean", ["anomaly_map"], ["mean"], axes=[1, 2], keepdims=0),
+        helper.make_node("Mul", ["mean", "nan_constant"], ["nan"]),
+        helper.make_node("Identity", [score], ["score"]),
+        helper.make_node("Clip", [score, "low", "high"], ["inside"]),
+        helper.make_node("Sub", ["one", "inside"], ["rest"]),
+        helper.make_node("Div", ["inside", "rest"], ["odds"]),
+        helper.make_node("Log", ["odds"], ["score_logit"]),
+    ]
+    constants = {
+        "scale": gain / 255,
+        "zero": 0,
+        "one": 1,
+        "low": 1e-6,
+        "high": 1 - 1e-6,
+        "nan_constant": np.nan,
+    }
+    graph = helper.make_graph(
+        nodes,
+        "known",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", height, width, 3])],
+        [
+            helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N"]),
+            helper.make_tensor_value_info("anomaly_map", TensorProto.FLOAT, ["N", height, width]),
+            helper.make_tensor_value_info("score_logit", TensorProto.FLOAT, ["N"]),
+        ],
+        [numpy_helper.from_array(np.float32(v), k) for k, v in constants.items()],
+    )
+    opset = [helper.make_opsetid("", OPSET)]
+    return helper.make_model(graph, ir_version=8, opset_imports=opset, producer_name=producer)
+
+
+def write_artifact(
+    path,
+    *,
+    height=8,
+    width=12,
+    precisions=("fp32",),
+    default=None,
+    graph=None,
+    **answer,
+):
+    """Write an artifact at `path`; `graph` bytes stand in for the known graph where given."""
+    path.mkdir(parents=True)
+    for precision in precisions:
+        # The producer's name alone makes two graphs of one artifact differ in their hash.
+        model = known_graph(height, width, producer=f"zsad tests {precision}", **answer)
+        content = model.SerializeToString() if graph is None else graph
+        (path / f"model.{precision}.onnx").write_bytes(content)
+    seal(path, known_manifest(path, height, width, precisions, default or precisions[0]))
+    return path
+
+
+def known_manifest(path, height, width, precisions, default):
+    files = hash_files(path)
+    names = {precision: f"model.{precision}.onnx" for precision in precisions}
+    return Manifest(
+        schema=1,
+        method=MethodInfo("known", {"answer": "mean of channels"}),
+        backbone=BackboneRecord("none", "random", "", False, "none"),
+        words=Words(("flawless part",), ("damaged part",)),
+        preprocess=PreprocessSpec(height, width),
+        inputs=(TensorSpec("image", ("N", height, width, 3), "uint8"),),
+        outputs=(
+            TensorSpec("score", ("N",), "float32"),
+            TensorSpec("anomaly_map", ("N", height, width), "float32"),
+            TensorSpec("score_logit", ("N",), "float32"),
+        ),
+        graphs={p: GraphFile(n, None, files[n], OPSET) for p, n in names.items()},
+        default_precision=default,
+        parity={},
+        files=files,
+        made_by={"onnx": onnx.__version__},
+    )
+
+
+@pytest.fixture
+def make_artifact(tmp_path):
+    """Return `make(name="artifact", **options of write_artifact and known_graph) -> path`."""
+    return lambda name="artifact", **options: write_artifact(tmp_path / name, **options)
+
+
+@pytest.fixture
+def reseal():
+    """Return `reseal(path)`: makes the hashes right again after files of an artifact changed."""
+
+    def again(path):
+        manifest = json.loads((path / MANIFEST).read_text())
+        manifest["files"] = hash_files(path)
+        for graph in manifest["graphs"].values():
+            graph["sha256"] = manifest["files"][graph["file"]]
+        (path / MANIFEST).write_text(json.dumps(manifest))
+
+    return again
+
+
+@pytest.fixture
+def small_checkpoint(tmp_path):
+    """A checkpoint of DIVE on a CLIP of 16 px with random weights; needs torch."""
+    open_clip = pytest.importorskip("open_clip")
+    from zsad_train.checkpoint import save_checkpoint
+    from zsad_train.methods.base import TrainingWords
+    from zsad_train.methods.dive import Dive
+    from zsad_train.methods.dive_config import DiveConfig
+    from zsad_train.towers import load_backbone
+
+    vision = {"image_size": 16, "layers": 6, "width": 16, "head_width": 8, "patch_size": 8}
+    text = {"context_length": 77, "vocab_size": 49408, "width": 8, "heads": 1, "layers": 4}
+    config = tmp_path / "zsad-test-checkpoint.json"
+    config.write_text(json.dumps({"embed_dim": 8, "vision_cfg": vision, "text_cfg": text}))
+    open_clip.add_model_config(config)
+    backbone = load_backbone("zsad-test-checkpoint", pretrained="random:1")
+    words = TrainingWords(("plate",), ("a photo of a crack",), ("a photo of a clean plate",))
+    path = tmp_path / "dive.pt"
+    save_checkpoint(path, Dive(backbone, DiveConfig(context_length=4, ca_heads=1), words), {})
+    return path
 
 
 def pytest_collection_modifyitems(items):
+    """Skip, and count as such, tests that drive a system program which is missing."""
     required = os.environ.get("REQUIRE_SYSTEM") == "1"
     for item in items:
         marker = item.get_closest_marker("system")

@@ -95,7 +95,7 @@ def artifact_writer(target: str | Path) -> Iterator[Path]:
     Raises:
         InputError: `target` exists and is not an artifact, or cannot be written.
     """
-    target = Path(target)
+    target = Path(target).resolve()
     if target.exists() and not (target / MANIFEST).is_file() and not _is_empty_directory(target):
         raise InputError(f"{target} exists and is not an artifact: choose another --out")
     scratch = target.with_name(f".{target.name}.{os.getpid()}.new")

@@ -8,6 +8,8 @@ import click
 
 from zsad.errors import ZsadError
 
+_INTERRUPTED = 130
+
 
 class Command(click.Command):
     """A click command that ends with the exit code of the `ZsadError` it met.
@@ -23,6 +25,9 @@ class Command(click.Command):
         except ZsadError as error:
             click.echo(f"{ctx.command_path}: error: {_one_line(error)}", err=True)
             ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo(f"{ctx.command_path}: interrupted", err=True)
+            ctx.exit(_INTERRUPTED)
 
 
 def _one_line(error: ZsadError) -> str:

@@ -29,6 +29,10 @@ class MissingExtraError(InputError):
         )
 
 
+class InferenceError(ZsadError):
+    """An inference engine that failed while it ran; the frame it was given has no result."""
+
+
 class ParityError(ZsadError):
     """The exported graph differs from its reference by more than the gate allows."""
 

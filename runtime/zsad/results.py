@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Literal, TextIO
 
 from zsad.errors import InputError
-from zsad.schema import from_json, to_json
+from zsad.schema import from_json, parse_json, to_json
 
 SCHEMA = 1
 
@@ -51,6 +51,11 @@ class ResultRow:
     schema: int = SCHEMA
 
 
+def result_line(row: ResultRow) -> str:
+    """Return a row as one line of JSON, without the line's end."""
+    return json.dumps(to_json(row), allow_nan=False)
+
+
 class ResultWriter:
     """Appends rows to a `results.jsonl`; each row is flushed before the next frame is judged."""
 
@@ -68,10 +73,17 @@ class ResultWriter:
         return self
 
     def write(self, row: ResultRow) -> None:
-        """Append one row."""
+        """Append one row.
+
+        Raises:
+            InputError: The disk is full or gone.
+        """
         assert self._stream is not None, "write() needs the context manager"
-        self._stream.write(json.dumps(to_json(row), allow_nan=False) + "\n")
-        self._stream.flush()
+        try:
+            self._stream.write(result_line(row) + "\n")
+            self._stream.flush()
+        except OSError as error:
+            raise InputError(f"cannot write {self.path}: {error.strerror}") from None
 
     def __exit__(
         self,
@@ -80,6 +92,10 @@ class ResultWriter:
         trace: TracebackType | None,
     ) -> None:
         """Close the file."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; closing twice does no harm."""
         if self._stream is not None:
             self._stream.close()
             self._stream = None
@@ -92,12 +108,16 @@ def read_results(path: str | Path) -> Iterator[ResultRow]:
         InputError: The file is missing, or a line is not a row.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-    for number, line in enumerate(lines, start=1):
-        try:
-            data = json.loads(line)
-        except json.JSONDecodeError:
-            raise InputError(f"{path}:{number} is not JSON") from None
-        yield from_json(ResultRow, data, f"{path}:{number}")
+        with Path(path).open(encoding="utf-8") as stream:
+            for number, line in enumerate(stream, start=1):
+                yield _read_line(line, f"{path}:{number}")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path}: {error}") from None
+
+
+def _read_line(line: str, where: str) -> ResultRow:
+    try:
+        data = parse_json(line)
+    except ValueError:
+        raise InputError(f"{where} is not JSON: the line may have been cut off") from None
+    return from_json(ResultRow, data, where)

@@ -70,13 +70,25 @@ def sha256_file(path: Path) -> str:
 def read_json(path: Path, what: str) -> Any:
     """Return the parsed JSON of `path`; `what` names it in the error."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{what} not found: {path}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except ValueError as error:
         raise InputError(f"{what} {path} is not JSON ({error}): make it again") from None
     except OSError as error:
         raise InputError(f"{what} {path} cannot be read: {error.strerror}") from None
+
+
+def parse_json(text: str) -> Any:
+    """Return the values of a JSON text; NaN and infinities, which JSON lacks, are refused.
+
+    Raises:
+        ValueError: It is not JSON.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -99,6 +111,10 @@ def write_atomic(path: Path, content: bytes | memoryview) -> None:
         raise InputError(f"cannot write {path}: {error.strerror}") from None
     finally:
         temporary.unlink(missing_ok=True)  # also after Ctrl-C
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _convert(kind: Any, data: Any, where: str) -> Any:

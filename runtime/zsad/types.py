@@ -33,7 +33,8 @@ class AnomalyResult:
     """The answer for one frame.
 
     Attributes:
-        score: Anomaly score in [0, 1], higher = more anomalous.
+        score: Anomaly score in [0, 1], higher = more anomalous; of the kind that the recipe
+            calibrated, the graph's own without a recipe. NaN where the graph gave no number.
         anomaly_map: (H, W) float32 in [0, 1] at the model's input size.
         verdict: OK, NG, NO_RESULT or UNCALIBRATED.
         is_anomalous: True for NG, False for OK, None where there is no decision.
@@ -41,6 +42,7 @@ class AnomalyResult:
         type_map: (K, H, W) float32, one map per defect type, where the method has types.
         type_score: (K,) float32, one score per defect type, where the method has types.
         latency_ms: Milliseconds per stage (`preprocess`, `infer`, `post`, `total`).
+        reason: Why the verdict is NO_RESULT; None for any other.
     """
 
     score: float
@@ -51,3 +53,4 @@ class AnomalyResult:
     type_map: ArrayF32 | None = None
     type_score: ArrayF32 | None = None
     latency_ms: Mapping[str, float] = field(default_factory=dict)
+    reason: str | None = None

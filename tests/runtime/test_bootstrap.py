@@ -1,16 +1,16 @@
 import numpy as np
 import pytest
 
-from zsad.bootstrap import (
+from zsad.errors import InputError
+from zsad.metrics import auroc
+from zsad.metrics.bootstrap import (
     bootstrap_draws,
     bootstrap_interval,
     interval_of,
     pixel_draws,
     resamples,
 )
-from zsad.errors import InputError
-from zsad.metrics import auroc
-from zsad.pixel_counts import counts_auroc, pixel_counts
+from zsad.metrics.pixel_counts import counts_auroc, pixel_counts
 
 
 def normal_scores(seed, n_good=80, n_defective=40, shift=1.0):

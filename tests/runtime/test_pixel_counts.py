@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from zsad.metrics import average_precision, pixel_ap, pixel_auroc
-from zsad.pixel_counts import count_levels, counts_ap, counts_auroc, pixel_counts
+from zsad.metrics.pixel_counts import count_levels, counts_ap, counts_auroc, pixel_counts
 
 
 def smooth_case(seed, images=6, size=40):

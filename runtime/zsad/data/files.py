@@ -107,7 +107,7 @@ def _read_mask(item: ImageItem, shape: tuple[int, ...]) -> ArrayBool:
             f"mask {item.mask_path} is {pixels.shape[1]}x{pixels.shape[0]} px, its image "
             f"{shape[1]}x{shape[0]} px: they must be equal"
         )
-    return np.asarray(pixels > 0)
+    return np.asarray(pixels != 0)
 
 
 def _decode(path: Path) -> Array:

@@ -29,10 +29,10 @@ def open_folder(path: Path) -> ImageFileDataset:
     if not path.is_dir():
         found = "is a file" if path.exists() else "does not exist"
         raise InputError(f"data folder {path} {found}: {_EXPECTED}")
-    folders = sorted(child for child in path.iterdir() if child.is_dir())
-    types = [folder for folder in folders if folder.name != _MASKS]
+    visible = sorted(child for child in path.iterdir() if not child.name.startswith("."))
+    types = [child for child in visible if child.is_dir() and child.name != _MASKS]
     if not types or not any(_images(folder) for folder in types):
-        found = ", ".join(sorted(child.name for child in path.iterdir())[:6]) or "nothing"
+        found = ", ".join(child.name for child in visible[:6]) or "nothing"
         raise InputError(f"data folder {path} holds no image folders: {_EXPECTED}, found {found}")
     class_name = path.resolve().name.replace("_", " ")
     items = tuple(

@@ -139,8 +139,9 @@ def test_visual_prompts_are_the_first_semantic_tokens(moved):
 
 def test_visual_prompts_change_what_is_seen(moved, batch):
     dive = moved()
-    features = dive.see(batch.images, dive.visual_prompts())
-    other = dive.see(batch.images, dive.visual_prompts() + 1)
+    prompts = dive.visual_prompts()
+    features = dive.see(batch.images, prompts)
+    other = dive.see(batch.images, prompts.flip(1))
     assert not torch.allclose(features.image, other.image)
 
 

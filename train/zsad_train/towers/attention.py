@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -36,8 +38,19 @@ def attend(
     attention: nn.MultiheadAttention, q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False
 ) -> Tensor:
     """Return `out_proj(softmax(q k^T / sqrt(d)) v)`, (B, N, width), for per-head q, k, v."""
-    mixed = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
-    return torch.as_tensor(attention.out_proj(_merge_heads(mixed)))
+    projected: Tensor = attention.out_proj(_merge_heads(mix_values(q, k, v, causal=causal)))
+    return projected
+
+
+def mix_values(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False) -> Tensor:
+    """Return `softmax(q k^T / sqrt(d)) v`, (B, heads, N, d), for per-head q, k and v."""
+    if causal or not torch.compiler.is_exporting():
+        mixed: Tensor = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        return mixed
+    # The exporter's own decomposition computes k^T through shapes at run time, which hides the
+    # MatMul, Softmax, MatMul that engines fuse.
+    scores = q * (1 / math.sqrt(q.shape[-1])) @ k.transpose(-2, -1)
+    return scores.softmax(dim=-1) @ v
 
 
 def block_index(index: int, depth: int) -> int:

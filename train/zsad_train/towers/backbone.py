@@ -15,12 +15,18 @@ from torch import Tensor, nn
 
 from zsad.errors import InputError
 from zsad_train.towers.download import fetch_tag
-from zsad_train.towers.positions import grid_for
-from zsad_train.towers.source import EMBEDDED, TINY, Source, Triple, resolve_source
+from zsad_train.towers.positions import as_hw, grid_for
+from zsad_train.towers.source import EMBEDDED, TINY, Source, resolve_source
 from zsad_train.towers.support import check_config
 from zsad_train.towers.text import TextTower
 from zsad_train.towers.vision import VisionTower
-from zsad_train.towers.weights import load_tensors, read_weights
+from zsad_train.towers.weights import (
+    Triple,
+    Weights,
+    check_fit,
+    load_tensors,
+    read_weights,
+)
 
 Tokenizer = Callable[[Sequence[str]], Tensor]
 
@@ -104,42 +110,61 @@ def load_backbone(
     name = name.replace("/", "-")
     config = None if name == TINY else _config(name)
     source = resolve_source(name, pretrained, seed)
+    if config is not None:  # refuse what is known to fail before a download
+        _check_activation(name, config, source.quickgelu, source.label)
+        native = config["vision_cfg"].get("image_size", 224)
+        wanted = native if image_size is None else image_size
+        grid_for(as_hw(wanted), config["vision_cfg"]["patch_size"])
+    file = _read(name, config, source)
     clip = _build(config, source)
-    size = clip.visual.image_size if image_size is None else image_size
-    image_hw = (size, size) if isinstance(size, int) else (size[0], size[1])
-    grid_for(image_hw, clip.visual.patch_size[0])  # refuse a bad size before any download
-    quickgelu = isinstance(clip.visual.transformer.resblocks[0].mlp.gelu, QuickGELU)
-    _check_quickgelu(name, quickgelu, source.quickgelu, source.label)
-    path = fetch_tag(name, source.tag) if source.tag else source.path
-    if path is None:
-        tensors, sha256 = clip.state_dict(), ""
-    else:
-        weights = read_weights(path)
-        _check_quickgelu(name, quickgelu, weights.quickgelu, source.label)
-        tensors, sha256 = weights.tensors, weights.sha256
-    load_tensors(clip, tensors, image_hw, pos_resize)
+    weights = file or _initial_weights(clip, source)
+    image_hw = as_hw(clip.visual.image_size if image_size is None else image_size)
+    check_fit(clip, weights.tensors, name, source.label)
+    load_tensors(clip, weights.tensors, image_hw, pos_resize)
     info = BackboneInfo(
         name=name,
         pretrained=source.label,
-        sha256=sha256,
-        quickgelu=quickgelu,
+        sha256=weights.sha256,
+        quickgelu=isinstance(clip.visual.transformer.resblocks[0].mlp.gelu, QuickGELU),
         pos_resize=pos_resize,
         image_hw=image_hw,
-        mean=source.mean,
-        std=source.std,
+        mean=weights.mean or source.mean,
+        std=weights.std or source.std,
     )
     return Backbone(clip, open_clip.SimpleTokenizer(context_length=clip.context_length), info)
 
 
 def _config(name: str) -> dict[str, Any]:
-    config: dict[str, Any] | None = open_clip.get_model_config(name)
-    if config is None:
-        known = [TINY, *open_clip.list_models()]
-        close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}" if close else f"use {TINY} or an open_clip name"
-        raise InputError(f"unknown backbone '{name}': {hint}?")
+    known = open_clip.list_models()  # get_model_config would follow hf-hub: and local-dir: names
+    if name not in known:
+        close = difflib.get_close_matches(name, [TINY, *known], n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"use {TINY} or an open_clip ViT"
+        raise InputError(f"unknown backbone '{name}': {hint}")
+    config: dict[str, Any] = open_clip.get_model_config(name)
     check_config(name, config)
     return config
+
+
+def _read(name: str, config: dict[str, Any] | None, source: Source) -> Weights | None:
+    path = fetch_tag(name, source.tag) if source.tag else source.path
+    if path is None:
+        return None
+    weights = read_weights(path)
+    if config is not None:
+        _check_activation(name, config, weights.quickgelu, source.label)
+    return weights
+
+
+def _check_activation(name: str, config: dict[str, Any], wanted: bool | None, label: str) -> None:
+    """Refuse weights trained with the other GELU: they load, and are silently wrong."""
+    if wanted is None or wanted == config.get("quick_gelu", False):
+        return
+    other = f"{name}-quickgelu" if wanted else name.removesuffix("-quickgelu")
+    activation = "QuickGELU" if wanted else "plain GELU"
+    raise InputError(
+        f"the weights '{label}' were trained with {activation} and would be wrong in '{name}': "
+        f"use the backbone '{other}'"
+    )
 
 
 def _build(config: dict[str, Any] | None, source: Source) -> CLIP:
@@ -152,12 +177,9 @@ def _build(config: dict[str, Any] | None, source: Source) -> CLIP:
         return tiny.load_tiny() if source.label == EMBEDDED else tiny.build_tiny()
 
 
-def _check_quickgelu(name: str, built: bool, wanted: bool | None, label: str) -> None:
-    if wanted is None or wanted == built:
-        return
-    other = f"{name}-quickgelu" if wanted else name.removesuffix("-quickgelu")
-    activation = "QuickGELU" if wanted else "plain GELU"
-    raise InputError(
-        f"the weights '{label}' were trained with {activation} and would be wrong in '{name}': "
-        f"use the backbone '{other}'"
-    )
+def _initial_weights(clip: CLIP, source: Source) -> Weights:
+    if source.label != EMBEDDED:
+        return Weights(clip.state_dict(), sha256="")
+    from zsad_train import tiny
+
+    return Weights(clip.state_dict(), tiny.WEIGHTS_SHA256, mean=tiny.MEAN, std=tiny.STD)

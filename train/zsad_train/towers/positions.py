@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
@@ -13,6 +14,11 @@ from zsad.errors import InputError
 
 PosResize = Literal["bicubic-antialias", "bilinear"]
 """How a position table is resized: as open_clip does, or as the AnomalyCLIP family does."""
+
+
+def as_hw(size: int | Sequence[int]) -> tuple[int, int]:
+    """Return (height, width) of a size given as one side or as both."""
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
 def grid_for(image_hw: tuple[int, int], patch_px: int) -> tuple[int, int]:

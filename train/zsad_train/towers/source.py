@@ -11,12 +11,11 @@ from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 
 from zsad.errors import InputError
 from zsad_train.towers.download import tag_config
+from zsad_train.towers.weights import Triple
 
 TINY = "tiny"
 EMBEDDED = "embedded"
 _RANDOM = "random"
-
-Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True)

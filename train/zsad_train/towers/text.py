@@ -51,7 +51,8 @@ class TextTower(nn.Module):
 
     def embed(self, token_ids: Tensor) -> Tensor:
         """Return the embeddings (n, L, width) of token ids (n, L) long, without positions."""
-        return torch.as_tensor(self.token_embedding(token_ids))
+        embeddings: Tensor = self.token_embedding(token_ids)
+        return embeddings
 
     def eot_positions(self, token_ids: Tensor) -> Tensor:
         """Return the position (n,) long of the end-of-text token in token ids (n, L) long."""
@@ -81,11 +82,16 @@ class TextTower(nn.Module):
             (n, D), not normalised.
 
         Raises:
-            InputError: More deep prompts than blocks to put them in, or one that would overwrite
-                an end-of-text token.
+            InputError: A text longer than the context, more deep prompts than blocks to put them
+                in, or one that would overwrite an end-of-text token.
         """
         self._check_deep_prompts(deep_prompts, eot)
         length = int(eot.max()) + 1
+        if length > self.context_length:
+            raise InputError(
+                f"{length} tokens do not fit the context of {self.context_length}: use a shorter "
+                "text or fewer learned tokens"
+            )
         tokens = embeddings[:, :length]
         tokens = tokens + self.positional_embedding[:length].to(tokens.dtype)
         for index, block in enumerate(self.blocks):
@@ -113,11 +119,11 @@ class TextTower(nn.Module):
             )
 
     def _project(self, features: Tensor) -> Tensor:
-        if self.text_projection is None:
-            return features
-        if isinstance(self.text_projection, nn.Linear):
-            return torch.as_tensor(self.text_projection(features))
-        return torch.as_tensor(features @ self.text_projection)
+        projection = self.text_projection
+        if projection is not None:
+            linear = isinstance(projection, nn.Linear)
+            features = projection(features) if linear else features @ projection
+        return features
 
 
 def _overwrite_prefix(tokens: Tensor, deep: Tensor) -> Tensor:

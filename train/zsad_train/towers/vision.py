@@ -124,8 +124,8 @@ class VisionTower(nn.Module):
             cls_ln_post: Apply `ln_post` to the image feature; AnomalyCLIP's code does not.
 
         Raises:
-            InputError: Wrong image size, a block that does not exist, or an injection after the
-                last block whose result nothing would read.
+            InputError: Wrong image size, a block that does not exist, two injections after one
+                block, or one after the last block whose result nothing would read.
         """
         plan = self._plan(taps, vv_from_block, injections or {})
         tokens = self._embed(images, prompts)
@@ -150,6 +150,8 @@ class VisionTower(nn.Module):
     ) -> _Plan:
         resolved = tuple(block_index(tap, self.depth) for tap in taps)
         after = {block_index(i, self.depth): injection for i, injection in injections.items()}
+        if len(after) < len(injections):
+            raise InputError(f"two injections name the same block: {sorted(injections)}")
         last = self.depth - 1
         unread = not self._pools_patches and (vv_from_block is not None or last not in resolved)
         if unread and last in after:
@@ -176,7 +178,8 @@ class VisionTower(nn.Module):
         if prompts is not None:
             appended = prompts.to(tokens.dtype).expand(batch, -1, -1)  # (B, k, width)
             tokens = torch.cat([tokens, appended], dim=1)
-        return torch.as_tensor(self.ln_pre(tokens))
+        normed: Tensor = self.ln_pre(tokens)
+        return normed
 
     def _step(self, index: int, tokens: Tensor, vv: Tensor, plan: _Plan) -> tuple[Tensor, Tensor]:
         cls_only = plan.last_is_cls_only and index == self.depth - 1
@@ -210,9 +213,10 @@ class VisionTower(nn.Module):
     def _pool(self, tokens: Tensor, norm: bool) -> Tensor:
         if not self._pools_patches:
             pooled = tokens[:, 0]
-            return torch.as_tensor(self.ln_post(pooled)) if norm else pooled
-        patches = tokens[:, self._patch_rows]
-        if norm and not self._pools_before_norm:
-            return torch.as_tensor(self.ln_post(patches)).mean(dim=1)
-        pooled = patches.mean(dim=1)
-        return torch.as_tensor(self.ln_post(pooled)) if norm else pooled
+        elif norm and not self._pools_before_norm:
+            # The norm does not commute with the mean, so their order is the model's.
+            patches: Tensor = self.ln_post(tokens[:, self._patch_rows])
+            return patches.mean(dim=1)
+        else:
+            pooled = tokens[:, self._patch_rows].mean(dim=1)
+        return self.ln_post(pooled) if norm else pooled

@@ -64,11 +64,11 @@ def printed_text(
     """
     outlines = []
     for letter in range(letters):
-        corner = np.float32([(letter - letters / 2) * 0.75 * height, drop - 0.5 * height])
+        corner = np.array([(letter - letters / 2) * 0.75 * height, drop - 0.5 * height])
         for x0, y0, x1, y1 in _SEGMENTS:
             if rng.random() < 0.65:
                 box = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], np.float32)
-                outlines.append(pose.place(corner + box * np.float32(0.5 * height)))
+                outlines.append(pose.place((corner + box * 0.5 * height).astype(np.float32)))
     return fill(size, *outlines)
 
 
@@ -82,6 +82,17 @@ def bevel(rng: np.random.Generator, cover: ArrayF32, width_px: float) -> ArrayF3
     tilt = (gx * np.float32(np.cos(turn)) + gy * np.float32(np.sin(turn))) * np.float32(0.125)
     strength = np.float32(rng.uniform(0.1, 0.4))
     return np.asarray(1 + strength * cv2.blur(tilt, (3, 3)), np.float32)
+
+
+def highlight(rng: np.random.Generator, size: int) -> ArrayF32:
+    """A lamp mirrored on the part, or the shadow of the camera: (S, S) gain about 1."""
+    if rng.random() < 0.5:
+        return np.ones((size, size), np.float32)
+    x, y = pixel_grid(size)
+    dx, dy = x - np.float32(rng.uniform(0.2, 0.8)), y - np.float32(rng.uniform(0.2, 0.8))
+    spread = np.float32(rng.uniform(0.03, 0.2))
+    strength = np.float32(rng.uniform(-0.6, 0.7))
+    return np.asarray(1 + strength * np.exp(-(dx * dx + dy * dy) / spread**2), np.float32)
 
 
 def assemble(
@@ -102,4 +113,5 @@ def assemble(
         cast = cv2.blur(np.roll(cover, tuple(offset), (0, 1)), (9, 9))
         behind = scale_light(behind, 1 - np.float32(rng.uniform(0.2, 0.5)) * cast)
     lit = scale_light(skin, bevel(rng, cover, bevel_px))
+    lit = scale_light(lit, highlight(rng, size))
     return Canvas(blend(behind, lit, cover), cover > 0.5, behind, is_texture=False)

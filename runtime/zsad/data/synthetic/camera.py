@@ -28,7 +28,8 @@ def photograph(rng: np.random.Generator, image: ArrayF32, grey_scale: bool) -> I
     else:
         lit = lit * rng.uniform(0.93, 1.07, 3).astype(np.float32)
     if rng.random() < 0.4:
-        lit = cv2.GaussianBlur(lit, (0, 0), rng.uniform(0.4, 0.9) * size / 224)
+        sigma = rng.uniform(0.4, 0.9) * size / 224
+        lit = np.asarray(cv2.GaussianBlur(lit, (0, 0), sigma), np.float32)
     return _sense(rng, lit, grey_scale)
 
 

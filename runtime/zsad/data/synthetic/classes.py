@@ -11,6 +11,7 @@ from zsad.data.synthetic import objects, textures
 from zsad.data.synthetic.canvas import Canvas
 from zsad.data.synthetic.colours import random_colour
 from zsad.data.synthetic.defects import DEFECT_TYPES, Place
+from zsad.data.synthetic.fittings import fit
 from zsad.data.synthetic.noise import random_frame
 
 SPLITS = ("train", "val", "test")
@@ -30,7 +31,7 @@ class PartKind:
 
 def _surface(texture: textures.Texture, split: str) -> PartKind:
     def draw(rng: np.random.Generator, size: int) -> Canvas:
-        image = texture(rng, random_frame(rng, size))
+        image = fit(rng, texture(rng, random_frame(rng, size)))
         behind = np.zeros_like(image) + random_colour(rng, value=(0.02, 0.35))
         return Canvas(image, np.ones(image.shape[:2], np.bool_), behind, is_texture=True)
 

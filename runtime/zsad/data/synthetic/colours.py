@@ -12,7 +12,7 @@ from zsad.types import ArrayF32
 def hsv(hue_degrees: float, saturation: float, value: float) -> ArrayF32:
     """A colour from hue in degrees, saturation and value in [0, 1], as (3,) BGR."""
     r, g, b = colorsys.hsv_to_rgb(hue_degrees % 360 / 360, saturation, value)
-    return np.array([b, g, r], np.float32) * np.float32(255)
+    return np.asarray([b * 255, g * 255, r * 255], np.float32)
 
 
 def random_colour(

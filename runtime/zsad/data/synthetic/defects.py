@@ -35,7 +35,9 @@ def _on_part(canvas: Canvas, cover: ArrayF32) -> ArrayF32:
 def _shift(
     canvas: Canvas, cover: ArrayF32, change: float, tint: ArrayF32 | None = None
 ) -> ArrayF32:
-    target = canvas.image + np.float32(change)
+    # A dark mark scales the surface, so that its pattern shows through and never clips at black.
+    darker = np.float32(max(0.15, 1 + change / max(local_luma(canvas, cover), 1.0)))
+    target = canvas.image * darker if change < 0 else canvas.image + np.float32(change)
     if tint is not None:
         target = target * tint
     return blend(canvas.image, target, cover)
@@ -67,7 +69,7 @@ def crack(rng: np.random.Generator, canvas: Canvas) -> Drawn:
         cover = np.maximum(cover, stroke(size, twig * size, _line_width(rng, size, 0.8, 1.8)))
     cover = _on_part(canvas, cover)
     level = local_luma(canvas, cover)
-    change = -rng.uniform(35, 110) if level > 60 else rng.uniform(30, 80)
+    change = -rng.uniform(30, max(0.65 * level, 40)) if level > 60 else rng.uniform(30, 80)
     return _shift(canvas, cover, change), cover > 0.35
 
 
@@ -79,7 +81,7 @@ def hole(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     depth = canvas.behind * np.float32(rng.uniform(0.2, 0.7))
     rim = _on_part(canvas, soft(field + np.float32(0.35), 0.2))
     raised = _shift(canvas, rim, rng.uniform(-40, 40))
-    return blend(raised, depth, cover), cover > 0.35
+    return blend(raised, depth, cover), np.maximum(cover, rim) > 0.35
 
 
 def stain(rng: np.random.Generator, canvas: Canvas) -> Drawn:
@@ -95,13 +97,13 @@ def stain(rng: np.random.Generator, canvas: Canvas) -> Drawn:
 
 def dent(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     """A pressed hollow: one side in shade, the other lit."""
-    return _relief(rng, canvas, rng.uniform(0.05, 0.14), rng.uniform(0.35, 0.8), gleam=0.0)
+    return _relief(rng, canvas, rng.uniform(0.05, 0.14), rng.uniform(0.3, 0.6), gleam=0.0)
 
 
 def bump(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     """A raised blister with a highlight."""
     return _relief(
-        rng, canvas, rng.uniform(0.04, 0.1), rng.uniform(0.3, 0.6), rng.uniform(0.3, 0.7)
+        rng, canvas, rng.uniform(0.04, 0.1), rng.uniform(0.2, 0.45), rng.uniform(0.25, 0.6)
     )
 
 
@@ -120,7 +122,7 @@ def _relief(
     light = np.float32(strength) * tilt + np.float32(gleam) * smoothstep(field, 0.5, 1.0)
     cover = _on_part(canvas, (field > 0).astype(np.float32))
     base = np.maximum(canvas.image, np.float32(60))
-    image = canvas.image + base * (light * canvas.part)[..., None]
+    image = canvas.image + base * (np.maximum(light, np.float32(-0.45)) * canvas.part)[..., None]
     return np.asarray(image, np.float32), cover > 0.5
 
 
@@ -136,12 +138,13 @@ def chip(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     if canvas.is_texture:
         level = local_luma(canvas, cover)
         change = contrast(rng, level, 25, 80, dark=0.3)
-        facet = np.float32(level + change) + 6 * pixel_noise(rng, size)[..., None]
-        fresh = blend(canvas.image, facet * np.ones(3, np.float32), cover * np.float32(0.85))
+        facet = np.float32(level + change) + np.float32(6) * pixel_noise(rng, size)
+        facet_bgr = np.asarray(np.repeat(facet[..., None], 3, axis=2), np.float32)
+        fresh = blend(canvas.image, facet_bgr, cover * np.float32(0.85))
         return fresh, cover > 0.4
     inner = cv2.erode(cover, np.ones((3, 3), np.uint8), iterations=int(rng.integers(1, 4)))
     broken = _shift(canvas, cover, contrast(rng, local_luma(canvas, cover), 25, 70, dark=0.4))
-    return blend(broken, canvas.behind, inner), cover > 0.4
+    return blend(broken, canvas.behind, np.asarray(inner, np.float32)), cover > 0.4
 
 
 def missing_part(rng: np.random.Generator, canvas: Canvas) -> Drawn:
@@ -172,7 +175,8 @@ def thread(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     if abs(float(colour.mean()) - level) < 45:
         colour = np.full(3, 235 if level < 128 else 20, np.float32)
     shaded = scale_light(canvas.image, 1 - shadow)
-    return blend(shaded, colour, cover * np.float32(0.95)), cover > 0.35
+    changed = (cover > 0.35) | (shadow > 0.1)
+    return blend(shaded, colour, cover * np.float32(0.95)), changed
 
 
 def discolouration(rng: np.random.Generator, canvas: Canvas) -> Drawn:
@@ -209,9 +213,9 @@ def abrasion(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     marks = fractal(rng, random_frame(rng, size), 3, 70, 2, 0.8)
     level = local_luma(canvas, cover)
     change = contrast(rng, level, 10, 40, dark=0.35)
-    worn = cv2.blur(canvas.image, (15, 15)) + np.float32(change)
-    worn = worn + (np.float32(rng.uniform(12, 32)) * marks)[..., None]
-    return blend(canvas.image, worn, cover), cover > 0.4
+    marks = np.float32(change) + np.float32(rng.uniform(12, 32)) * marks
+    worn = cv2.blur(canvas.image, (15, 15)) + marks[..., None]
+    return blend(canvas.image, np.asarray(worn, np.float32), cover), cover > 0.4
 
 
 def distortion(rng: np.random.Generator, canvas: Canvas) -> Drawn:
@@ -237,7 +241,7 @@ def burn(rng: np.random.Generator, canvas: Canvas) -> Drawn:
         hsv(28, rng.uniform(0.4, 0.7), rng.uniform(0.45, 0.7)) / np.float32(255)
     )
     image = blend(canvas.image, brown, _on_part(canvas, scorch))
-    soot = hsv(20, 0.3, rng.uniform(0.03, 0.15))
+    soot = hsv(20, 0.3, rng.uniform(0.08, 0.25))
     image = blend(image, soot, _on_part(canvas, char * np.float32(rng.uniform(0.7, 1.0))))
     return image, _on_part(canvas, scorch) > 0.4
 
@@ -256,7 +260,7 @@ def cut(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     lip = _on_part(canvas, np.roll(cover, 2, axis=int(rng.integers(2))))
     lit = _shift(canvas, lip * np.float32(0.6), rng.uniform(30, 70))
     level = local_luma(canvas, cover)
-    inside = canvas.behind * np.float32(0.2) if level > 70 else canvas.image + np.float32(70)
+    inside = canvas.image * np.float32(rng.uniform(0.35, 0.6) if level > 70 else 2.0)
     return blend(lit, inside, cover), np.maximum(cover, lip) > 0.35
 
 

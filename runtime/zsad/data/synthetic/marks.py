@@ -36,7 +36,7 @@ def edge_of(part: ArrayBool) -> ArrayBool:
 def blob(
     rng: np.random.Generator, size: int, centre: Point, radius: float, roughness: float
 ) -> ArrayF32:
-    """A ragged, stretched disc: (S, S) float32, 1 at its centre, 0 on its outline, then negative."""
+    """A ragged disc: (S, S) float32, 1 at its centre, 0 on its outline, negative outside."""
     x, y = pixel_grid(size)
     angle, stretch = rng.uniform(0, np.pi), rng.uniform(1.0, 1.7)
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
@@ -55,7 +55,7 @@ def soft(field: ArrayF32, width: float) -> ArrayF32:
 def walk(
     rng: np.random.Generator, start: Point, angle: float, length: float, wander: float, steps: int
 ) -> ArrayF32:
-    """A path of `steps` points whose heading drifts by about `wander` radians a step: (steps, 2)."""
+    """A path whose heading drifts by about `wander` radians a step: (steps, 2)."""
     headings = angle + np.cumsum(rng.normal(0, wander, steps - 1))
     stride = length / (steps - 1)
     moves = stride * np.stack([np.cos(headings), np.sin(headings)], axis=1)

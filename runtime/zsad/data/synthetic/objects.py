@@ -35,12 +35,18 @@ def _radius(size: int, pose: Pose) -> ArrayF32:
     return np.asarray(np.sqrt(dx * dx + dy * dy) / np.float32(pose.radius), np.float32)
 
 
+def _points(corners: list[tuple[float, float]]) -> ArrayF32:
+    return np.array(corners, np.float32)
+
+
 def _hole(size: int, pose: Pose, x: float, y: float, radius: float) -> ArrayF32:
     return fill(size, pose.place(circle(x, y, radius)))
 
 
 def _ring(field: ArrayF32, radius: float, width: float) -> ArrayF32:
-    return np.exp(-(((field - np.float32(radius)) / np.float32(width)) ** 2))
+    return np.asarray(
+        np.exp(-(((field - np.float32(radius)) / np.float32(width)) ** 2)), np.float32
+    )
 
 
 def _skin(rng: np.random.Generator, size: int) -> ArrayF32:
@@ -92,7 +98,7 @@ def pill(rng: np.random.Generator, size: int) -> Canvas:
     cover = fill(size, pose.place(rounded_box(1.0, half, min(half, 0.98))))
     skin = paint(rng, size, (0.6, 0.97))
     if rng.random() < 0.5:
-        line = stroke(size, pose.place(np.float32([(0, -0.8 * half), (0, 0.8 * half)])), 3)
+        line = stroke(size, pose.place(_points([(0, -0.8 * half), (0, 0.8 * half)])), 3)
         skin = scale_light(skin, 1 - np.float32(0.25) * line)
     else:
         mark = printed_text(rng, size, pose, 0.35 * half, int(rng.integers(2, 4)))
@@ -124,7 +130,7 @@ def circuit_board(rng: np.random.Generator, size: int) -> Canvas:
     for _ in range(rng.integers(3, 7)):
         x = rng.choice(grid_x, 3)
         y = rng.uniform(-0.85, 0.85, 2) * half
-        path = np.float32([(x[0], y[0]), (x[1], y[0]), (x[1], y[1]), (x[2], y[1])])
+        path = _points([(x[0], y[0]), (x[1], y[0]), (x[1], y[1]), (x[2], y[1])])
         traces = np.maximum(traces, stroke(size, pose.place(path), 2))
     skin = blend(skin, board * np.float32(1.5), traces)
     pads = [pose.place(circle(x, y * half, 0.035, 12)) for x in grid_x for y in (-0.85, 0.85)]
@@ -179,9 +185,9 @@ def capsule(rng: np.random.Generator, size: int) -> Canvas:
     half = rng.uniform(0.32, 0.48)
     body = rounded_box(1.0, half, half - 0.01)
     cover = fill(size, pose.place(body))
-    cap = fill(size, pose.place(np.float32([(0, -1), (1.1, -1), (1.1, 1), (0, 1)])))
+    cap = fill(size, pose.place(_points([(0, -1), (1.1, -1), (1.1, 1), (0, 1)])))
     skin = blend(paint(rng, size, (0.5, 0.95)), paint(rng, size), cap)
-    gleam = stroke(size, pose.place(np.float32([(-0.7, -0.5 * half), (0.7, -0.5 * half)])), 5)
+    gleam = stroke(size, pose.place(_points([(-0.7, -0.5 * half), (0.7, -0.5 * half)])), 5)
     skin = scale_light(skin, 1 + np.float32(rng.uniform(0.05, 0.4)) * gleam)
     mark = printed_text(rng, size, pose, 0.5 * half, int(rng.integers(2, 6)), 0.2 * half)
     skin = blend(skin, random_colour(rng, value=(0.1, 0.9)), mark * np.float32(0.7))
@@ -197,7 +203,7 @@ def chip_package(rng: np.random.Generator, size: int) -> Canvas:
     for x in np.linspace(-0.78, 0.78, pins):
         wide = 0.5 / pins
         legs.append(
-            np.float32([(x - wide, -half), (x + wide, -half), (x + wide, half), (x - wide, half)])
+            _points([(x - wide, -half), (x + wide, -half), (x + wide, half), (x - wide, half)])
         )
     pads = fill(size, *(pose.place(leg) for leg in legs))
     skin = blend(metal(rng, size), paint(rng, size, (0.1, 0.4)), body)

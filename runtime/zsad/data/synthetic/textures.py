@@ -79,11 +79,11 @@ def concrete(rng: np.random.Generator, frame: Frame) -> ArrayF32:
 def leather(rng: np.random.Generator, frame: Frame) -> ArrayF32:
     """Pebbled grain between fine wrinkles, at times with a row of stitches."""
     cells = rng.uniform(14, 30)
-    pebbles = np.abs(value_noise(rng, frame, cells, cells)) + np.float32(0.6) * np.abs(
-        value_noise(rng, frame, 1.6 * cells, 1.6 * cells)
-    )
+    folds = np.abs(value_noise(rng, frame, cells, cells))
+    creases = np.abs(value_noise(rng, frame, 1.4 * cells, 1.4 * cells))
+    pebbles = np.minimum(folds, creases)
     hide = random_colour(rng, (5, 40), (0.2, 0.7), (0.25, 0.75))
-    valleys = np.exp(-pebbles / np.float32(0.3))
+    valleys = np.exp(-pebbles / np.float32(0.1))
     light = 1.05 - np.float32(rng.uniform(0.25, 0.5)) * valleys
     light += 0.08 * fractal(rng, frame, 3, octaves=2)
     skin = scale_light(hide, light)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zsad.errors import InputError
-from zsad.pixel_counts import PixelCounts
+from zsad.metrics.pixel_counts import PixelCounts
 
 Metric = Callable[[npt.NDArray[Any], npt.NDArray[np.bool_]], float]
 Draws = npt.NDArray[np.float64]
@@ -32,6 +32,32 @@ class Interval:
 
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its bootstrap draws, so that means and differences keep their intervals.
+
+    Attributes:
+        value: The figure itself, from all images.
+        draws: (n,) the figure of each resample.
+    """
+
+    value: float
+    draws: Draws
+
+    def __sub__(self, other: Estimate) -> Estimate:
+        return Estimate(self.value - other.value, self.draws - other.draws)
+
+    def moved_to(self, value: float) -> Estimate:
+        """Return the same draws about another value, exact where this one is not."""
+        return Estimate(value, self.draws + (value - self.value))
+
+
+def mean_of(estimates: Sequence[Estimate]) -> Estimate:
+    """Return the unweighted mean of at least one estimate, draw by draw."""
+    value = float(np.mean([e.value for e in estimates]))
+    return Estimate(value, np.mean([e.draws for e in estimates], axis=0))
 
 
 def bootstrap_interval(

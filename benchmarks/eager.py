@@ -1,0 +1,74 @@
+"""PyTorch eager as a contender: a checkpoint run as its authors would, without any export."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from timing import Stages
+from zsad.errors import InputError
+from zsad.preprocess import PreprocessSpec
+from zsad.types import ImageU8
+from zsad_train.batches import preprocess_spec, to_tensor
+from zsad_train.checkpoint import build_method, load_checkpoint
+
+
+def eager_contenders(
+    path: Path,
+    frames_bgr: Sequence[ImageU8],
+    spec: PreprocessSpec,
+    *,
+    on_gpu: bool,
+    threads: int | None,
+) -> dict[str, Callable[[], Stages]]:
+    """Return the checkpoint twice: its text encoded with every call, and encoded once.
+
+    Args:
+        path: What `zsad-train` wrote.
+        frames_bgr: The batch, each (H, W, 3) uint8 BGR.
+        spec: Preprocessing of the artifact that it is compared with.
+        on_gpu: Run on the first CUDA device.
+        threads: Threads of the CPU; None leaves them to torch.
+
+    Raises:
+        InputError: The checkpoint cannot be used, or is preprocessed unlike the artifact.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    method = build_method(load_checkpoint(path)).eval()
+    if preprocess_spec(method.backbone.info).sha256 != spec.sha256:
+        raise InputError(f"{path} is preprocessed unlike the artifact: was it exported from it?")
+    device = torch.device("cuda" if on_gpu else "cpu")
+    models = {
+        "PyTorch eager": method.to(device),
+        "PyTorch eager, text encoded once": method.bake().to(device),
+    }
+    return {
+        name: lambda model=model: _run(model, frames_bgr, spec, device)  # type: ignore[misc]
+        for name, model in models.items()
+    }
+
+
+@torch.inference_mode()
+def _run(
+    model: Any, frames_bgr: Sequence[ImageU8], spec: PreprocessSpec, device: torch.device
+) -> Stages:
+    start = time.perf_counter()
+    images = torch.stack([to_tensor(frame, spec) for frame in frames_bgr]).to(device)
+    prepared = time.perf_counter()
+    score, anomaly_map, _ = model(images)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    inferred = time.perf_counter()
+    score.cpu().numpy(), anomaly_map.cpu().numpy()
+    done = time.perf_counter()
+    return {
+        "preprocess": (prepared - start) * 1e3,
+        "infer": (inferred - prepared) * 1e3,
+        "post": (done - inferred) * 1e3,
+        "total": (done - start) * 1e3,
+    }

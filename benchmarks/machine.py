@@ -1,0 +1,58 @@
+"""What a figure was measured on, without anything that names the machine or its owner."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("zsad", "numpy", "pillow", "onnxruntime", "onnxruntime-gpu", "torch", "opencv-python")
+
+
+def describe() -> dict[str, Any]:
+    """Return the machine as plain JSON values."""
+    return {
+        "cpu": cpu_model(Path("/proc/cpuinfo")) or platform.processor() or "unknown",
+        "cores": usable_cores(),
+        "memory_gb": _memory_gb(),
+        "board": _read(Path("/proc/device-tree/model")),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+    }
+
+
+def cpu_model(cpuinfo: Path) -> str | None:
+    """Return the CPU's name as Linux gives it, None where it gives none."""
+    lines = (line.split(":", 1) for line in (_read(cpuinfo) or "").splitlines() if ":" in line)
+    return next((value.strip() for key, value in lines if key.strip() == "model name"), None)
+
+
+def usable_cores() -> int:
+    """Return the logical cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _memory_gb() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(errors="replace").strip("\0\n")
+    except OSError:
+        return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

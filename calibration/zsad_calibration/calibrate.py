@@ -1,0 +1,75 @@
+"""From good parts to a recipe: score them with every graph, then take a threshold of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from zsad.detector import Detector
+from zsad.errors import InputError
+from zsad.recipe import SCHEMA, Calibration, Recipe, ScoreKind, score_of
+from zsad_calibration.good_frames import GoodFrame
+from zsad_calibration.threshold import CONFIDENCE, threshold_from
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is promised, and about which score.
+
+    Attributes:
+        score_kind: Kind of score that is compared, see `zsad.recipe.score_of`.
+        max_false_reject: Share of good parts that may be rejected; None for what they support.
+        confidence: Probability that the promise holds.
+    """
+
+    score_kind: ScoreKind = "graph"
+    max_false_reject: float | None = None
+    confidence: float = CONFIDENCE
+
+
+def calibrate(
+    detectors: Sequence[Detector], frames: Iterable[GoodFrame], settings: Settings
+) -> Recipe:
+    """Return a recipe with one calibration per detector.
+
+    Args:
+        detectors: One per graph of the same artifact, opened without a recipe.
+        frames: Independent good parts, each once.
+        settings: The promise.
+
+    Raises:
+        InputError: There are too few parts for the promise, or a score is not a number.
+    """
+    scores: list[list[float]] = [[] for _ in detectors]
+    for frame in frames:
+        for detector, row in zip(detectors, scores, strict=True):
+            row.append(_score(detector, frame, settings.score_kind))
+    pairs = zip(detectors, scores, strict=True)
+    return Recipe(
+        schema=SCHEMA,
+        preprocess_sha256=detectors[0].artifact.manifest.preprocess.sha256,
+        calibrations=tuple(_calibration(detector, row, settings) for detector, row in pairs),
+    )
+
+
+def _score(detector: Detector, frame: GoodFrame, kind: ScoreKind) -> float:
+    result = detector.predict(frame.frame_bgr)
+    score = score_of(kind, result.score, result.anomaly_map)
+    if not math.isfinite(score):
+        raise InputError(
+            f"good frame '{frame.name}' got the score {score} from {detector.graph.file}: "
+            "export the artifact again"
+        )
+    return score
+
+
+def _calibration(detector: Detector, scores: Sequence[float], settings: Settings) -> Calibration:
+    threshold = threshold_from(scores, settings.max_false_reject, settings.confidence)
+    return Calibration(
+        graph_sha256=detector.graph.sha256,
+        score_kind=settings.score_kind,
+        threshold=threshold.value,
+        bound=threshold.bound,
+        good_scores=tuple(sorted(scores)),
+    )

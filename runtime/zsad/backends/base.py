@@ -1,0 +1,171 @@
+"""What every inference engine offers, and how one is chosen for an artifact."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from types import TracebackType
+from typing import Protocol, cast
+
+from zsad.artifact import Artifact
+from zsad.errors import InputError
+from zsad.manifest import Manifest, Precision, TensorSpec
+from zsad.types import Array
+
+LOG = logging.getLogger(__name__)
+
+BACKENDS = ("auto", "cpu", "cuda", "tensorrt")
+"""Names that `open_backend` takes; `auto` is CUDA where it really loads, else the CPU."""
+
+
+class Backend(Protocol):
+    """One graph of an artifact, loaded into an inference engine.
+
+    A backend belongs to the thread that opened it. Leaving its context frees the engine.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name it was asked for by: one of `BACKENDS`, never `auto`."""
+
+    @property
+    def provider(self) -> str:
+        """What really runs the graph, in the engine's own words."""
+
+    @property
+    def precision(self) -> Precision:
+        """The precision of the graph that is loaded."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The graph's inputs."""
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The graph's outputs."""
+
+    def infer(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Run the graph once; arrays are keyed by the names of inputs and outputs.
+
+        Raises:
+            InferenceError: The engine failed while it ran.
+        """
+
+    def close(self) -> None:
+        """Free the engine; closing twice does no harm."""
+
+    def __enter__(self) -> Backend: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+def open_backend(
+    artifact: Artifact,
+    precision: Precision | None = None,
+    backend: str = "auto",
+    threads: int | None = None,
+    calibrated: Collection[str] = (),
+) -> Backend:
+    """Load a graph of an artifact into an engine and hold it against the manifest.
+
+    Args:
+        artifact: A verified artifact.
+        precision: The graph to load; None chooses, see `choose_precision`.
+        backend: One of `BACKENDS`.
+        threads: Threads of a CPU engine; None leaves the number to the engine.
+        calibrated: Hashes of the graphs that a recipe covers, preferred when choosing.
+
+    Raises:
+        InputError: The backend is unknown or cannot be had, or the graph cannot be loaded or is
+            not the one that the manifest describes.
+    """
+    from zsad.backends import ort  # the engine's package loads only once an engine is wanted
+
+    if backend not in BACKENDS:
+        raise InputError(f"unknown backend '{backend}': choose one of {', '.join(BACKENDS)}")
+    if threads is not None and threads < 1:
+        raise InputError(f"threads must be at least 1, found {threads}")
+    if precision is not None:
+        artifact.graph(precision)
+    names = ort.candidates() if backend == "auto" else (backend,)
+    for name in names[:-1]:
+        try:
+            return _open(artifact, precision, name, threads, calibrated)
+        except InputError as error:
+            LOG.warning("%s; going on with %s", error, names[-1])
+    return _open(artifact, precision, names[-1], threads, calibrated)
+
+
+def choose_precision(manifest: Manifest, name: str, calibrated: Collection[str] = ()) -> Precision:
+    """Return the graph to load when the user names none.
+
+    It is the manifest's default, except that a CPU takes the FP32 graph over the FP16 one: FP16 on
+    a CPU is emulated, which is slower and no more exact. Where a recipe covers only some graphs,
+    the first of those is taken, since any other could give no verdict.
+
+    Args:
+        manifest: The artifact's manifest.
+        name: The backend, `cpu` or another.
+        calibrated: Hashes of the graphs that a recipe covers.
+    """
+    order = [manifest.default_precision, *sorted(manifest.graphs)]
+    if name == "cpu" and order[0] == "fp16" and "fp32" in manifest.graphs:
+        order.insert(0, "fp32")
+    covered = [p for p in order if manifest.graphs[p].sha256 in calibrated]
+    return cast(Precision, (covered or order)[0])
+
+
+def _open(
+    artifact: Artifact,
+    precision: Precision | None,
+    name: str,
+    threads: int | None,
+    calibrated: Collection[str],
+) -> Backend:
+    from zsad.backends.ort import OrtBackend
+
+    chosen = precision or choose_precision(artifact.manifest, name, calibrated)
+    opened = OrtBackend(artifact, chosen, name, threads)
+    try:
+        _check_contract(opened, artifact)
+    except InputError:
+        opened.close()
+        raise
+    return opened
+
+
+def _check_contract(backend: Backend, artifact: Artifact) -> None:
+    manifest = artifact.manifest
+    where = f"{artifact.path}: the {backend.precision} graph"
+    for kind, found, listed in (
+        ("input", backend.inputs, manifest.inputs),
+        ("output", backend.outputs, manifest.outputs),
+    ):
+        have = {spec.name: spec for spec in found}
+        for spec in listed:
+            if spec.name not in have:
+                raise InputError(f"{where} has no {kind} '{spec.name}': export it again")
+            if not _same(have[spec.name], spec):
+                raise InputError(
+                    f"{where} has {kind} {_text(have[spec.name])}, the manifest says"
+                    f" {_text(spec)}: export it again"
+                )
+    if unknown := {spec.name for spec in backend.inputs} - {spec.name for spec in manifest.inputs}:
+        raise InputError(f"{where} asks for an input '{min(unknown)}' that the manifest lacks")
+
+
+def _same(found: TensorSpec, listed: TensorSpec) -> bool:
+    if found.dtype != listed.dtype or len(found.shape) != len(listed.shape):
+        return False
+    # A symbolic dimension has no agreed name, but it must not meet a fixed one.
+    pairs = zip(found.shape, listed.shape, strict=True)
+    return all(a == b or (isinstance(a, str) and isinstance(b, str)) for a, b in pairs)
+
+
+def _text(spec: TensorSpec) -> str:
+    return f"{spec.name} {spec.dtype}({', '.join(map(str, spec.shape))})"

@@ -1,0 +1,1 @@
+"""The commands of the runtime; each parses, calls one function and prints."""

@@ -1,0 +1,168 @@
+"""`zsad-run`: judge a folder of images, a video file or a camera."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from zsad.command import Command
+from zsad.errors import InputError
+
+if TYPE_CHECKING:
+    from zsad.detector import Detector
+    from zsad.images import Scale16
+    from zsad.manifest import Precision
+    from zsad.run import Limits
+    from zsad.sources import Source
+    from zsad.summary import RunSummary
+
+_STREAM_SAVE_EVERY = 30
+
+
+@click.command(cls=Command)
+@click.argument("artifact", type=click.Path(path_type=Path))
+@click.option("--images", type=click.Path(path_type=Path), help="Folder of images to judge.")
+@click.option(
+    "--source", help="Camera number, /dev/..., URL (rtsp://, http://) or video file to judge."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for results.jsonl, overlays/ and report.html. Without it, the results go to"
+    " standard output as lines of JSON.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an earlier run in --out.")
+@click.option("--recipe", type=click.Path(path_type=Path), help="Thresholds, of zsad-calibrate.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    help="Graph to run. Default: the artifact's own; on a CPU, fp32 rather than fp16.",
+)
+@click.option(
+    "--backend",
+    type=click.Choice(["auto", "cpu", "cuda", "tensorrt"]),
+    default="auto",
+    show_default=True,
+    help="What runs the graph; one that is named is used or is an error.",
+)
+@click.option("--threads", type=click.IntRange(1), help="Threads of the CPU.")
+@click.option(
+    "--scale-16bit",
+    type=click.Choice(["10", "12", "14", "16", "minmax"]),
+    help="Take 16-bit images, by the camera's significant bits or each stretched to its range.",
+)
+@click.option("--limit", type=click.IntRange(1), help="Stop after so many frames.")
+@click.option("--duration-s", type=click.FloatRange(0, min_open=True), help="Stop after this time.")
+@click.option(
+    "--stall-s",
+    type=click.FloatRange(0, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="Give a camera up after this time without a frame.",
+)
+@click.option(
+    "--save-every",
+    type=click.IntRange(0),
+    help="Write the overlay of every so many frames, and of each NG; 0: of NG alone. Default: 1"
+    f" for --images, {_STREAM_SAVE_EVERY} for --source.",
+)
+def main(
+    artifact: Path,
+    images: Path | None,
+    source: str | None,
+    out: Path | None,
+    overwrite: bool,
+    recipe: Path | None,
+    precision: Precision | None,
+    backend: str,
+    threads: int | None,
+    scale_16bit: Scale16 | None,
+    limit: int | None,
+    duration_s: float | None,
+    stall_s: float,
+    save_every: int | None,
+) -> None:
+    """Judge images or a video with ARTIFACT, the folder that zsad-export made.
+
+    An image that cannot be judged becomes a NO_RESULT row with its reason, and the run goes on.
+    Ctrl-C ends a run in good order, with its report.
+    """
+    # OpenCV's warnings say less than our one line; FFmpeg's own errors, which say more, still come.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    from zsad.detector import Detector
+    from zsad.outputs import check_folder
+    from zsad.run import Limits
+
+    if out is not None:
+        check_folder(out, overwrite)
+    frames = _open_frames(images, source, scale_16bit, stall_s)
+    if save_every is None:
+        save_every = 1 if images is not None else _STREAM_SAVE_EVERY
+    with frames, Detector.load(artifact, recipe, precision, backend, threads) as detector:
+        _announce(detector)
+        detector.warm_up()
+        _run(detector, frames, out, save_every, Limits(limit, duration_s))
+
+
+def _open_frames(
+    images: Path | None, source: str | None, scale_16bit: Scale16 | None, stall_s: float
+) -> Source:
+    from zsad.sources import FolderSource, open_source
+
+    if images is not None and source is None:
+        return FolderSource(images, scale_16bit)
+    if source is None or images is not None:
+        raise InputError("say what to judge: either --images DIR or --source NAME")
+    if scale_16bit is not None:
+        raise InputError("--scale-16bit is for --images: a video or camera gives 8 bits")
+    return open_source(source, stall_s)
+
+
+def _announce(detector: Detector) -> None:
+    graph = detector.graph
+    click.echo(f"{graph.file} on {detector.backend.provider}", err=True)
+    if detector.refusal is not None:
+        click.echo(f"warning: every verdict will be NO_RESULT: {detector.refusal}", err=True)
+    elif detector.calibration is None:
+        click.echo("no --recipe: scores without a verdict (see zsad-calibrate)", err=True)
+
+
+def _run(
+    detector: Detector, frames: Source, out: Path | None, save_every: int, limits: Limits
+) -> None:
+    from zsad.cli.progress import Progress
+    from zsad.cli.signals import StopOnSignal
+    from zsad.outputs import REPORT, FolderOutput, LineOutput
+    from zsad.run import run
+
+    with StopOnSignal() as stop, Progress(frames.total) as progress:
+        if out is None:
+            lines = LineOutput(sys.stdout)
+            summary = run(detector, frames, lines, limits, stop, progress.add)
+        else:
+            with FolderOutput(out, detector, frames.name, save_every) as folder:
+                summary = run(detector, frames, folder, limits, stop, progress.add)
+    click.echo(summary_table(summary), err=out is None)
+    if out is not None:
+        click.echo(f"report: {out / REPORT}")
+    if stop.exit_code:
+        click.get_current_context().exit(stop.exit_code)
+
+
+def summary_table(summary: RunSummary) -> str:
+    """Return the counts per verdict, the latency and the accounting of a run, as text."""
+    lines = [f"{name:<14}{count:>10}" for name, count in sorted(summary.verdicts.items())]
+    latencies = summary.percentiles_ms(50, 95)
+    if latencies:
+        lines.append(f"{'latency':<14}{'p50 ms':>10}{'p95 ms':>10}")
+    for stage, (p50, p95) in latencies.items():
+        lines.append(f"  {stage:<12}{p50:>10.1f}{p95:>10.1f}")
+    lines.append(
+        f"{summary.captured} captured = {summary.judged} judged + {summary.dropped} dropped,"
+        f" in {summary.seconds:.1f} s"
+    )
+    return "\n".join(lines)

@@ -1,0 +1,156 @@
+"""The heat map over the frame, on a colour scale that is the same for every image.
+
+A scale stretched to each image's own maximum would light up flawless parts. So the colours span
+[0, 1]; where the map itself was calibrated, the threshold sits at the middle of the scale.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from zsad.recipe import ScoreKind
+from zsad.types import AnomalyResult, ArrayF32, ImageU8, Verdict
+
+_OPACITY = 0.65
+_TOP_LEVEL = 228
+"""Turbo's last levels are a dark red that is lost on dark frames."""
+
+_CAPTION_BGR = {
+    Verdict.OK: (96, 160, 46),
+    Verdict.NG: (48, 48, 214),
+    Verdict.NO_RESULT: (110, 110, 110),
+    Verdict.UNCALIBRATED: (170, 110, 40),
+}
+_WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_MIN_WIDTH_PX = 240
+_MAX_CAPTION_PX = 64
+
+
+def draw_overlay(
+    frame_bgr: ImageU8, result: AnomalyResult, score_kind: ScoreKind = "graph"
+) -> ImageU8:
+    """Return the frame with its heat map, and a caption below it that hides no pixel.
+
+    A frame narrower than 240 pixels is first enlarged by a whole factor, since no caption would be
+    legible on it.
+
+    Args:
+        frame_bgr: The judged frame, (H, W, 3) uint8, BGR.
+        result: What the detector said about it.
+        score_kind: What the threshold was calibrated for, see `draw_heat`.
+
+    Returns:
+        (H + h, W, 3) uint8, BGR: the frame at its own size, then a caption of h rows.
+    """
+    factor = -(-_MIN_WIDTH_PX // frame_bgr.shape[1])
+    frame = frame_bgr
+    if factor > 1:
+        frame = np.repeat(np.repeat(frame_bgr, factor, axis=0), factor, axis=1)
+    picture = draw_heat(frame, result, score_kind)
+    return np.concatenate([picture, _caption(caption_text(result), result.verdict, frame.shape[1])])
+
+
+def draw_heat(
+    frame_bgr: ImageU8, result: AnomalyResult, score_kind: ScoreKind = "graph"
+) -> ImageU8:
+    """Return the frame with its heat map and the contour of what is anomalous.
+
+    Args:
+        frame_bgr: The judged frame or a smaller copy of it, (H, W, 3) uint8, BGR.
+        result: What the detector said about it.
+        score_kind: What the threshold was calibrated for. A contour is drawn only for a kind that
+            is read from the map: a threshold of the graph's own score says nothing about pixels.
+
+    Returns:
+        (H, W, 3) uint8, BGR.
+    """
+    height, width = frame_bgr.shape[:2]
+    threshold = result.threshold if score_kind != "graph" else None
+    anomaly_map = np.nan_to_num(result.anomaly_map)
+    position: Any = cv2.resize(colour_position(anomaly_map, threshold), (width, height))
+    picture = blend(frame_bgr, position)
+    if threshold is not None:
+        _draw_contour(picture, cv2.resize(anomaly_map, (width, height)) > threshold)
+    return picture
+
+
+def colour_position(anomaly_map: ArrayF32, threshold: float | None) -> ArrayF32:
+    """Return where each value lies on the colour scale, in [0, 1].
+
+    Args:
+        anomaly_map: (H, W) float32 in [0, 1].
+        threshold: Put at the middle of the scale; None leaves the values as they are.
+    """
+    if threshold is None:
+        return np.clip(anomaly_map, 0, 1)
+    return np.interp(anomaly_map, [0, min(threshold, 1), 1], [0, 0.5, 1]).astype(np.float32)
+
+
+def blend(frame_bgr: ImageU8, position: ArrayF32) -> ImageU8:
+    """Return the frame tinted by the colour scale: the lower the value, the more of the frame.
+
+    Args:
+        frame_bgr: (H, W, 3) uint8, BGR.
+        position: (H, W) float32 in [0, 1], from `colour_position`.
+    """
+    opacity = _OPACITY * position
+    mixed: Any = cv2.blendLinear(frame_bgr, _colours(position), 1 - opacity, opacity)
+    return np.asarray(mixed)
+
+
+def scale_rgba(steps: int = 17) -> list[tuple[int, int, int, float]]:
+    """Return the colour scale as red, green, blue in [0, 255] and opacity, from 0 to 1."""
+    position = np.linspace(0, 1, steps, dtype=np.float32)[None]  # (1, steps)
+    colours = _colours(position)[0]  # (steps, 3)
+    opacity = _OPACITY * position[0]
+    return [
+        (int(r), int(g), int(b), float(a)) for (b, g, r), a in zip(colours, opacity, strict=True)
+    ]
+
+
+def caption_text(result: AnomalyResult) -> str:
+    """Return the caption: the verdict and how the score compares with the threshold."""
+    name = result.verdict.value.replace("_", " ")
+    if not np.isfinite(result.score):
+        return f"{name}  no score"
+    text = f"{name}  score {result.score:.3f}"
+    if result.threshold is None:
+        return text
+    return f"{text} {'>' if result.score > result.threshold else '<='} {result.threshold:.3f}"
+
+
+def encode_jpeg(image_bgr: ImageU8, quality: int = 90) -> bytes:
+    """Return an image, (H, W, 3) uint8 BGR, as the bytes of a JPEG file."""
+    _, encoded = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return encoded.tobytes()
+
+
+def _colours(position: ArrayF32) -> Any:
+    return cv2.applyColorMap(np.rint(position * _TOP_LEVEL).astype(np.uint8), cv2.COLORMAP_TURBO)
+
+
+def _draw_contour(picture: ImageU8, region: Any) -> None:
+    contours, _ = cv2.findContours(
+        region.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+    )
+    thickness = max(1, round(min(picture.shape[:2]) / 400))
+    # White within black shows on any ground.
+    cv2.drawContours(picture, contours, -1, _BLACK, 3 * thickness)
+    cv2.drawContours(picture, contours, -1, _WHITE, thickness)
+
+
+def _caption(text: str, verdict: Verdict, width: int) -> ImageU8:
+    (unit_width, unit_height), baseline = cv2.getTextSize(text, _FONT, 1.0, 2)
+    padding = 0.5 * unit_height
+    largest = _MAX_CAPTION_PX / (unit_height + baseline + 2 * padding)
+    scale = min(largest, 0.95 * width / (unit_width + 2 * padding))
+    height = round((unit_height + baseline + 2 * padding) * scale)
+    strip = np.full((height, width, 3), _CAPTION_BGR[verdict], np.uint8)
+    origin = (round(padding * scale), round((unit_height + padding) * scale))
+    thickness = max(1, round(2 * scale))
+    cv2.putText(strip, text, origin, _FONT, scale, _WHITE, thickness, cv2.LINE_AA)
+    return strip

@@ -1,0 +1,270 @@
+"""The page that a run leaves for people: what was judged, by what, and how sure it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from zsad.artifact import Artifact
+from zsad.manifest import Precision
+from zsad.overlay import scale_rgba
+from zsad.recipe import Calibration, ScoreKind
+from zsad.report import html
+from zsad.report.gallery import Card
+from zsad.report.histogram import histogram_svg
+from zsad.results import ResultRow
+from zsad.schema import write_atomic
+from zsad.summary import RunSummary
+from zsad.types import Verdict
+
+MAX_ROWS = 1000
+"""Rows in the table of all rows; beyond them the report points to `results.jsonl`."""
+
+_SCORE_KINDS: Mapping[ScoreKind, str] = {
+    "graph": "the method's own image score",
+    "map_max": "the maximum of the anomaly map",
+    "map_top1pct": "the mean of the highest 1 % of the anomaly map",
+}
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a report says of a run beside its rows.
+
+    Attributes:
+        artifact: The artifact that judged.
+        precision: The precision of the graph that ran.
+        provider: What ran it.
+        score_kind: The kind of score that was compared.
+        calibration: The calibration that was used, None when uncalibrated.
+        source: The source's name, credentials masked.
+        started: When the run began, with time zone.
+        summary: The counts of the run.
+    """
+
+    artifact: Artifact
+    precision: Precision
+    provider: str
+    score_kind: ScoreKind
+    calibration: Calibration | None
+    source: str
+    started: datetime
+    summary: RunSummary
+
+
+def write_report(
+    path: Path, record: RunRecord, rows: Sequence[ResultRow], cards: Sequence[Card]
+) -> None:
+    """Write the report, whole or not at all.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    write_atomic(path, render_report(record, rows, cards).encode())
+
+
+def render_report(record: RunRecord, rows: Sequence[ResultRow], cards: Sequence[Card]) -> str:
+    """Return the report as HTML; every name from outside is escaped.
+
+    Args:
+        record: The run.
+        rows: All rows of its results.
+        cards: The frames to show, in the order to show them.
+    """
+    template = files("zsad.report").joinpath("page.html").read_text(encoding="utf-8")
+    name = record.artifact.path.resolve().name
+    return Template(template).substitute(
+        title=escape(f"Anomaly report: {_short(record.source)}"),
+        subtitle=escape(_subtitle(record, name)),
+        advice=_advice(record),
+        tiles=_tiles(record.summary),
+        histogram=_histogram(record, rows),
+        pictures=_pictures(cards, record, len(rows)),
+        failures=_failures(rows),
+        identity=_identity(record, name),
+        decision=_decision(record),
+        latency=_latency(record.summary),
+        parity=_parity(record),
+        row_count=len(rows),
+        rows=_all_rows(rows),
+    )
+
+
+def _short(source: str) -> str:
+    return source if "://" in source else Path(source).resolve().name
+
+
+def _subtitle(record: RunRecord, name: str) -> str:
+    summary = record.summary
+    counts = f"{summary.captured} captured = {summary.judged} judged + {summary.dropped} dropped"
+    return (
+        f"{record.artifact.manifest.method.name} artifact {name}, {record.precision} on"
+        f" {record.provider} · {counts} in {summary.seconds:.1f} s ·"
+        f" {record.started:%Y-%m-%d %H:%M} {record.started.tzname()}"
+    )
+
+
+def _advice(record: RunRecord) -> str:
+    if not record.summary.verdicts[Verdict.UNCALIBRATED.value]:
+        return ""
+    return html.note(
+        "These scores have no threshold yet, so there is no OK or NG. Make one from good parts:"
+        " <code>zsad-calibrate ARTIFACT --good DIR --recipe part.json</code>, then run again with"
+        " <code>--recipe part.json</code>."
+    )
+
+
+def _tiles(summary: RunSummary) -> str:
+    shown = [v.value for v in Verdict if summary.verdicts[v.value]]
+    return "".join(
+        f'<div class="tile {name}"><b>{summary.verdicts[name]}</b>{name.replace("_", " ")}</div>'
+        for name in shown
+    )
+
+
+def _histogram(record: RunRecord, rows: Sequence[ResultRow]) -> str:
+    groups: dict[str, list[float]] = {}
+    for row in rows:
+        if row.score is not None:
+            groups.setdefault(row.verdict, []).append(row.score)
+    threshold = None if record.calibration is None else record.calibration.threshold
+    return histogram_svg(groups, threshold)
+
+
+def _pictures(cards: Sequence[Card], record: RunRecord, count: int) -> str:
+    if not cards:
+        return ""
+    which = "" if len(cards) == count else ": the highest scores and a random sample of the rest"
+    text = (
+        "Left the frame, right its heat map, sorted by score. The colours mean the same in every"
+        " picture; they are not stretched to each image's own maximum."
+    )
+    return (
+        f"<h2>{len(cards)} of {count} frames{which}</h2>{html.note(text)}{_legend(record)}"
+        f'<div class="cards">{"".join(map(_card, cards))}</div>'
+    )
+
+
+def _legend(record: RunRecord) -> str:
+    threshold = record.calibration.threshold if record.calibration is not None else None
+    middle = "0.5" if threshold is None or record.score_kind == "graph" else f"{threshold:.3f}"
+    stops = ", ".join(f"rgba({r}, {g}, {b}, {a:.2f})" for r, g, b, a in scale_rgba())
+    return (
+        f'<div class="legend"><div style="background: linear-gradient(90deg, {stops}), #777"></div>'
+        f"<span>0</span><span>{middle}</span><span>1</span></div>"
+    )
+
+
+def _card(card: Card) -> str:
+    name, score = escape(card.row.image), html.number(card.row.score)
+    return (
+        f'<div class="card {card.row.verdict}"><div class="pair">'
+        f'<img alt="frame {name}" src="{html.data_uri(card.frame_jpeg)}">'
+        f'<img alt="heat map of {name}" src="{html.data_uri(card.heat_jpeg)}"></div>'
+        f'<div class="caption"><span class="name" title="{name}">{name}</span>'
+        f'<span class="number">{score}</span>{html.verdict(card.row)}</div></div>'
+    )
+
+
+def _failures(rows: Sequence[ResultRow]) -> str:
+    failed = [row for row in rows if row.verdict == "NO_RESULT"]
+    if not failed:
+        return ""
+    lines = [(escape(row.image), escape(row.reason or "")) for row in failed[:MAX_ROWS]]
+    return (
+        f"<h2>{len(failed)} without a result</h2>"
+        f'<div class="panel">{html.table(("image", "reason"), lines)}{_more(len(failed))}</div>'
+    )
+
+
+def _identity(record: RunRecord, name: str) -> str:
+    manifest = record.artifact.manifest
+    graph = manifest.graphs[record.precision]
+    spec = manifest.preprocess
+    backbone = f"{manifest.backbone.name}, weights {manifest.backbone.pretrained}"
+    return html.facts(
+        {
+            "Artifact": f"{escape(name)}<br><code>{record.artifact.sha256}</code>",
+            "Graph": f"{escape(graph.file)}, opset {graph.opset}<br><code>{graph.sha256}</code>",
+            "Method": escape(manifest.method.name),
+            "Backbone": escape(backbone),
+            "Input": f"{spec.height} x {spec.width} px, {escape(spec.resize)}",
+            "Ran on": escape(record.provider),
+            "Made by": escape(", ".join(f"{k} {v}" for k, v in manifest.made_by.items())),
+        }
+    )
+
+
+def _decision(record: RunRecord) -> str:
+    facts = {"Score": _SCORE_KINDS[record.score_kind]}
+    calibration = record.calibration
+    if calibration is None:
+        facts["Threshold"] = "none: no calibration for this graph"
+    else:
+        bound = calibration.bound
+        facts["Rule"] = f"NG where {escape(calibration.rule)}"
+        facts["Threshold"] = f"{calibration.threshold:.6f}"
+        facts["Bound"] = (
+            f"at most {bound.max_false_reject:.2%} of good parts rejected, with"
+            f" {bound.confidence:.0%} confidence, from {bound.n_unique} good frames. It says"
+            " nothing about missed defects."
+        )
+    return html.facts(facts)
+
+
+def _latency(summary: RunSummary) -> str:
+    lines = [
+        (stage, *(f"{value:.1f}" for value in values))
+        for stage, values in summary.percentiles_ms(50, 95, 99, 100).items()
+    ]
+    if not lines:
+        return html.note("No frame was judged.")
+    return html.table(("stage", "p50 ms", "p95 ms", "p99 ms", "max ms"), lines, numbers=True)
+
+
+def _parity(record: RunRecord) -> str:
+    lines = [
+        (
+            escape(name),
+            f"{parity.score_max_abs:.2g}",
+            f"{parity.map_max_abs:.2g}",
+            "-" if parity.map_correlation is None else f"{parity.map_correlation:.6f}",
+            str(parity.frames),
+            escape(f"{parity.backend}; {parity.evidence}"),
+        )
+        for name, parity in record.artifact.manifest.parity.items()
+    ]
+    if not lines:
+        return html.note("The manifest holds no parity record.")
+    head = ("graph", "score max abs", "map max abs", "map correlation", "frames", "measured on")
+    return html.table(head, lines)
+
+
+def _all_rows(rows: Sequence[ResultRow]) -> str:
+    ranked = sorted(rows, key=lambda row: (row.score is None, -(row.score or 0.0), row.seq))
+    lines = []
+    for row in ranked[:MAX_ROWS]:
+        name = escape(row.image)
+        link = f'<a href="{escape(row.map)}">{name}</a>' if row.map else name
+        total = row.latency_ms.get("total")
+        lines.append(
+            (
+                str(row.seq),
+                link,
+                html.number(row.score),
+                html.verdict(row),
+                html.number(total, digits=1),
+            )
+        )
+    return html.table(("seq", "image", "score", "verdict", "total ms"), lines) + _more(len(rows))
+
+
+def _more(count: int) -> str:
+    if count <= MAX_ROWS:
+        return ""
+    return html.note(f"{count - MAX_ROWS} more are in results.jsonl.")

@@ -1,0 +1,113 @@
+"""What every source offers, and how a source is chosen by its name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from zsad.errors import InputError
+from zsad.types import ImageU8
+
+StopRequest = Callable[[], bool]
+"""Asked between frames; True ends the source in good order."""
+
+_AUTHORITY = re.compile(r"(?<=://)\S*@")
+_PARAMETER = re.compile(
+    r"(?<![a-z0-9])((?:user(?:name)?|login|pass(?:word|wd)?|pwd|token|secret|auth|key|api_?key)=)[^&\s_]*",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One captured frame, or the reason why there is none.
+
+    Attributes:
+        name: File name, or the frame's number in its stream, from 0.
+        image_bgr: (H, W, 3) uint8, BGR; None where the image could not be read.
+        error: Why it could not be read.
+        captured_s: When it was read, in seconds of the monotonic clock.
+    """
+
+    name: str
+    image_bgr: ImageU8 | None
+    error: str | None
+    captured_s: float
+
+
+class Source(Protocol):
+    """Frames, counted so that captured = yielded + dropped once the source is closed.
+
+    Attributes:
+        name: The source as the user named it, credentials masked.
+        total: Frames there will be, None where nobody knows.
+    """
+
+    name: str
+    total: int | None
+
+    @property
+    def captured(self) -> int:
+        """Frames read so far."""
+
+    @property
+    def dropped(self) -> int:
+        """Frames that a newer one displaced before anyone took them."""
+
+    def frames(self, stop: StopRequest) -> Iterator[Frame]:
+        """Yield frames until the source ends or `stop()` is true.
+
+        Raises:
+            InputError: The source cannot be opened, or gives nothing any more.
+        """
+
+    def close(self) -> None:
+        """Let go of the camera or file; closing twice does no harm."""
+
+    def __enter__(self) -> Source: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+def mask_credentials(text: str) -> str:
+    """Return `text` with the credentials of every URL in it replaced by `***`.
+
+    It hides all before the last @, since passwords that hold an unescaped @ or / are common, and
+    the values of parameters such as `password=` that many cameras take.
+    """
+    return _PARAMETER.sub(r"\1***", _AUTHORITY.sub("***@", text))
+
+
+def open_source(spec: str, stall_s: float = 10.0) -> Source:
+    """Return the source that a `--source` names.
+
+    Args:
+        spec: A camera's number or `/dev/...` path, a URL such as `rtsp://...`, or a video file.
+        stall_s: Seconds without a frame after which a live source is given up.
+
+    Raises:
+        InputError: It is none of these.
+    """
+    from zsad.sources.live import LiveSource
+    from zsad.sources.video import VideoSource
+
+    if spec.isdecimal() or "://" in spec or spec.startswith("/dev/"):
+        return LiveSource(spec, stall_s=stall_s)
+    path = Path(spec)
+    if path.is_dir():
+        raise InputError(f"source {spec} is a folder: use --images {spec}")
+    if not path.is_file():
+        raise InputError(
+            f"source {mask_credentials(spec)} is neither a file nor a camera's number nor a URL:"
+            " check the name"
+        )
+    return VideoSource(path)

@@ -1,0 +1,90 @@
+import json
+
+import pytest
+from click.testing import CliRunner
+
+import latency
+import roofline
+from zsad.errors import InputError
+
+QUICK = ("--runs", "3", "--warm-up", "1", "--frame", "40x30")
+
+
+@pytest.fixture(autouse=True)
+def quick_roof(monkeypatch):
+    monkeypatch.setattr(roofline, "SHAPES", ((64, 64, 64),))
+    monkeypatch.setattr(roofline, "SECONDS_PER_SHAPE", 0.01)
+    only_numpy = {"numpy": roofline._numpy_product}
+    monkeypatch.setattr(roofline, "_cpu_products", lambda threads: only_numpy)
+    # The command sets these for the libraries; they must not outlive the test.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")
+
+
+def run(*arguments):
+    return CliRunner().invoke(latency.main, [str(a) for a in arguments])
+
+
+def measured(tmp_path, *arguments):
+    out = tmp_path / "latency.json"
+    result = run(*arguments, "--out", out)
+    assert result.exit_code == 0, result.output
+    return json.loads(out.read_text()), result.output
+
+
+def test_every_graph_is_timed_and_described(make_artifact, tmp_path):
+    artifact = make_artifact("dive", precisions=("fp32", "fp16"))
+    report, output = measured(tmp_path, artifact, *QUICK, "--batch", "2")
+    names = ["fp32 on CPUExecutionProvider", "fp16 on CPUExecutionProvider"]
+    assert [row["name"] for row in report["latencies"]] == names
+    assert report["protocol"] == {
+        "batch": 2, "runs": 3, "warm_up": 1, "threads": 1, "frame_hw": [30, 40],
+    }  # fmt: skip
+    for row in report["latencies"]:
+        assert set(row["stages_ms"]) == {"preprocess", "infer", "post", "total"}
+        assert 0 < row["total_ms"]["p50"] <= row["total_ms"]["p99"]
+        assert row["frames_per_s"] > 0
+    assert "3 runs in turns after 1 for warm-up, 1 threads" in output
+    assert str(tmp_path) not in json.dumps(report)
+
+
+def test_a_graph_without_products_stands_at_zero(make_artifact, tmp_path):
+    report, output = measured(tmp_path, make_artifact(), *QUICK)
+    (speed,) = report["speeds"].values()
+    assert speed["gflop"] == 0
+    assert f"0% of {report['roof']['gflop_per_s']:.0f}" in output
+
+
+def test_pytorch_eager_runs_in_the_same_turns(make_artifact, small_checkpoint, tmp_path):
+    # The small CLIP takes 16x16 px; the known graph stands in for its export.
+    artifact = make_artifact(height=16, width=16)
+    report, output = measured(tmp_path, artifact, *QUICK, "--ckpt", small_checkpoint)
+    eager = ["PyTorch eager", "PyTorch eager, text encoded once"]
+    assert [row["name"] for row in report["latencies"]][1:] == eager
+    medians = {row["name"]: row["stages_ms"]["total"] for row in report["latencies"]}
+    graph = "fp32 on CPUExecutionProvider"
+    ratio = report["times_faster"]["PyTorch eager"][graph]["total"]
+    assert ratio == pytest.approx(medians["PyTorch eager"] / medians[graph])
+    assert f"{graph} is {ratio:.2f} times as fast as PyTorch eager end to end" in output
+
+
+def test_a_checkpoint_of_another_size_is_refused(make_artifact, small_checkpoint):
+    result = run(make_artifact(), *QUICK, "--ckpt", small_checkpoint)
+    assert result.exit_code == 2
+    assert "preprocessed unlike the artifact" in result.output
+
+
+@pytest.mark.parametrize("text", ["1920", "x", "0x10", "axb", "-1x5", "10x20x30"])
+def test_a_size_that_is_none_is_refused(text):
+    with pytest.raises(InputError, match="WIDTHxHEIGHT"):
+        latency.parse_size(text)
+
+
+def test_a_size_is_width_by_height():
+    assert latency.parse_size("1920x1080") == (1080, 1920)
+
+
+def test_a_path_that_is_no_artifact_ends_with_2(tmp_path):
+    result = run(tmp_path, *QUICK)
+    assert result.exit_code == 2
+    assert "not an artifact" in result.output

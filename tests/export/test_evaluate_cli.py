@@ -1,0 +1,162 @@
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from zsad.artifact import Artifact
+from zsad.evaluate import read_evaluation
+from zsad.recipe import SCHEMA, Bound, Calibration, Recipe, write_recipe
+from zsad_export.cli.evaluate import main
+
+# The known graph's score is the mean grey level / 255, so these are the ranking.
+GOOD = (40, 60, 80, 100)
+CRACKED = (90, 120, 140)
+# One of the twelve pairs, 100 against 90, is the wrong way round.
+RANKING = pytest.approx(11 / 12)
+
+
+def frame(level, spot=None):
+    pixels = np.full((8, 12, 3), level, np.uint8)
+    if spot is not None:
+        pixels[2:6, 4:8] = spot
+    return pixels
+
+
+@pytest.fixture
+def parts(tmp_path):
+    root = tmp_path / "plate"
+    for name, levels in (("good", GOOD), ("crack", CRACKED)):
+        (root / name).mkdir(parents=True)
+        for level in levels:
+            cv2.imwrite(str(root / name / f"p{level}.png"), frame(level))
+    return root
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def evaluated(tmp_path, *arguments):
+    out = tmp_path / "eval.json"
+    result = run(*arguments, "--out", out)
+    assert result.exit_code == 0, result.output
+    return read_evaluation(out), result.output
+
+
+def recipe_for(artifact, path, threshold, graph_sha256=None):
+    opened = Artifact.open(artifact)
+    digest = graph_sha256 or opened.graph().sha256
+    calibration = Calibration(digest, "graph", threshold, Bound(0.1, 0.95, 28), (0.1,))
+    write_recipe(path, Recipe(SCHEMA, opened.manifest.preprocess.sha256, (calibration,)))
+    return path
+
+
+def test_an_artifact_is_evaluated_with_its_floor(make_artifact, parts, tmp_path):
+    artifact = make_artifact("dive")
+    found, output = evaluated(tmp_path, artifact, "--data", f"folder:{parts}")
+    assert found.mean.figures["image_auroc"].value == RANKING
+    assert found.floor.figures["image_auroc"].value >= 11 / 12
+    assert found.subject["name"] == "dive fp32 on CPUExecutionProvider"
+    assert found.subject["artifact_sha256"] == Artifact.open(artifact).sha256
+    assert "91.7 [" in output
+    assert "floor" in output
+    assert (tmp_path / "eval.md").read_text().startswith("# dive fp32 on CPUExecutionProvider")
+
+
+def test_no_path_of_the_machine_is_written(make_artifact, parts, tmp_path):
+    evaluated(tmp_path, make_artifact(), "--data", f"folder:{parts}")
+    assert str(tmp_path) not in (tmp_path / "eval.json").read_text()
+
+
+def test_masks_give_pixel_figures(make_artifact, parts, tmp_path):
+    (parts / "ground_truth" / "crack").mkdir(parents=True)
+    for level in CRACKED:
+        cv2.imwrite(str(parts / "crack" / f"p{level}.png"), frame(level, spot=250))
+        mask = frame(0, spot=255)
+        cv2.imwrite(str(parts / "ground_truth" / "crack" / f"p{level}.png"), mask)
+    found, _ = evaluated(tmp_path, make_artifact(), "--data", f"folder:{parts}")
+    assert found.map_hw == (8, 12)
+    assert found.mean.figures["pixel_auroc"].value == 1.0
+
+
+def test_calibrated_frames_are_left_out(make_artifact, parts, tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_text("good/p100\n\ngood/p40\n")
+    found, output = evaluated(
+        tmp_path, make_artifact(), "--data", f"folder:{parts}", "--exclude", names
+    )
+    assert found.n_excluded == 2
+    assert found.mean.n_good == 2
+    # Without the good part at level 100 the ranking is perfect.
+    assert found.mean.figures["image_auroc"].value == 1.0
+    assert "2 images left out by name" in output
+
+
+def test_a_recipe_counts_wrong_verdicts(make_artifact, parts, tmp_path):
+    artifact = make_artifact()
+    recipe = recipe_for(artifact, tmp_path / "part.json", threshold=95 / 255)
+    found, output = evaluated(tmp_path, artifact, "--data", f"folder:{parts}", "--recipe", recipe)
+    assert (found.decisions.good_rejected, found.decisions.defective_passed) == (1, 1)
+    assert "1 of 4 good images rejected, 1 of 3 defective images passed" in output
+
+
+def test_a_recipe_of_another_graph_is_refused(make_artifact, parts, tmp_path):
+    artifact = make_artifact()
+    recipe = recipe_for(artifact, tmp_path / "part.json", 0.5, graph_sha256="0" * 64)
+    result = run(artifact, "--data", f"folder:{parts}", "--recipe", recipe)
+    assert result.exit_code == 2
+    assert "zsad-calibrate" in result.output
+
+
+def test_an_artifact_needs_no_torch(make_artifact, parts):
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['torch', 'open_clip', 'onnx']));"
+        "from zsad_export.cli.evaluate import main; main()"
+    )
+    command = [sys.executable, "-c", code, str(make_artifact()), "--data", f"folder:{parts}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "91.7 [" in done.stdout
+
+
+def test_a_checkpoint_is_evaluated_in_pytorch(small_checkpoint, parts, tmp_path):
+    found, _ = evaluated(tmp_path, small_checkpoint, "--data", f"folder:{parts}")
+    assert found.subject["kind"] == "checkpoint"
+    assert found.subject["name"] == "dive.pt in PyTorch"
+    assert 0 <= found.mean.figures["image_auroc"].value <= 1
+
+
+def test_options_of_an_artifact_are_refused_for_a_checkpoint(parts, tmp_path):
+    (tmp_path / "dive.pt").write_bytes(b"whatever")
+    options = ("--data", f"folder:{parts}", "--precision", "fp16")
+    result = run(tmp_path / "dive.pt", *options)
+    assert result.exit_code == 2
+    assert "is a checkpoint" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("missing", "--data", "synthetic"), "missing does not exist"),
+        ((".", "--data", "nonsense"), "unknown data set 'nonsense'"),
+        ((".", "--data", "synthetic", "--out", "eval.txt"), "must end in .json"),
+        ((".", "--data", "synthetic", "--out", "no/such/eval.json"), "no/such does not exist"),
+        ((".", "--data", "synthetic", "--exclude", "no.txt"), "no.txt cannot be read"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message):
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert len(result.output.strip().splitlines()) == 1
+
+
+def test_an_empty_list_of_names_is_refused(make_artifact, parts, tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_text("\n")
+    result = run(make_artifact(), "--data", f"folder:{parts}", "--exclude", names)
+    assert result.exit_code == 2
+    assert "holds no name" in result.output

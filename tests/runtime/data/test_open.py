@@ -1,0 +1,180 @@
+import importlib.util
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from zsad.data import open_dataset
+from zsad.data.files import read_bgr
+from zsad.errors import InputError, MissingExtraError
+
+needs_elpv = pytest.mark.skipif(
+    importlib.util.find_spec("elpv_dataset") is None, reason="elpv-dataset is not installed"
+)
+
+
+def write(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), pixels)
+
+
+@pytest.fixture
+def parts(tmp_path):
+    root = tmp_path / "small_parts"
+    for name in ("b", "a"):
+        write(root / "good" / f"{name}.png", np.full((6, 8, 3), (10, 20, 30), np.uint8))
+    write(root / "dent" / "x.png", np.full((6, 8), 7, np.uint8))
+    mask = np.zeros((6, 8), np.uint8)
+    mask[2, 3] = 255
+    write(root / "ground_truth" / "dent" / "x.png", mask)
+    return root
+
+
+def test_generated_data_by_spec():
+    dataset = open_dataset("synthetic", split="val", limit=6, seed=4, size=64)
+    assert len(dataset) == 6 and dataset.has_masks
+    assert dataset[0].image_bgr.shape == (64, 64, 3)
+    assert dataset[5].name == "synthetic/val/4/000005"
+    assert open_dataset("synthetic-texture").name == "synthetic-texture/test"
+
+
+def test_a_folder_with_masks(parts):
+    dataset = open_dataset(f"folder:{parts}")
+    samples = [dataset[i] for i in range(len(dataset))]
+    assert [s.name for s in samples] == ["dent/x", "good/a", "good/b"]
+    assert [s.label for s in samples] == [1, 0, 0]
+    assert [s.defect_type for s in samples] == ["dent", "good", "good"]
+    assert dataset.classes == ("small parts",) and dataset.has_masks
+    assert samples[0].mask.sum() == 1 and samples[0].mask[2, 3]
+    assert not samples[1].mask.any()
+    assert samples[1].image_bgr[0, 0].tolist() == [10, 20, 30]
+    assert samples[0].image_bgr[0, 0].tolist() == [7, 7, 7]
+
+
+def test_a_folder_without_masks(parts):
+    (parts / "ground_truth" / "dent" / "x.png").unlink()
+    (parts / "ground_truth" / "dent").rmdir()
+    (parts / "ground_truth").rmdir()
+    dataset = open_dataset(f"folder:{parts}")
+    assert not dataset.has_masks and dataset[0].mask is None
+
+
+def test_masks_may_carry_mvtec_names(parts):
+    masks = parts / "ground_truth" / "dent"
+    (masks / "x.png").rename(masks / "x_mask.png")
+    assert open_dataset(f"folder:{parts}")[0].mask.any()
+
+
+def test_a_defect_without_its_mask_is_named(parts):
+    write(parts / "dent" / "y.png", np.zeros((6, 8), np.uint8))
+    with pytest.raises(InputError, match=r"1 defective images have no mask.*y\.png"):
+        open_dataset(f"folder:{parts}")
+
+
+def test_a_mask_of_another_size_is_named(parts):
+    write(parts / "ground_truth" / "dent" / "x.png", np.zeros((6, 9), np.uint8))
+    with pytest.raises(InputError, match="9x6 px, its image 8x6 px"):
+        open_dataset(f"folder:{parts}")[0]
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("nonsense", "unknown data set 'nonsense': expected one of synthetic"),
+        ("folder:", "unknown data set 'folder:'"),
+        ("folder:/not/there", "does not exist: expected good/"),
+    ],
+)
+def test_unknown_specs_say_what_was_expected(spec, words):
+    with pytest.raises(InputError, match=words):
+        open_dataset(spec)
+
+
+def test_a_flat_folder_says_what_was_found(tmp_path):
+    write(tmp_path / "lone.png", np.zeros((4, 4), np.uint8))
+    with pytest.raises(InputError, match=r"holds no image folders.*found lone\.png"):
+        open_dataset(f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize("limit", [0, -3])
+def test_a_limit_that_leaves_nothing_is_refused(limit):
+    with pytest.raises(InputError, match="leaves nothing"):
+        open_dataset("synthetic", limit=limit)
+
+
+def test_a_limit_keeps_the_share_of_defects(tmp_path):
+    for index in range(40):
+        kind = "bad" if index % 4 == 0 else "good"
+        write(tmp_path / kind / f"{index:02d}.png", np.zeros((4, 4), np.uint8))
+    dataset = open_dataset(f"folder:{tmp_path}", limit=8, seed=1)
+    assert Counter(dataset.labels) == {0: 6, 1: 2}
+    names = [item.path.name for item in dataset.items]
+    again = open_dataset(f"folder:{tmp_path}", limit=8, seed=1)
+    other = open_dataset(f"folder:{tmp_path}", limit=8, seed=2)
+    assert names == [item.path.name for item in again.items]
+    assert names != [item.path.name for item in other.items]
+
+
+def test_alpha_is_dropped_and_16_bits_are_refused(tmp_path):
+    write(tmp_path / "alpha.png", np.full((3, 3, 4), (1, 2, 3, 4), np.uint8))
+    assert read_bgr(tmp_path / "alpha.png")[0, 0].tolist() == [1, 2, 3]
+    write(tmp_path / "deep.png", np.full((3, 3), 40000, np.uint16))
+    with pytest.raises(InputError, match="uint16 pixels"):
+        read_bgr(tmp_path / "deep.png")
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image"])
+def test_a_file_that_is_no_image_is_named(tmp_path, content):
+    (tmp_path / "broken.png").write_bytes(content)
+    with pytest.raises(InputError, match=r"broken\.png is not an image"):
+        read_bgr(tmp_path / "broken.png")
+
+
+def test_without_the_elpv_package_the_extra_is_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'zsad\[demo\]'"):
+        open_dataset("elpv")
+
+
+def test_a_broken_elpv_table_is_named(tmp_path, monkeypatch):
+    package = tmp_path / "elpv_dataset"
+    (package / "data").mkdir(parents=True)
+    (package / "data" / "labels.csv").write_text("one two\n")
+    spec = type("Spec", (), {"origin": str(package / "__init__.py")})()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+    with pytest.raises(InputError, match=r"labels\.csv is not ELPV's table"):
+        open_dataset("elpv")
+
+
+def test_elpv_keeps_only_certain_cells(tmp_path, monkeypatch):
+    package = Path(tmp_path) / "elpv_dataset"
+    rows = ["0.0", "0.3333333333333333", "0.6666666666666666", "1.0"]
+    lines = [f"images/c{i}.png  {p}  mono" for i, p in enumerate(rows)]
+    for index in range(4):
+        write(package / "data" / "images" / f"c{index}.png", np.full((4, 4), index, np.uint8))
+    (package / "data" / "labels.csv").write_text("\n".join(lines) + "\n")
+    spec = type("Spec", (), {"origin": str(package / "__init__.py")})()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+    dataset = open_dataset("elpv")
+    assert [(s.name, s.label, s.mask) for s in (dataset[0], dataset[1])] == [
+        ("images/c0", 0, None),
+        ("images/c3", 1, None),
+    ]
+
+
+@needs_elpv
+def test_elpv_has_the_counts_of_the_literature():
+    dataset = open_dataset("elpv")
+    assert Counter(dataset.labels) == {0: 1508, 1: 715}
+    assert not dataset.has_masks and dataset.classes == ("solar cell",)
+    assert dataset[0].image_bgr.shape == (300, 300, 3)
+    fewer = open_dataset("elpv-377")
+    assert Counter(fewer.labels) == {0: 377, 1: 715}
+
+
+@needs_elpv
+def test_elpv_is_for_testing_only():
+    with pytest.raises(InputError, match="test set and has no split 'train'"):
+        open_dataset("elpv", split="train")

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from zsad.errors import InputError
+from zsad.preprocess import MAX_PIXELS, PreprocessSpec, check_frame, resize_exact
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(
+    "size_hw", [(1, 1), (1, 999), (37, 53), (223, 225), (224, 224), (517, 519), (1080, 1921)]
+)
+@pytest.mark.parametrize("target_hw", [(224, 224), (97, 131)])
+def test_resize_is_bit_equal_to_the_training_transform(size_hw, target_hw):
+    frame_bgr = RNG.integers(0, 256, (*size_hw, 3), dtype=np.uint8)
+    rgb = Image.fromarray(frame_bgr[:, :, ::-1].copy())
+    expected_rgb = np.asarray(rgb.resize(target_hw[::-1], Image.Resampling.BICUBIC))
+
+    resized = resize_exact(frame_bgr, PreprocessSpec(*target_hw))
+
+    np.testing.assert_array_equal(resized[:, :, ::-1], expected_rgb)
+
+
+def test_resize_takes_a_view_that_is_not_contiguous():
+    frame = RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    spec = PreprocessSpec(16, 24)
+    np.testing.assert_array_equal(
+        resize_exact(frame[::-1, ::-1], spec), resize_exact(frame[::-1, ::-1].copy(), spec)
+    )
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (None, "found NoneType"),
+        (np.zeros((4, 4, 3), np.float32), "found float32"),
+        (np.zeros((4, 4, 3), np.uint16), "scale it to 8 bits"),
+        (np.zeros((4, 4), np.uint8), r"found shape \(4, 4\)"),
+        (np.zeros((4, 4, 4), np.uint8), r"found shape \(4, 4, 4\)"),
+        (np.zeros((0, 4, 3), np.uint8), "empty: 0x4"),
+        (np.broadcast_to(np.uint8(0), (10_000, 10_000, 3)), "100 megapixels, limit 64"),
+    ],
+)
+def test_what_is_no_frame_is_refused(frame, message):
+    with pytest.raises(InputError, match=message):
+        check_frame(frame)
+
+
+def test_the_largest_frame_is_taken():
+    frame = np.broadcast_to(np.uint8(0), (MAX_PIXELS // 8000, 8000, 3))
+    assert check_frame(frame) is frame
+
+
+def test_identity_changes_with_every_field():
+    specs = [
+        PreprocessSpec(8, 12),
+        PreprocessSpec(12, 8),
+        PreprocessSpec(8, 12, mean=(0.5, 0.5, 0.5)),
+        PreprocessSpec(8, 12, std=(0.5, 0.5, 0.5)),
+    ]
+    assert len({spec.sha256 for spec in specs}) == len(specs)
+    assert PreprocessSpec(8, 12).sha256 == specs[0].sha256
+
+
+@pytest.mark.parametrize("values", [{"height": 0}, {"std": (0.2, 0.0, 0.2)}])
+def test_an_impossible_spec_is_refused(values):
+    with pytest.raises(InputError):
+        PreprocessSpec(**{"height": 8, "width": 12, **values})

@@ -1,0 +1,184 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from zsad.errors import InputError
+from zsad_train.tiny.batches import Views, batches, patch_cover, shard
+from zsad_train.tiny.cache import open_cache
+from zsad_train.tiny.config import TinyConfig
+from zsad_train.tiny.objective import Objective, Weights, _true_of
+from zsad_train.tiny.phrases import SEEN_TYPES, type_phrases, with_noun, without_place
+from zsad_train.tiny.train import Recipe, Training, train
+
+SMALL = TinyConfig(64, 16, 32, 1, 16, 16, 32, 1)
+RECIPE = Recipe(config=SMALL, steps=6, batch=4, train_images=24, warm_up=2, window=2, seed=3)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def cache(folder):
+    return open_cache(folder, "train", 24, seed=3, size=64)
+
+
+def take(cache, steps, whole_from=99):
+    return list(batches(cache, SMALL, Views(2, whole_from), 4, 3, steps))
+
+
+def test_a_cache_holds_what_the_generator_draws(cache, folder):
+    from zsad.data.synthetic import SyntheticDataset
+
+    sample = SyntheticDataset("train", 24, 3, 64)[5]
+    assert np.array_equal(cache.images[5], sample.image_bgr)
+    mask = np.unpackbits(cache.masks[5], axis=-1, count=64).astype(bool)
+    assert np.array_equal(mask, sample.mask)
+    assert (cache.captions[5], cache.defect_types[5]) == (sample.caption, sample.defect_type)
+    assert [path.name for path in folder.iterdir()] == ["train-24-3-64"]
+
+
+def test_a_batch_depends_on_its_step_alone(cache):
+    late = take(cache, range(2, 4))[1]
+    alone = take(cache, range(3, 4))[0]
+    assert torch.equal(late.images, alone.images) and late.captions == alone.captions
+    assert not torch.equal(late.images, take(cache, range(2, 3))[0].images)
+
+
+def test_an_epoch_shows_every_sample_once(cache):
+    names = [name for batch in take(cache, range(6)) for name in batch.classes]
+    assert sorted(names) == sorted(cache.class_names)
+
+
+def test_windows_come_first_and_whole_images_last(cache):
+    window, whole = take(cache, range(4, 6), whole_from=5)
+    assert window.images.shape == (4, 3, 32, 32) and window.places.shape == (4, 4)
+    assert whole.images.shape == (4, 3, 64, 64)
+    assert torch.equal(whole.places, torch.arange(16).expand(4, 16))
+    rows = window.places // 4
+    assert ((rows[:, 2:] - rows[:, :2]) == 1).all()
+
+
+def test_windows_of_defective_images_show_the_defect(cache):
+    for batch in take(cache, range(6)):
+        assert ((batch.covered > 0).any(1) == (batch.labels == 1)).all()
+        assert ((batch.types >= 0) == (batch.labels == 1)).all()
+
+
+def test_cover_is_the_share_of_each_patch():
+    mask = np.zeros((4, 4), bool)
+    mask[0, 2] = mask[1, 3] = mask[3, 0] = True
+    assert patch_cover(mask, 2).tolist() == [0.0, 0.5, 0.25, 0.0]
+
+
+def test_captions_are_true_of_images_of_their_class_and_type(cache):
+    batch = take(cache, range(1))[0]
+    given = {
+        "classes": ("wood", "wood", "pill"),
+        "types": torch.tensor([1, 2, 1]),
+        "generic": torch.tensor([False, False, True]),
+    }
+    truth = _true_of(replace(batch, **given))
+    assert truth.tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 1]]
+
+
+def test_the_dense_loss_falls_when_defective_patches_move_to_the_damaged_text(cache):
+    batch = take(cache, range(1))[0]
+    training = Training(RECIPE)
+    objective = Objective(training.model, Weights())
+    normal, damaged = torch.eye(2)[:1], torch.eye(2)[1:]
+    covered = torch.tensor([[0.0, 0.5, 0.0]])
+    right = torch.tensor([[[1.0, 0], [0, 1], [1, 0]]])
+    wrong = right.flip(-1)
+    assert objective._dense_loss(right, normal, damaged, covered) < 1e-4
+    assert objective._dense_loss(wrong, normal, damaged, covered) > 5
+    assert len(batch.captions) == 4
+
+
+def test_a_resumed_run_is_the_same_run(cache, tmp_path):
+    straight = Training(RECIPE)
+    expected = list(straight.run(cache, 4))
+    first = Training(RECIPE)
+    terms = list(first.run(cache, 2))
+    first.save(tmp_path / "state.pt")
+    second = Training(RECIPE)
+    second.resume(tmp_path / "state.pt")
+    terms += list(second.run(cache, 4))
+    assert terms == expected
+    pairs = zip(straight.model.parameters(), second.model.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_shards_add_up_to_the_batch(cache):
+    batch = take(cache, range(1))[0]
+    parts = [shard(batch, i, 2) for i in range(2)]
+    assert parts[0].captions == batch.captions[::2]
+    assert torch.equal(parts[1].images, batch.images[1::2])
+    assert sum(len(part.labels) for part in parts) == 4
+
+
+def test_a_run_may_be_extended_only_before_its_rate_falls(cache, tmp_path):
+    training = Training(RECIPE)
+    list(training.run(cache, 2))
+    training.save(tmp_path / "state.pt")
+    Training(replace(RECIPE, steps=9)).resume(tmp_path / "state.pt")
+    list(training.run(cache, 5))
+    training.save(tmp_path / "state.pt")
+    for other in (replace(RECIPE, steps=9), replace(RECIPE, learning_rate=2e-3)):
+        with pytest.raises(InputError, match="made by another recipe"):
+            Training(other).resume(tmp_path / "state.pt")
+
+
+def test_words_that_never_occur_keep_their_rows(cache):
+    training = Training(RECIPE)
+    before = training.model.token_embedding.weight.detach().clone()
+    list(training.run(cache, 2))
+    changed = (training.model.token_embedding.weight != before).any(1)
+    assert 5 < int(changed.sum()) < 400
+
+
+def test_train_leaves_a_log_and_goes_on(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("zsad_train.tiny.train._GENERATED_PX", 64)
+    monkeypatch.setattr("zsad_train.tiny.train._VAL_IMAGES", 8)
+    train(RECIPE, tmp_path, folder, report_every=3)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] == 6 and {"dense", "pixel_auroc"} <= set(lines[-1])
+    assert train(RECIPE, tmp_path, folder, report_every=3).step == 6
+
+
+def test_type_sentences_follow_the_types():
+    sentences = type_phrases("a photo of an object with {}")
+    assert len(sentences) == len(SEEN_TYPES) == 12
+    assert sentences[SEEN_TYPES.index("missing part")] == (
+        "a photo of an object with a missing part"
+    )
+
+
+@pytest.mark.parametrize(
+    ("caption", "expected"),
+    [
+        ("a gear with a scratch in the upper left", "a gear with a scratch"),
+        ("wood with a stain in the middle", "wood with a stain"),
+        ("a pill with a crack in the lower half", "a pill with a crack"),
+        ("a pill with a dent on the right", "a pill with a dent"),
+        ("a pill in good condition", "a pill in good condition"),
+    ],
+)
+def test_places_are_taken_out_of_captions(caption, expected):
+    assert without_place(caption) == expected
+
+
+@pytest.mark.parametrize(
+    ("caption", "name", "noun", "expected"),
+    [
+        ("a photo of a gear with a cut", "gear", "object", "a photo of an object with a cut"),
+        ("an intact pill", "pill", "item", "an intact item"),
+        ("clean wood with no damage", "wood", "surface", "clean surface with no damage"),
+    ],
+)
+def test_nouns_are_exchanged(caption, name, noun, expected):
+    assert with_noun(caption, name, noun) == expected

@@ -1,0 +1,191 @@
+"""Seeded batches from a cache: step n is the same batch in every run, resumed or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from zsad.data.types import GOOD
+from zsad.types import ArrayBool, ArrayF32, ImageU8
+from zsad_train.tiny.cache import Cache
+from zsad_train.tiny.config import MEAN, STD, TinyConfig
+from zsad_train.tiny.phrases import GENERIC_NOUNS, SEEN_TYPES, with_noun, without_place
+
+_GENERIC_SHARE = 0.4
+
+
+@dataclass(frozen=True)
+class Views:
+    """How much of an image a step looks at.
+
+    Most of a patch's evidence is near it, so that small windows buy many more images for the same
+    arithmetic; the last steps see whole images, which large defects and the class token need.
+
+    Attributes:
+        window: Side of the square of patches seen at first.
+        whole_from: Step from which on whole images are seen.
+    """
+
+    window: int
+    whole_from: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step learns from, or one shard of it.
+
+    Attributes:
+        images: (B, 3, S, S) float32, normalised RGB; a window of the image or all of it.
+        places: (B, P) long, which places of the grid the patches take, row by row.
+        covered: (B, P) float32, the defective share of each patch, row by row.
+        labels: (B,) long, 1 anomalous.
+        types: (B,) long, index into `SEEN_TYPES`, -1 for normal.
+        classes: B class names.
+        captions: B sentences.
+        generic: (B,) bool, captions that name no class.
+    """
+
+    images: torch.Tensor
+    places: torch.Tensor
+    covered: torch.Tensor
+    labels: torch.Tensor
+    types: torch.Tensor
+    classes: tuple[str, ...]
+    captions: tuple[str, ...]
+    generic: torch.Tensor
+
+
+def shard(batch: Batch, number: int, of: int) -> Batch:
+    """Every `of`-th sample of a batch, from `number` on."""
+    part = slice(number, None, of)
+    return Batch(
+        images=batch.images[part],
+        places=batch.places[part],
+        covered=batch.covered[part],
+        labels=batch.labels[part],
+        types=batch.types[part],
+        classes=batch.classes[part],
+        captions=batch.captions[part],
+        generic=batch.generic[part],
+    )
+
+
+def normalise(image_bgr: ImageU8) -> ArrayF32:
+    """(S, S, 3) uint8 BGR to (3, S, S) float32 normalised RGB."""
+    rgb = image_bgr[..., ::-1].astype(np.float32) / np.float32(255)
+    scaled = (rgb - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
+    return np.ascontiguousarray(scaled.transpose(2, 0, 1))
+
+
+def patch_cover(mask: ArrayBool, patch_size: int) -> ArrayF32:
+    """The defective share of every patch: (P,) float32, row by row."""
+    grid = mask.shape[0] // patch_size
+    cover = mask[: grid * patch_size, : grid * patch_size].astype(np.float32)
+    blocks = cover.reshape(grid, patch_size, grid, patch_size)  # (rows, patch, columns, patch)
+    return np.asarray(blocks.mean((1, 3)).reshape(-1), np.float32)
+
+
+def batches(
+    cache: Cache, config: TinyConfig, views: Views, size: int, seed: int, steps: range
+) -> Iterator[Batch]:
+    """The batches of the given steps, each made while the one before is used."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = [pool.submit(_make, cache, config, views, size, seed, steps[0])] if steps else []
+        for step in steps:
+            ready = waiting.pop().result()
+            if step + 1 in steps:
+                waiting.append(pool.submit(_make, cache, config, views, size, seed, step + 1))
+            yield ready
+
+
+def _make(cache: Cache, config: TinyConfig, views: Views, size: int, seed: int, step: int) -> Batch:
+    per_epoch = len(cache) // size
+    order = np.random.default_rng([seed, 1, step // per_epoch]).permutation(len(cache))
+    chosen = order[step % per_epoch * size :][:size]
+    rng = np.random.default_rng([seed, 2, step])
+    window = views.window if step < views.whole_from else None
+    grid = config.image_size // config.patch_size
+    pictures, covers, places, captions, generic = [], [], [], [], []
+    for index in chosen:
+        image, mask = _view(rng, cache, int(index), config, window)
+        pictures.append(normalise(image))
+        covers.append(patch_cover(mask, config.patch_size))
+        places.append(_places(rng, grid, window or grid))
+        caption, plain = _caption(rng, cache, int(index))
+        captions.append(caption)
+        generic.append(plain)
+    names = [cache.defect_types[i] for i in chosen]
+    return Batch(
+        images=torch.from_numpy(np.stack(pictures)),
+        places=torch.from_numpy(np.stack(places)),
+        covered=torch.from_numpy(np.stack(covers)),
+        labels=torch.tensor([int(name != GOOD) for name in names]),
+        types=torch.tensor([SEEN_TYPES.index(name) if name != GOOD else -1 for name in names]),
+        classes=tuple(cache.class_names[i] for i in chosen),
+        captions=tuple(captions),
+        generic=torch.tensor(generic),
+    )
+
+
+def _caption(rng: np.random.Generator, cache: Cache, index: int) -> tuple[str, bool]:
+    caption = without_place(cache.captions[index])
+    if rng.random() >= _GENERIC_SHARE:
+        return caption, False
+    noun = GENERIC_NOUNS[int(rng.integers(len(GENERIC_NOUNS)))]
+    return with_noun(caption, cache.class_names[index], noun), True
+
+
+def _places(rng: np.random.Generator, grid: int, window: int) -> npt.NDArray[np.int64]:
+    top, left = rng.integers(grid - window + 1, size=2)
+    rows, columns = np.arange(top, top + window), np.arange(left, left + window)
+    return np.asarray((rows[:, None] * grid + columns[None]).reshape(-1), np.int64)
+
+
+def _view(
+    rng: np.random.Generator, cache: Cache, index: int, config: TinyConfig, window: int | None
+) -> tuple[ImageU8, ArrayBool]:
+    """Cut out, turn and re-expose one sample: a window of patches, or the whole image."""
+    image = cache.images[index]
+    side = image.shape[0]
+    mask = np.unpackbits(cache.masks[index], axis=-1, count=side).astype(np.bool_)
+    target = (window * config.patch_size) if window else config.image_size
+    cut = min(int(side * (target / config.image_size) * rng.uniform(0.7, 1.25)), side)
+    top, left = _corner(rng, mask, cut)
+    image = np.asarray(image[top : top + cut, left : left + cut])
+    mask = mask[top : top + cut, left : left + cut]
+    if cut != target:
+        scaling = cv2.INTER_AREA if cut > target else cv2.INTER_LINEAR
+        image = cv2.resize(image, (target, target), interpolation=scaling)
+        cover = cv2.resize(mask.astype(np.float32), (target, target), interpolation=scaling)
+        mask = np.asarray(cover >= 0.5)
+    turns, flip = int(rng.integers(4)), bool(rng.integers(2))
+    image, mask = np.rot90(image, turns), np.rot90(mask, turns)
+    if flip:
+        image, mask = image[:, ::-1], mask[:, ::-1]
+    return _expose(rng, np.asarray(image, np.uint8)), np.ascontiguousarray(mask)
+
+
+def _corner(rng: np.random.Generator, mask: ArrayBool, cut: int) -> tuple[int, int]:
+    """Where to cut: anywhere on a normal image, around a defective pixel on others."""
+    room = mask.shape[0] - cut
+    rows, columns = np.nonzero(mask)
+    if rows.size == 0:
+        return int(rng.integers(room + 1)), int(rng.integers(room + 1))
+    pick = int(rng.integers(rows.size))
+    top = int(rows[pick] - cut * rng.uniform(0.15, 0.85))
+    left = int(columns[pick] - cut * rng.uniform(0.15, 0.85))
+    return min(max(top, 0), room), min(max(left, 0), room)
+
+
+def _expose(rng: np.random.Generator, image: ImageU8) -> ImageU8:
+    gains = np.exp(rng.normal(0, 0.12) + rng.normal(0, 0.06, 3))
+    levels = np.arange(256)[:, None] / 255
+    table = np.clip(255 * gains * levels ** np.exp(rng.normal(0, 0.15)), 0, 255)
+    lookup = np.ascontiguousarray(table.astype(np.uint8)[:, None, :])
+    return np.asarray(cv2.LUT(np.ascontiguousarray(image), lookup), np.uint8)

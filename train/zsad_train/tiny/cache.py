@@ -1,0 +1,76 @@
+"""Generated samples kept on disk as flat arrays, because drawing them is slower than training."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from zsad.data.synthetic import SyntheticDataset
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Samples of one split, in the generator's order.
+
+    Attributes:
+        images: (n, S, S, 3) uint8 BGR, mapped from disk.
+        masks: (n, S, S / 8) uint8, one bit per pixel, packed along the last axis.
+        class_names: n class names.
+        defect_types: n defect types, `good` for a normal sample.
+        captions: n captions.
+    """
+
+    images: npt.NDArray[np.uint8]
+    masks: npt.NDArray[np.uint8]
+    class_names: tuple[str, ...]
+    defect_types: tuple[str, ...]
+    captions: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+
+def open_cache(folder: Path, split: str, count: int, seed: int, size: int) -> Cache:
+    """Map the cache of a split, drawing it first if it is not there."""
+    home = folder / f"{split}-{count}-{seed}-{size}"
+    if not home.is_dir():
+        _draw(home, SyntheticDataset(split, count, seed, size))
+    words = json.loads((home / "words.json").read_text("utf-8"))
+    return Cache(
+        images=np.load(home / "images.npy", mmap_mode="r"),
+        masks=np.load(home / "masks.npy", mmap_mode="r"),
+        class_names=tuple(words["class_names"]),
+        defect_types=tuple(words["defect_types"]),
+        captions=tuple(words["captions"]),
+    )
+
+
+def _draw(home: Path, dataset: SyntheticDataset) -> None:
+    unfinished = home.with_name(f"{home.name}.{os.getpid()}.part")
+    unfinished.mkdir(parents=True)
+    count, size = len(dataset), dataset.size
+    images = np.lib.format.open_memmap(
+        unfinished / "images.npy", "w+", np.uint8, (count, size, size, 3)
+    )
+    masks = np.lib.format.open_memmap(
+        unfinished / "masks.npy", "w+", np.uint8, (count, size, -(-size // 8))
+    )
+    words: dict[str, list[str]] = {"class_names": [], "defect_types": [], "captions": []}
+    for index in tqdm(range(count), desc=f"drawing {dataset.name}", mininterval=5):
+        sample = dataset[index]
+        assert sample.mask is not None
+        images[index] = sample.image_bgr
+        masks[index] = np.packbits(sample.mask, axis=-1)
+        words["class_names"].append(sample.class_name)
+        words["defect_types"].append(sample.defect_type)
+        words["captions"].append(sample.caption)
+    images.flush()
+    masks.flush()
+    (unfinished / "words.json").write_text(json.dumps(words), "utf-8")
+    unfinished.rename(home)

@@ -1,0 +1,85 @@
+"""How well the towers tell states apart with fixed sentences, before any prompt is learned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from open_clip.model import CLIP
+
+from zsad.types import Array, ArrayF32
+from zsad_train.tiny.batches import normalise
+from zsad_train.tiny.cache import Cache
+from zsad_train.tiny.config import TinyConfig, tokenizer
+from zsad_train.tiny.objective import TEMPERATURE, image_tokens, sentence_embeddings
+
+NORMAL_TEXT = "object"
+DAMAGED_TEXT = "damaged object"
+
+
+@dataclass(frozen=True)
+class Separation:
+    """Areas under the ROC curve, 0.5 = chance."""
+
+    image_auroc: float
+    pixel_auroc: float
+    patch_max_auroc: float  # the largest patch as image score
+
+
+@torch.no_grad()
+def separation(model: CLIP, config: TinyConfig, cache: Cache, count: int) -> Separation:
+    """Measure the first `count` samples of a cache."""
+    texts = sentence_embeddings(model, tokenizer()([NORMAL_TEXT, DAMAGED_TEXT]))
+    direction = (texts[1] - texts[0]) / TEMPERATURE
+    scores, maps = [], []
+    for start in range(0, count, 32):
+        pictures = [_fit(cache.images[i], config) for i in range(start, min(start + 32, count))]
+        tokens = image_tokens(model.visual, torch.from_numpy(np.stack(pictures)), None)
+        logits = F.normalize(tokens, dim=-1) @ direction  # (B, 1 + P)
+        scores.append(logits[:, 0].numpy())
+        maps.append(logits[:, 1:].numpy())
+    labels = np.array([name != "good" for name in cache.defect_types[:count]])
+    patches = np.concatenate(maps)
+    return Separation(
+        image_auroc=auroc(np.concatenate(scores), labels),
+        pixel_auroc=_pixel_auroc(patches, cache, count),
+        patch_max_auroc=auroc(patches.max(1), labels),
+    )
+
+
+def auroc(scores: Array, labels: Array) -> float:
+    """Area under the ROC curve; ties count half."""
+    order = np.argsort(scores, kind="stable")
+    _, group, sizes = np.unique(scores[order], return_inverse=True, return_counts=True)
+    last = np.cumsum(sizes)
+    rank = np.empty(len(scores))
+    rank[order] = (last - (sizes - 1) / 2)[group]
+    positives = int(labels.sum())
+    negatives = len(labels) - positives
+    area = rank[labels.astype(bool)].sum() - positives * (positives + 1) / 2
+    return float(area / (positives * negatives))
+
+
+def _fit(image: Array, config: TinyConfig) -> ArrayF32:
+    target = (config.image_size, config.image_size)
+    picture = np.asarray(image, np.uint8)
+    if picture.shape[0] != config.image_size:
+        picture = np.asarray(cv2.resize(picture, target, interpolation=cv2.INTER_AREA), np.uint8)
+    return normalise(picture)
+
+
+def _pixel_auroc(patches: Array, cache: Cache, count: int) -> float:
+    """AUROC of the up-sampled maps on every second pixel of each axis."""
+    side = cache.images.shape[1]
+    grid = round(patches.shape[1] ** 0.5)
+    scores, truths = [], []
+    for index in range(count):
+        coarse = patches[index].reshape(grid, grid)
+        fine = cv2.resize(np.asarray(coarse), (side, side), interpolation=cv2.INTER_LINEAR)
+        mask = np.unpackbits(cache.masks[index], axis=-1, count=side)
+        scores.append(np.asarray(fine)[::2, ::2].ravel())
+        truths.append(mask[::2, ::2].ravel())
+    return auroc(np.concatenate(scores), np.concatenate(truths))
