@@ -100,6 +100,17 @@ def test_a_graph_must_be_what_the_manifest_says(
         open_backend(Artifact.open(path))
 
 
+def test_an_engine_that_is_refused_is_freed(make_artifact, edit_manifest, monkeypatch):
+    closed = []
+    monkeypatch.setattr("zsad.backends.ort.OrtBackend.close", lambda self: closed.append(self))
+    path = make_artifact()
+    with edit_manifest(path) as manifest:
+        manifest["inputs"] = []
+    with pytest.raises(InputError, match="manifest lacks"):
+        open_backend(Artifact.open(path))
+    assert len(closed) == 1
+
+
 def test_a_cpu_prefers_fp32_over_fp16(make_artifact):
     manifest = Artifact.open(make_artifact(precisions=("fp16", "fp32"))).manifest
     assert choose_precision(manifest, "cpu") == "fp32"
