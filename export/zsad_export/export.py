@@ -83,7 +83,7 @@ def export_checkpoint(
         InputError: The checkpoint or its backbone cannot be used, or `out` cannot be written.
         ParityError: A graph is over the parity limits.
     """
-    checkpoint = load_checkpoint(path)
+    checkpoint = dataclasses.replace(load_checkpoint(path), training={})  # no optimiser in memory
     if image_size is not None:
         resized = dataclasses.replace(checkpoint.backbone, image_hw=(image_size, image_size))
         checkpoint = dataclasses.replace(checkpoint, backbone=resized)
