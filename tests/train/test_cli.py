@@ -55,7 +55,7 @@ def test_a_run_writes_a_checkpoint_and_its_curves(out):
     assert checkpoint.backbone.image_hw == (64, 64)
     assert len(checkpoint.words.abnormal) == 100 and len(checkpoint.words.classes) > 2
     curves = json.loads((out.parent / "dive.curves.json").read_text())
-    assert curves["epochs"][0]["val"].keys() == {"image_auroc", "pixel_auroc"}
+    assert curves["records"][0]["val"].keys() == {"image_auroc", "pixel_auroc"}
     assert sorted(p.name for p in out.parent.iterdir()) == ["dive.curves.json", "dive.pt"]
 
 
@@ -165,7 +165,7 @@ def test_resume_from_what_is_no_checkpoint_is_refused(out):
 def test_no_validation_gives_no_figures(out):
     assert command(out, val="none").exit_code == 0
     curves = json.loads((out.parent / "dive.curves.json").read_text())
-    assert curves["epochs"][0]["val"] == {}
+    assert curves["records"][0]["val"] == {}
 
 
 def test_validation_images_are_the_same_for_every_seed(out, monkeypatch):
