@@ -122,12 +122,14 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def record(make_artifact):
+    path = make_artifact()
+
     def make(rows, calibration=None, **values):
         summary = RunSummary(captured=len(rows))
         for each in rows:
             summary.add(each)
         fields = {
-            "artifact": Artifact.open(make_artifact()),
+            "artifact": Artifact.open(path),
             "precision": "fp32",
             "provider": "CPUExecutionProvider",
             "score_kind": "graph",
@@ -189,6 +191,14 @@ def test_frames_without_a_result_are_listed_with_their_reason(record):
     text = "".join(Page(render_report(record(rows), rows, [])).text)
     assert "1 without a result" in text
     assert "bad.png is empty" in text
+
+
+def test_the_report_says_whether_all_frames_are_shown(record):
+    rows = [row(0, 0.7), row(1, 0.2), row(2, None, "NO_RESULT", reason="bad")]
+    cards = [Card(r, b"x", b"y") for r in rows[:2]]
+    assert "<h2>2 of 2 frames</h2>" in render_report(record(rows), rows, cards)
+    some = render_report(record(rows, source="other"), rows, cards[:1])
+    assert "<h2>1 of 2 frames: the highest scores and a random sample of the rest</h2>" in some
 
 
 def test_rows_are_sorted_by_score_and_their_number_is_bounded(record):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 _WIDTH, _HEIGHT = 1000, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 26, 28
-_BINS = 50
+_FEWEST_BINS, _MOST_BINS = 12, 50
 _TICKS = 10
 
 
@@ -40,7 +40,8 @@ def histogram_svg(scores: Mapping[str, Sequence[float]], threshold: float | None
 def _edges(values: Sequence[float], threshold: float | None) -> npt.NDArray[Any]:
     """Return the bins' edges; the threshold is one of them, so that no bar straddles it."""
     shown = [*values, threshold] if threshold is not None else [*values]
-    width = max(max(shown) - min(shown), 0.02) / _BINS
+    bins = min(max(_FEWEST_BINS, round(2 * len(values) ** 0.5)), _MOST_BINS)
+    width = max(max(shown) - min(shown), 0.02) / bins
     origin = min(shown) if threshold is None else threshold
     below = np.floor((min(shown) - origin) / width) - 1
     above = np.ceil((max(shown) - origin) / width) + 1

@@ -84,7 +84,7 @@ def render_report(record: RunRecord, rows: Sequence[ResultRow], cards: Sequence[
         advice=_advice(record),
         tiles=_tiles(record.summary),
         histogram=_histogram(record, rows),
-        pictures=_pictures(cards, record, len(rows)),
+        pictures=_pictures(cards, record, rows),
         failures=_failures(rows),
         identity=_identity(record, name),
         decision=_decision(record),
@@ -136,9 +136,10 @@ def _histogram(record: RunRecord, rows: Sequence[ResultRow]) -> str:
     return histogram_svg(groups, threshold)
 
 
-def _pictures(cards: Sequence[Card], record: RunRecord, count: int) -> str:
+def _pictures(cards: Sequence[Card], record: RunRecord, rows: Sequence[ResultRow]) -> str:
     if not cards:
         return ""
+    count = max(len(cards), sum(row.score is not None for row in rows))
     which = "" if len(cards) == count else ": the highest scores and a random sample of the rest"
     text = (
         "Left the frame, right its heat map, sorted by score. The colours mean the same in every"
