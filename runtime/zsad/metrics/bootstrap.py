@@ -8,7 +8,7 @@ perfect ranking gets [1, 1] whatever its size, so read the number of images besi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,12 +125,12 @@ def interval_of(draws: Draws) -> Interval:
     return Interval(float(low), float(high))
 
 
-def resamples(groups: npt.NDArray[np.bool_], n: int, seed: Seed) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield `n` resamples, (N,) indices each, drawn with replacement within each of two groups.
+def resamples(groups: npt.NDArray[np.bool_], n: int, seed: Seed) -> npt.NDArray[np.int64]:
+    """Return `n` resamples, (n, N) indices, drawn with replacement within each of two groups.
 
     A group may be empty: a set of defective images only is resampled as one group.
     """
     rng = np.random.default_rng(seed)
     parts = [part for part in (np.flatnonzero(groups), np.flatnonzero(~groups)) if part.size]
-    for _ in range(n):
-        yield np.concatenate([rng.choice(part, part.size) for part in parts])
+    drawn = [part[rng.integers(0, part.size, (n, part.size))] for part in parts]
+    return np.concatenate(drawn, axis=1)
