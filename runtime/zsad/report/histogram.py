@@ -45,7 +45,7 @@ def _edges(values: Sequence[float], threshold: float | None) -> npt.NDArray[Any]
     origin = min(shown) if threshold is None else threshold
     below = np.floor((min(shown) - origin) / width) - 1
     above = np.ceil((max(shown) - origin) / width) + 1
-    return origin + width * np.arange(below, above + 1)
+    return np.asarray(origin + width * np.arange(below, above + 1))
 
 
 def _x(value: float, low: float, high: float) -> float:
