@@ -59,8 +59,10 @@ def main(out: Path, force: bool) -> None:
     settings = Settings()
     real = real_data()
     if real is None:
-        click.echo("elpv-dataset is not installed (pip install 'zsad[demo]'): no photographs, ")
-        click.echo("so generated images of unseen classes stand in for them.")
+        click.echo(
+            "elpv-dataset is not installed (pip install 'zsad[demo]'): generated images of unseen "
+            "classes stand in for photographs"
+        )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
