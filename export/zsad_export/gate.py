@@ -18,6 +18,7 @@ from zsad_export.graph import DeploymentGraph
 from zsad_export.graph_names import GraphPrecision
 from zsad_export.half_range import HalfRange, measure_half_range
 from zsad_export.layers import compare_layers, first_jump, trace_graph, trace_module
+from zsad_export.memory import release_memory
 from zsad_export.parity import LIMITS, Parity, compare
 from zsad_export.reference import reference_input, run_graph_module
 from zsad_export.replay import backend_name, replay_onnx
@@ -88,6 +89,7 @@ class Gate:
         faults = [] if parity.passed else [self._explain(path, precision, parity)]
         half_range = None
         if precision == "fp16":
+            release_memory()
             half_range = measure_half_range(path, self.frames, self.spec)
             over = half_range.first_over
             faults += [] if over is None else [over.describe()]

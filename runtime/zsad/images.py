@@ -105,10 +105,7 @@ def _read(file: Path, scale_16bit: Scale16 | None) -> ImageU8:
         if _is_deep(image, file):
             return _read_deep(file, scale_16bit)
         image.load()
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode == "P":  # a palette may carry its transparency beside it
-            upright = upright.convert("RGBA")
-        rgb = np.asarray(upright.convert("RGB"))
+        rgb = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     return np.ascontiguousarray(rgb[:, :, ::-1])
 
 
