@@ -29,7 +29,7 @@ LATENCY = Path(__file__).with_name("latency.py")
 class Settings:
     """Sizes that keep the demo under ten minutes on two cores."""
 
-    train_images: int = 1536
+    train_images: int = 768
     epochs: int = 3
     # 299 carry a promise of 1 % false rejects with 95 % confidence.
     calibration_parts: int = 299
@@ -59,8 +59,10 @@ def main(out: Path, force: bool) -> None:
     settings = Settings()
     real = real_data()
     if real is None:
-        click.echo("elpv-dataset is not installed (pip install 'zsad[demo]'): no photographs, ")
-        click.echo("so generated images of unseen classes stand in for them.")
+        click.echo(
+            "elpv-dataset is not installed (pip install 'zsad[demo]'): generated images of unseen "
+            "classes stand in for photographs"
+        )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -37,11 +37,14 @@ class Speed:
     Attributes:
         gflop: Arithmetic of one batch, in 10^9 floating-point operations.
         gflop_per_s: That over the median time.
-        share_of_roof: That over the best measured matrix product; None without one.
+        roof: The best matrix product of the same run in the type that the device computes in, None
+            where nothing could measure one.
+        share_of_roof: `gflop_per_s` over that.
     """
 
     gflop: float
     gflop_per_s: float
+    roof: Roof | None
     share_of_roof: float | None
 
 
@@ -54,7 +57,6 @@ class Report:
         latencies: One per contender.
         times_faster: Per eager contender and graph, ratio of medians of `total` and `infer`.
         speeds: Per graph.
-        roof: The best matrix product of the same run, None where nothing could measure one.
         machine: What it ran on.
     """
 
@@ -64,7 +66,6 @@ class Report:
     latencies: tuple[Latency, ...]
     times_faster: Mapping[str, Mapping[str, Mapping[str, float]]]
     speeds: Mapping[str, Speed]
-    roof: Roof | None
     machine: Mapping[str, Any]
 
 
@@ -76,17 +77,15 @@ def measure(detectors: Sequence[Detector], protocol: Protocol, ckpt: Path | None
     """
     frames = camera_frames(protocol)
     on_gpu = any(d.backend.name != "cpu" for d in detectors)
-    half = all(d.backend.precision == "fp16" for d in detectors)
     graphs = {f"{d.backend.precision} on {d.backend.provider}": d for d in detectors}
     contenders = {name: _run_of(detector, frames) for name, detector in graphs.items()}
     eager = _eager(ckpt, frames, detectors[0], on_gpu, protocol.threads)
     # Before and after, since the machine may be slower at either end.
-    before = measure_roof(on_gpu, half, protocol.threads)
+    roofs = [_roofs(detectors, on_gpu, protocol.threads)]
     found = take_turns(
         {**contenders, **eager}, protocol.runs, protocol.warm_up, batch=protocol.batch
     )
-    after = measure_roof(on_gpu, half, protocol.threads)
-    roof = max((r for r in (before, after) if r), key=lambda r: r.gflop_per_s, default=None)
+    roofs.append(_roofs(detectors, on_gpu, protocol.threads))
     manifest = detectors[0].artifact.manifest
     return Report(
         schema=SCHEMA,
@@ -100,8 +99,10 @@ def measure(detectors: Sequence[Detector], protocol: Protocol, ckpt: Path | None
         protocol=protocol,
         latencies=tuple(found.values()),
         times_faster={e: {g: _ratio(found[e], found[g]) for g in graphs} for e in eager},
-        speeds={g: _speed(d, frames, found[g], roof) for g, d in graphs.items()},
-        roof=roof,
+        speeds={
+            g: _speed(d, frames, found[g], [r[_in_half(d, on_gpu)] for r in roofs])
+            for g, d in graphs.items()
+        },
         machine=machine.describe(),
     )
 
@@ -133,7 +134,7 @@ def text(report: Report) -> str:
                 f"{graph} is {ratio['total']:.2f} times as fast as {eager} end to end, "
                 f"{ratio['infer']:.2f} times in inference"
             )
-    lines += [_speed_line(graph, speed, report.roof) for graph, speed in report.speeds.items()]
+    lines += [_speed_line(graph, speed) for graph, speed in report.speeds.items()]
     return "\n".join(lines)
 
 
@@ -160,16 +161,28 @@ def _ratio(slow: Latency, fast: Latency) -> dict[str, float]:
     return {stage: slow.stages_ms[stage] / fast.stages_ms[stage] for stage in ("total", "infer")}
 
 
+def _in_half(detector: Detector, on_gpu: bool) -> bool:
+    # A CPU runs an FP16 graph in FP32.
+    return on_gpu and detector.backend.precision == "fp16"
+
+
+def _roofs(
+    detectors: Sequence[Detector], on_gpu: bool, threads: int | None
+) -> dict[bool, Roof | None]:
+    kinds = {_in_half(detector, on_gpu) for detector in detectors}
+    return {half: measure_roof(on_gpu, half, threads) for half in sorted(kinds)}
+
+
 def _speed(
-    detector: Detector, frames: Sequence[ImageU8], latency: Latency, roof: Roof | None
+    detector: Detector, frames: Sequence[ImageU8], latency: Latency, roofs: Sequence[Roof | None]
 ) -> Speed:
     spec = detector.artifact.manifest.preprocess
     batch = np.stack([resize_exact(frame, spec) for frame in frames])  # (N, H, W, 3)
     graph = detector.artifact.file(detector.graph.file)
     gflop = graph_flop(graph, {"image": batch}) / 1e9
     reached = gflop / latency.stages_ms["infer"] * 1e3
-    share = None if roof is None else reached / roof.gflop_per_s
-    return Speed(gflop, reached, share)
+    roof = max((r for r in roofs if r), key=lambda r: r.gflop_per_s, default=None)
+    return Speed(gflop, reached, roof, None if roof is None else reached / roof.gflop_per_s)
 
 
 def _latency_lines(latencies: Sequence[Latency]) -> list[str]:
@@ -191,8 +204,8 @@ def _latency_lines(latencies: Sequence[Latency]) -> list[str]:
     ]
 
 
-def _speed_line(graph: str, speed: Speed, roof: Roof | None) -> str:
+def _speed_line(graph: str, speed: Speed) -> str:
     line = f"{graph}: {speed.gflop:.2f} GFLOP a batch at {speed.gflop_per_s:.0f} GFLOP/s"
-    if roof is None or speed.share_of_roof is None:
+    if speed.roof is None:
         return line
-    return f"{line}, {speed.share_of_roof:.0%} of {roof.gflop_per_s:.0f} ({roof.by})"
+    return f"{line}, {speed.share_of_roof:.0%} of {speed.roof.gflop_per_s:.0f} ({speed.roof.by})"

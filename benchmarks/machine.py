@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ def describe() -> dict[str, Any]:
         "cpu": cpu_model(Path("/proc/cpuinfo")) or platform.processor() or "unknown",
         "cores": usable_cores(),
         "memory_gb": _memory_gb(),
+        "gpu": _gpu(),
         "board": _read(Path("/proc/device-tree/model")),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
@@ -42,6 +44,15 @@ def _memory_gb() -> float | None:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
     except (ValueError, OSError, AttributeError):
         return None
+
+
+def _gpu() -> str | None:
+    query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
 
 
 def _read(path: Path) -> str | None:

@@ -152,10 +152,16 @@ def _torch_product(
     kind = torch.float16 if half else torch.float32
     a, b = (torch.from_numpy(x).to(device, kind) for x in _operands(rows, inner, columns))
 
+    if device == "cpu":
+        return lambda: torch.mm(a, b)
+
     def product() -> None:
+        # Engines use TF32 for FP32 graphs, so the roof must; eager keeps torch's own setting.
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("high")
         torch.mm(a, b)
-        if device == "cuda":
-            torch.cuda.synchronize()
+        torch.set_float32_matmul_precision(before)
+        torch.cuda.synchronize()
 
     return product
 

@@ -7,7 +7,6 @@ the half-precision graph is made by converting the float32 one in place.
 from __future__ import annotations
 
 import dataclasses
-import gc
 import platform
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from zsad_export.gate import Gate
 from zsad_export.golden import golden_frames, write_golden
 from zsad_export.graph import DeploymentGraph, input_specs, output_specs
 from zsad_export.graph_names import GraphPrecision
+from zsad_export.memory import release_memory
 from zsad_export.onnx_export import OPSET, export_onnx
 from zsad_export.onnx_types import check_precision
 from zsad_export.reference import run_reference
@@ -83,7 +83,7 @@ def export_checkpoint(
         InputError: The checkpoint or its backbone cannot be used, or `out` cannot be written.
         ParityError: A graph is over the parity limits.
     """
-    checkpoint = load_checkpoint(path)
+    checkpoint = dataclasses.replace(load_checkpoint(path), training={})  # no optimiser in memory
     if image_size is not None:
         resized = dataclasses.replace(checkpoint.backbone, image_hw=(image_size, image_size))
         checkpoint = dataclasses.replace(checkpoint, backbone=resized)
@@ -92,7 +92,7 @@ def export_checkpoint(
         return build_method(checkpoint, pretrained=pretrained).eval()
 
     precisions: tuple[GraphPrecision, ...] = ("fp32", "fp16") if fp16 else ("fp32",)
-    return export_model(
+    artifact = export_model(
         build,
         identity_of(checkpoint),
         out,
@@ -100,6 +100,8 @@ def export_checkpoint(
         allow_parity_loss=allow_parity_loss,
         progress=progress,
     )
+    release_memory()
+    return artifact
 
 
 def identity_of(checkpoint: Checkpoint) -> Identity:
@@ -145,7 +147,7 @@ def export_model(
         graphs: dict[str, GraphFile] = {}
         parity: dict[str, ParityRecord] = {}
         for precision in precisions:
-            gc.collect()  # the last exporter's graph holds weights in reference cycles
+            release_memory()
             progress(f"exporting and checking the {precision} graph")
             graphs[precision], parity[precision] = _write_graph(scratch, baked, precision, gate)
         seal(scratch, _manifest(identity, scratch, graphs, parity))
@@ -160,6 +162,7 @@ def _write_graph(
     half = gate.try_half(graph) if precision == "fp16" else None
     data = export_onnx(graph, (gate.spec.height, gate.spec.width), path)
     check_precision(path, precision)
+    release_memory()
     record = gate.check(path, precision, half)
     return GraphFile(path.name, data, sha256_file(path), OPSET), record
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 
 from zsad.errors import ParityError
@@ -16,6 +18,7 @@ from zsad_export.graph import DeploymentGraph
 from zsad_export.graph_names import GraphPrecision
 from zsad_export.half_range import HalfRange, measure_half_range
 from zsad_export.layers import compare_layers, first_jump, trace_graph, trace_module
+from zsad_export.memory import release_memory
 from zsad_export.parity import LIMITS, Parity, compare
 from zsad_export.reference import reference_input, run_graph_module
 from zsad_export.replay import backend_name, replay_onnx
@@ -25,6 +28,28 @@ ROUNDING = {"fp32": 1e-4, "fp16": 5e-3}
 
 SLOW_PARAMETERS = 100_000_000
 """Above this, PyTorch's half precision on a CPU, a minute per frame, runs on one frame only."""
+
+
+@dataclass(frozen=True)
+class HalfEvidence:
+    """How PyTorch's own half precision compares with the reference."""
+
+    parity: Parity
+
+    @property
+    def faults(self) -> list[str]:
+        """Return what is over the limits, as text."""
+        if self.parity.passed:
+            return []
+        worst = self.parity.worst
+        return [f"PyTorch in half precision, worst on {worst.name}: {worst.describe()}"]
+
+    def describe(self) -> str:
+        """Return the evidence as text."""
+        frames = len(self.parity.frames)
+        worst = max(frame.score_abs for frame in self.parity.frames)
+        noun = "frame" if frames == 1 else "frames"
+        return f"PyTorch half on CPU, {frames} {noun}: score off by {worst:.2g}"
 
 
 @dataclass(frozen=True)
@@ -61,19 +86,21 @@ class Gate:
                 line names the worst frame and the first layer that differs, or the tensor.
         """
         parity = self._compare(replay_onnx(path, self.frames, self.spec), precision)
-        half_range = None
         faults = [] if parity.passed else [self._explain(path, precision, parity)]
-        if half is not None:
+        half_range = None
+        if precision == "fp16":
+            release_memory()
             half_range = measure_half_range(path, self.frames, self.spec)
             over = half_range.first_over
             faults += [] if over is None else [over.describe()]
+        if half is not None:
             faults += half.faults
-        if faults and not self.allow_loss:
-            raise ParityError(
-                f"{path.name} fails the parity gate: {'; '.join(faults)} "
-                "(--allow-parity-loss writes it all the same)"
-            )
-        return self._record(parity, half_range, half, faults)
+        record = self._record(parity, half_range, half, faults)
+        if faults and not (self.allow_loss and _is_finite(record)):
+            # What is not a number is no loss of parity that one could allow.
+            hint = " (--allow-parity-loss writes it all the same)" if _is_finite(record) else ""
+            raise ParityError(f"{path.name} fails the parity gate: {'; '.join(faults)}{hint}")
+        return record
 
     def try_half(self, graph: DeploymentGraph) -> HalfEvidence:
         """Run an FP16 graph in PyTorch, where half precision is rounded and overflows for real."""
@@ -123,32 +150,15 @@ class Gate:
         return ParityRecord(
             frames=len(frames),
             backend=backend_name(),
-            score_max_abs=max(frame.score_abs for frame in frames),
-            map_max_abs=max(frame.map_max_abs for frame in frames),
-            map_mean_abs=max(frame.map_mean_abs for frame in frames),
+            score_max_abs=float(np.max([frame.score_abs for frame in frames])),
+            map_max_abs=float(np.max([frame.map_max_abs for frame in frames])),
+            map_mean_abs=float(np.mean([frame.map_mean_abs for frame in frames])),
             map_correlation=parity.correlation,
             largest_magnitude=None if half_range is None else half_range.largest,
             evidence="; ".join(evidence),
         )
 
 
-@dataclass(frozen=True)
-class HalfEvidence:
-    """How PyTorch's own half precision compares with the reference."""
-
-    parity: Parity
-
-    @property
-    def faults(self) -> list[str]:
-        """Return what is over the limits, as text."""
-        if self.parity.passed:
-            return []
-        worst = self.parity.worst
-        return [f"PyTorch in half precision, worst on {worst.name}: {worst.describe()}"]
-
-    def describe(self) -> str:
-        """Return the evidence as text."""
-        frames = len(self.parity.frames)
-        worst = max(frame.score_abs for frame in self.parity.frames)
-        noun = "frame" if frames == 1 else "frames"
-        return f"PyTorch half on CPU, {frames} {noun}: score off by {worst:.2g}"
+def _is_finite(record: ParityRecord) -> bool:
+    figures = (record.score_max_abs, record.map_max_abs, record.map_mean_abs)
+    return all(map(math.isfinite, (*figures, record.largest_magnitude or 0.0)))

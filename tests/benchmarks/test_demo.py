@@ -3,9 +3,11 @@ import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import demo
 from demo_summary import accuracy_lines, parity_lines
+from zsad.errors import InputError
 from zsad.evaluate.evaluation import Decisions, Evaluation, Figure, Row
 from zsad.manifest import ParityRecord
 
@@ -45,9 +47,19 @@ def test_enough_parts_to_promise_one_percent():
     assert demo.Settings().calibration_parts >= 299
 
 
-def test_without_the_photographs_it_says_so(monkeypatch):
+def test_without_the_photographs_it_says_so_and_uses_generated_images(monkeypatch, tmp_path):
+    used = []
+
+    def stop(steps, folder, force):
+        used.extend(word for step in steps for word in step.command)
+        raise InputError("far enough")
+
     monkeypatch.setattr(demo.importlib.util, "find_spec", lambda name: None)
-    assert demo.real_data() is None
+    monkeypatch.setattr("steps.run_steps", stop)
+    result = CliRunner().invoke(demo.main, ["--out", str(tmp_path / "out")])
+    assert "elpv-dataset is not installed" in result.output
+    assert "synthetic" in used
+    assert "elpv" not in used
 
 
 def evaluation(**changes):

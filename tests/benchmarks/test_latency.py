@@ -4,7 +4,9 @@ import pytest
 from click.testing import CliRunner
 
 import latency
+import latency_report
 import roofline
+from roofline import Roof
 from zsad.errors import InputError
 
 QUICK = ("--runs", "3", "--warm-up", "1", "--frame", "40x30")
@@ -52,7 +54,27 @@ def test_a_graph_without_products_stands_at_zero(make_artifact, tmp_path):
     report, output = measured(tmp_path, make_artifact(), *QUICK)
     (speed,) = report["speeds"].values()
     assert speed["gflop"] == 0
-    assert f"0% of {report['roof']['gflop_per_s']:.0f}" in output
+    assert speed["share_of_roof"] == 0
+    assert f"0% of {speed['roof']['gflop_per_s']:.0f}" in output
+
+
+def test_the_better_of_two_roofs_counts(make_artifact, tmp_path, monkeypatch):
+    roofs = iter([Roof(50.0, "before", {}), Roof(80.0, "after", {})])
+    monkeypatch.setattr(latency_report, "measure_roof", lambda *arguments: next(roofs))
+    report, output = measured(tmp_path, make_artifact(), *QUICK)
+    (speed,) = report["speeds"].values()
+    assert speed["roof"]["by"] == "after"
+    assert "of 80 (after)" in output
+
+
+def test_speed_is_arithmetic_over_the_median_time(make_artifact, tmp_path, monkeypatch):
+    monkeypatch.setattr(latency_report, "graph_flop", lambda graph, feeds: 3_000_000)
+    monkeypatch.setattr(latency_report, "measure_roof", lambda *arguments: Roof(2.0, "x", {}))
+    report, _ = measured(tmp_path, make_artifact(), *QUICK)
+    (speed,) = report["speeds"].values()
+    infer_ms = report["latencies"][0]["stages_ms"]["infer"]
+    assert speed["gflop_per_s"] == pytest.approx(0.003 / (infer_ms / 1e3))
+    assert speed["share_of_roof"] == pytest.approx(speed["gflop_per_s"] / 2)
 
 
 def test_pytorch_eager_runs_in_the_same_turns(make_artifact, small_checkpoint, tmp_path):

@@ -97,6 +97,13 @@ def test_allowed_loss_is_recorded_with_its_reason(gate, fp32, edit_graph):
     assert "allowed by --allow-parity-loss: worst on frame-" in record.evidence
 
 
+def test_what_is_not_a_number_cannot_be_allowed(gate, fp32, edit_graph):
+    path = edit_graph(fp32, **{"detector.vision.proj": lambda proj: proj * np.nan})
+    lenient = Gate(gate.build, gate.frames, gate.reference, gate.spec, allow_loss=True)
+    with pytest.raises(ParityError, match="score off by nan"):
+        lenient.check(path, "fp32")
+
+
 @pytest.fixture(scope="module")
 def half(gate, build_dive, spec):
     return gate.try_half(DeploymentGraph(build_dive().bake(), spec, "fp16"))

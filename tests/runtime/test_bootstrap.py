@@ -4,9 +4,11 @@ import pytest
 from zsad.errors import InputError
 from zsad.metrics import auroc
 from zsad.metrics.bootstrap import (
+    Estimate,
     bootstrap_draws,
     bootstrap_interval,
     interval_of,
+    mean_of,
     pixel_draws,
     resamples,
 )
@@ -75,6 +77,21 @@ def test_pixel_draws_equal_the_metric_of_the_resampled_images():
         for chosen in resamples(masks.any(axis=(1, 2)), 10, seed=5)
     ]
     assert draws == pytest.approx(expected, abs=1e-12)
+
+
+def test_estimates_keep_their_draws_paired():
+    first, second = Estimate(0.5, np.array([0.4, 0.6])), Estimate(0.25, np.array([0.2, 0.5]))
+    margin, mean = first - second, mean_of([first, second])
+    assert margin.value == 0.25
+    assert margin.draws == pytest.approx([0.2, 0.1])
+    assert mean.value == 0.375
+    assert mean.draws == pytest.approx([0.3, 0.55])
+
+
+def test_an_estimate_moves_with_its_draws():
+    moved = Estimate(0.5, np.array([0.4, 0.6])).moved_to(0.55)
+    assert moved.value == 0.55
+    assert moved.draws == pytest.approx([0.45, 0.65])
 
 
 def test_shapes_are_checked():

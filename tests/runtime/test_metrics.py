@@ -66,7 +66,9 @@ def test_f1_max_below_every_score_still_calls_all_anomalous():
     assert best.threshold < 0.2
 
 
-def test_f1_max_of_two_equal_optima_takes_the_higher_threshold():
+@pytest.mark.parametrize("chunk", [1, 1 << 20])
+def test_f1_max_of_two_equal_optima_takes_the_higher_threshold(chunk, monkeypatch):
+    monkeypatch.setattr(ranking, "CHUNK", chunk)
     # {0.9} gives 2*1/(1+2) and everything gives 2*2/(4+2): both 2/3.
     assert f1_max([0.9, 0.5, 0.4, 0.3], [1, 0, 0, 1]).threshold == 0.5
 

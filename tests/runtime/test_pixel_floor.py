@@ -55,14 +55,14 @@ def test_statistics_fit_into_their_levels():
 
 
 def test_the_choice_equals_the_exact_metric_of_what_was_counted():
-    parts = [part_with_dark_spot(seed) for seed in range(3)]
+    parts = [part_with_dark_spot(seed, spot=117) for seed in range(3)]
     floor = choose_pixel_floor({"part": np.stack([floor_counts(*part) for part in parts])})
     sign, name = floor.name.split()
     planes = np.stack([planes_of(frame)[name] for frame, _ in parts])
     levels = np.floor(2 * planes) * (1 if sign == "+" else -1)
     exact = pixel_auroc(levels, np.stack([mask for _, mask in parts]))
     assert counts_auroc(floor.counts["part"].sum(axis=0)) == pytest.approx(exact, abs=1e-12)
-    assert exact > 0.99
+    assert 0.6 < exact < 0.95
 
 
 def test_the_sign_is_chosen_too():

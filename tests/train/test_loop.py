@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from zsad.errors import InputError
+from zsad_train import loop
 from zsad_train.checkpoint import build_method, load_checkpoint, trained_tensors
 from zsad_train.config import TrainConfig
 from zsad_train.loop import Interrupted, Progress, curves_path, fit, make_optimizer, torch_device
@@ -95,6 +96,20 @@ def test_ctrl_c_keeps_the_finished_epochs(make_dive, squares, out, monkeypatch):
     assert_same(load_checkpoint(out).state, trained_tensors(one))
 
 
+def test_ctrl_c_while_saving_counts_only_what_is_on_disk(make_dive, squares, out, monkeypatch):
+    save = loop.save_checkpoint
+
+    def interrupted(path, method, training):
+        if len(training["records"]) == 2:
+            raise KeyboardInterrupt
+        save(path, method, training)
+
+    monkeypatch.setattr(loop, "save_checkpoint", interrupted)
+    with pytest.raises(Interrupted, match="epoch 1 is saved"):
+        fit(make_dive(), squares(), FAST, out)
+    assert len(load_checkpoint(out).training["records"]) == 1
+
+
 def test_ctrl_c_in_the_first_epoch_leaves_nothing(make_dive, squares, out, monkeypatch):
     dive = make_dive()
 
@@ -141,8 +156,8 @@ def test_curves_hold_every_epoch_and_term(make_dive, squares, out):
     _, records = train(make_dive, squares(), out, val=squares(count=4), job={"data": "squares"})
     curves = json.loads(curves_path(out).read_text())
     assert curves["job"] == {"data": "squares"}
-    assert [epoch["epoch"] for epoch in curves["epochs"]] == [1, 2]
-    last = curves["epochs"][1]
+    assert [epoch["epoch"] for epoch in curves["records"]] == [1, 2]
+    last = curves["records"][1]
     terms = {"state", "segmentation", "semantic", "disentangle", "prompt_norm"}
     assert last["loss"].keys() == terms | {"total"}
     assert last["loss"]["total"] == pytest.approx(sum(last["loss"][name] for name in terms))

@@ -125,22 +125,23 @@ def fit(
     optimizer = make_optimizer(method, config)
     if progress.optimizer is not None:
         optimizer.load_state_dict(dict(progress.optimizer))
-    records = list(progress.records)
+    records = progress.records
     try:
         for epoch in range(len(records) + 1, config.epochs + 1):
             started = time.perf_counter()
             loss = _train_epoch(method, optimizer, data, config, epoch)
             scores = validate(method, val, config.batch_size) if val is not None else {}
-            records.append(EpochRecord(epoch, loss, scores, time.perf_counter() - started))
-            training = {"optimizer": optimizer.state_dict(), "records": to_json(records)}
-            save_checkpoint(out, method, {**training, "job": to_json(job or {})})
-            write_json(curves_path(out), {"job": job or {}, "epochs": records})
-            report(records[-1])
+            record = EpochRecord(epoch, loss, scores, time.perf_counter() - started)
+            curves = {"job": to_json(job or {}), "records": to_json([*records, record])}
+            save_checkpoint(out, method, {**curves, "optimizer": optimizer.state_dict()})
+            records = (*records, record)  # not before it is on disk, for the message below
+            write_json(curves_path(out), curves)
+            report(record)
     except KeyboardInterrupt:
         raise Interrupted(_how_to_go_on(len(records), out)) from None
     finally:
         method.backbone.vision.grad_checkpointing = False
-    return tuple(records)
+    return records
 
 
 def make_optimizer(method: Method, config: TrainConfig) -> torch.optim.Adam:

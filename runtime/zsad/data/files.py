@@ -10,9 +10,8 @@ import numpy as np
 
 from zsad.data.types import GOOD, Sample
 from zsad.errors import InputError
-from zsad.types import Array, ArrayBool, ImageU8
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+from zsad.images import read_image
+from zsad.types import Array, ArrayBool
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class ImageFileDataset:
         if not 0 <= index < len(self.items):
             raise IndexError(f"sample {index} of {len(self.items)}")
         item = self.items[index]
-        image = read_bgr(item.path)
+        image = read_image(item.path)
         return Sample(
             image_bgr=image,
             mask=_read_mask(item, image.shape[:2]) if self.has_masks else None,
@@ -82,35 +81,20 @@ class ImageFileDataset:
         return replace(self, items=tuple(self.items[i] for i in chosen))
 
 
-def read_bgr(path: Path) -> ImageU8:
-    """Read an 8-bit image file as (H, W, 3) uint8 BGR; grey is replicated, alpha is dropped.
-
-    Raises:
-        InputError: The file is missing, is not an image or has more than 8 bits.
-    """
-    pixels = _decode(path)
-    if pixels.dtype != np.uint8:
-        raise InputError(f"{path} has {pixels.dtype} pixels: convert it to 8 bits per channel")
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
-    return np.ascontiguousarray(pixels[..., :3], np.uint8)
-
-
 def _read_mask(item: ImageItem, shape: tuple[int, ...]) -> ArrayBool:
     if item.mask_path is None:
         return np.zeros(shape, np.bool_)
-    pixels = _decode(item.mask_path)
-    if pixels.ndim == 3:
-        pixels = pixels[..., :3].max(axis=2)
-    if pixels.shape != shape:
+    levels = _mask_levels(item.mask_path)
+    if levels.shape != shape:
         raise InputError(
-            f"mask {item.mask_path} is {pixels.shape[1]}x{pixels.shape[0]} px, its image "
+            f"mask {item.mask_path} is {levels.shape[1]}x{levels.shape[0]} px, its image "
             f"{shape[1]}x{shape[0]} px: they must be equal"
         )
-    return np.asarray(pixels != 0)
+    return np.asarray(levels != 0)
 
 
-def _decode(path: Path) -> Array:
+def _mask_levels(path: Path) -> Array:
+    # A mask keeps its depth: scaled to 8 bits, region numbers of a 16-bit mask would vanish.
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
@@ -118,4 +102,4 @@ def _decode(path: Path) -> Array:
     pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
     if pixels is None:
         raise InputError(f"{path} is not an image that OpenCV can read")
-    return np.asarray(pixels)
+    return np.asarray(pixels[..., :3].max(axis=2) if pixels.ndim == 3 else pixels)

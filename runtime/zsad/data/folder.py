@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zsad.data.files import IMAGE_SUFFIXES, ImageFileDataset, ImageItem
+from zsad.data.files import ImageFileDataset, ImageItem
 from zsad.data.types import GOOD
 from zsad.errors import InputError
+from zsad.images import SUFFIXES
 
 _MASKS = "ground_truth"
 _EXPECTED = "expected good/ with images and one sub-folder per defect type"
@@ -47,7 +48,7 @@ def _images(folder: Path) -> list[Path]:
     return sorted(
         file
         for file in folder.iterdir()
-        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
+        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
     )
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from zsad.data import open_dataset
-from zsad.data.files import read_bgr
 from zsad.errors import InputError, MissingExtraError
 
 needs_elpv = pytest.mark.skipif(
@@ -117,19 +116,23 @@ def test_a_limit_keeps_the_share_of_defects(tmp_path):
     assert names != [item.path.name for item in other.items]
 
 
-def test_alpha_is_dropped_and_16_bits_are_refused(tmp_path):
-    write(tmp_path / "alpha.png", np.full((3, 3, 4), (1, 2, 3, 4), np.uint8))
-    assert read_bgr(tmp_path / "alpha.png")[0, 0].tolist() == [1, 2, 3]
-    write(tmp_path / "deep.png", np.full((3, 3), 40000, np.uint16))
-    with pytest.raises(InputError, match="uint16 pixels"):
-        read_bgr(tmp_path / "deep.png")
+def test_images_are_read_as_the_runtime_reads_them(tmp_path):
+    write(tmp_path / "good" / "alpha.png", np.full((3, 3, 4), (1, 2, 3, 4), np.uint8))
+    write(tmp_path / "bad" / "deep.png", np.full((3, 3), 40000, np.uint16))
+    dataset = open_dataset(f"folder:{tmp_path}")
+    samples = {item.path.name: index for index, item in enumerate(dataset.items)}
+    assert dataset[samples["alpha.png"]].image_bgr[0, 0].tolist() == [1, 2, 3]
+    with pytest.raises(InputError, match=r"deep\.png"):
+        dataset[samples["deep.png"]]
 
 
-@pytest.mark.parametrize("content", [b"", b"not an image"])
-def test_a_file_that_is_no_image_is_named(tmp_path, content):
-    (tmp_path / "broken.png").write_bytes(content)
-    with pytest.raises(InputError, match=r"broken\.png is not an image"):
-        read_bgr(tmp_path / "broken.png")
+def test_region_numbers_of_a_deep_mask_are_kept(tmp_path):
+    write(tmp_path / "good" / "a.png", np.zeros((2, 2), np.uint8))
+    write(tmp_path / "crack" / "b.png", np.zeros((2, 2), np.uint8))
+    write(tmp_path / "ground_truth" / "crack" / "b.png", np.array([[0, 1], [0, 7]], np.uint16))
+    dataset = open_dataset(f"folder:{tmp_path}")
+    masks = [dataset[i].mask.tolist() for i in range(2) if dataset.labels[i]]
+    assert masks == [[[False, True], [False, True]]]
 
 
 def test_without_the_elpv_package_the_extra_is_named(monkeypatch):

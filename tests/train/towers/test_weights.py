@@ -1,5 +1,6 @@
 import hashlib
 import json
+import math
 import pickle
 import warnings
 
@@ -234,8 +235,10 @@ def test_other_input_size_equals_open_clip(tmp_path, state, small_vit, image_siz
     backbone = load_backbone(small_vit, pretrained=str(path), image_size=image_size)
     images = torch.randn(2, 3, *forced.visual.image_size)
     with torch.no_grad():
-        actual, expected = backbone.vision(images).image, forced.encode_image(images)
-    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=0)
+        features, expected = backbone.vision(images), forced.encode_image(images)
+    torch.testing.assert_close(features.image, expected, atol=1e-5, rtol=0)
+    assert backbone.vision.grid_hw == forced.visual.grid_size
+    assert features.patches[0].shape[1] == math.prod(forced.visual.grid_size)
     assert backbone.info.image_hw == forced.visual.image_size
     assert backbone.info.pos_resize == "bicubic-antialias"
 

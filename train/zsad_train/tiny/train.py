@@ -47,7 +47,7 @@ class Recipe:
 
     config: TinyConfig = TINY
     weights: Weights = field(default_factory=Weights)
-    steps: int = 4000
+    steps: int = 3000
     batch: int = 32
     shards: int = 2  # parts of a batch that are worked on at the same time, one thread each
     train_images: int = 30000

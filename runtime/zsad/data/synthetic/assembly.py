@@ -90,8 +90,8 @@ def highlight(rng: np.random.Generator, size: int) -> ArrayF32:
         return np.ones((size, size), np.float32)
     x, y = pixel_grid(size)
     dx, dy = x - np.float32(rng.uniform(0.2, 0.8)), y - np.float32(rng.uniform(0.2, 0.8))
-    spread = np.float32(rng.uniform(0.03, 0.2))
-    strength = np.float32(rng.uniform(-0.6, 0.7))
+    spread = np.float32(rng.uniform(0.15, 0.35))
+    strength = np.float32(rng.uniform(-0.3, 0.4))
     return np.asarray(1 + strength * np.exp(-(dx * dx + dy * dy) / spread**2), np.float32)
 
 

@@ -48,7 +48,11 @@ def _light(rng: np.random.Generator, size: int) -> ArrayF32:
 
 def _sense(rng: np.random.Generator, image: ArrayF32, grey_scale: bool) -> ImageU8:
     size = image.shape[0]
-    sigma = np.float32(rng.choice([0.5, 1.5, 3.0, 6.0]))
+    sigma = np.float32(rng.choice([0.5, 1.0, 2.0, 4.0]))
     channels = 1 if grey_scale else 3
-    noise = sigma * rng.standard_normal((size, size, channels), dtype=np.float32)
-    return np.asarray(np.clip(image + noise + np.float32(0.5), 0, 255), np.uint8)
+    noisy = image + sigma * rng.standard_normal((size, size, channels), dtype=np.float32)
+    if rng.random() < 0.4:
+        # Dead pixels, so that the darkest pixel of an image says nothing about the part.
+        rows, columns = rng.integers(0, size, (2, int(rng.integers(1, 4))))
+        noisy[rows, columns] *= np.float32(rng.uniform(0.0, 0.3))
+    return np.asarray(np.clip(noisy + np.float32(0.5), 0, 255), np.uint8)

@@ -36,7 +36,7 @@ def _shift(
     canvas: Canvas, cover: ArrayF32, change: float, tint: ArrayF32 | None = None
 ) -> ArrayF32:
     # A dark mark scales the surface, so that its pattern shows through and never clips at black.
-    darker = np.float32(max(0.15, 1 + change / max(local_luma(canvas, cover), 1.0)))
+    darker = np.float32(max(0.3, 1 + change / max(local_luma(canvas, cover), 1.0)))
     target = canvas.image * darker if change < 0 else canvas.image + np.float32(change)
     if tint is not None:
         target = target * tint
@@ -50,9 +50,9 @@ def scratch(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     for _ in range(rng.choice([1, 1, 2, 3])):
         near = (start[0] + rng.normal(0, 0.02), start[1] + rng.normal(0, 0.02))
         path = walk(rng, near, angle + rng.normal(0, 0.1), rng.uniform(0.15, 0.6), 0.04, 9)
-        cover = np.maximum(cover, stroke(size, path * size, _line_width(rng, size, 1.0, 2.6)))
+        cover = np.maximum(cover, stroke(size, path * size, _line_width(rng, size, 1.2, 3.0)))
     cover = _on_part(canvas, cover)
-    change = contrast(rng, local_luma(canvas, cover), 30, 100, dark=0.4)
+    change = contrast(rng, local_luma(canvas, cover), 40, 110, dark=0.4)
     return _shift(canvas, cover, change), cover > 0.35
 
 
@@ -60,7 +60,7 @@ def crack(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     """A jagged dark line with branches."""
     size, angle = canvas.size, rng.uniform(0, 2 * np.pi)
     trunk = walk(rng, spot(rng, canvas.part), angle, rng.uniform(0.2, 0.7), 0.5, 16)
-    cover = stroke(size, trunk * size, _line_width(rng, size, 1.2, 3.0))
+    cover = stroke(size, trunk * size, _line_width(rng, size, 1.5, 3.5))
     for _ in range(rng.integers(0, 4)):
         fork = trunk[rng.integers(3, 13)]
         turn = angle + rng.choice([-1, 1]) * rng.uniform(0.5, 1.3)
@@ -69,7 +69,7 @@ def crack(rng: np.random.Generator, canvas: Canvas) -> Drawn:
         cover = np.maximum(cover, stroke(size, twig * size, _line_width(rng, size, 0.8, 1.8)))
     cover = _on_part(canvas, cover)
     level = local_luma(canvas, cover)
-    change = -rng.uniform(30, max(0.65 * level, 40)) if level > 60 else rng.uniform(30, 80)
+    change = -rng.uniform(40, max(0.65 * level, 50)) if level > 70 else rng.uniform(30, 80)
     return _shift(canvas, cover, change), cover > 0.35
 
 
@@ -87,11 +87,11 @@ def hole(rng: np.random.Generator, canvas: Canvas) -> Drawn:
 def stain(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     """A ragged spot of dried liquid, often with a stronger edge."""
     size = canvas.size
-    field = blob(rng, size, spot(rng, canvas.part), rng.uniform(0.05, 0.18), 0.4)
+    field = blob(rng, size, spot(rng, canvas.part), rng.uniform(0.05, 0.15), 0.4)
     rim = np.exp(-((field / np.float32(0.15)) ** 2)) * np.float32(rng.uniform(0, 0.6))
     cover = _on_part(canvas, soft(field, rng.uniform(0.1, 0.5)))
-    change = contrast(rng, local_luma(canvas, cover), 20, 70, dark=0.75)
-    tint = hsv(rng.uniform(0, 360), rng.uniform(0, 0.4), 1) / np.float32(255)
+    change = contrast(rng, local_luma(canvas, cover), 35, 85, dark=0.75)
+    tint = hsv(rng.uniform(0, 360), rng.uniform(0, 0.5), 1) / np.float32(255)
     return _shift(canvas, cover * (0.8 + rim), change, tint), cover > 0.4
 
 
@@ -156,7 +156,7 @@ def missing_part(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     dx, dy = x - np.float32(at[0]), y - np.float32(at[1])
     side = np.float32(np.cos(angle)) * dx + np.float32(np.sin(angle)) * dy + jag
     far = np.abs(np.float32(np.cos(angle)) * dy - np.float32(np.sin(angle)) * dx) + jag
-    gone = soft(np.minimum(side, np.float32(rng.uniform(0.08, 0.25)) - far), 0.015)
+    gone = soft(np.minimum(side, np.float32(rng.uniform(0.06, 0.16)) - far), 0.015)
     cover = _on_part(canvas, gone)
     return blend(canvas.image, canvas.behind, cover), cover > 0.4
 
@@ -182,10 +182,10 @@ def thread(rng: np.random.Generator, canvas: Canvas) -> Drawn:
 def discolouration(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     """A broad area of another shade with soft limits."""
     size = canvas.size
-    field = blob(rng, size, spot(rng, canvas.part), rng.uniform(0.12, 0.28), 0.35)
-    cover = _on_part(canvas, soft(field, rng.uniform(0.3, 0.7)))
-    change = contrast(rng, local_luma(canvas, cover), 15, 45)
-    tint = hsv(rng.uniform(0, 360), rng.uniform(0.1, 0.5), 1) / np.float32(255)
+    field = blob(rng, size, spot(rng, canvas.part), rng.uniform(0.08, 0.18), 0.35)
+    cover = _on_part(canvas, soft(field, rng.uniform(0.2, 0.5)))
+    change = contrast(rng, local_luma(canvas, cover), 30, 65)
+    tint = hsv(rng.uniform(0, 360), rng.uniform(0.2, 0.7), 1) / np.float32(255)
     tint = tint / np.float32(tint.mean())
     return _shift(canvas, cover, change, tint), cover > 0.4
 
@@ -212,8 +212,8 @@ def abrasion(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     cover = _on_part(canvas, soft(field, 0.3))
     marks = fractal(rng, random_frame(rng, size), 3, 70, 2, 0.8)
     level = local_luma(canvas, cover)
-    change = contrast(rng, level, 10, 40, dark=0.35)
-    marks = np.float32(change) + np.float32(rng.uniform(12, 32)) * marks
+    change = contrast(rng, level, 15, 45, dark=0.35)
+    marks = np.float32(change) + np.float32(rng.uniform(20, 40)) * marks
     worn = cv2.blur(canvas.image, (15, 15)) + marks[..., None]
     return blend(canvas.image, np.asarray(worn, np.float32), cover), cover > 0.4
 
@@ -222,8 +222,8 @@ def distortion(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     """A pulled or misaligned pattern: the texture is locally displaced."""
     size = canvas.size
     x, y = pixel_grid(size)
-    field = blob(rng, size, spot(rng, canvas.part), rng.uniform(0.09, 0.2), 0.1)
-    pull = smoothstep(field, 0, 0.8) * np.float32(rng.uniform(0.03, 0.08) * size)
+    field = blob(rng, size, spot(rng, canvas.part), rng.uniform(0.08, 0.15), 0.1)
+    pull = smoothstep(field, 0, 0.8) * np.float32(rng.uniform(0.05, 0.1) * size)
     turn = rng.uniform(0, 2 * np.pi)
     map_x = x * np.float32(size) - np.float32(0.5) + pull * np.float32(np.cos(turn))
     map_y = y * np.float32(size) - np.float32(0.5) + pull * np.float32(np.sin(turn))
@@ -241,7 +241,7 @@ def burn(rng: np.random.Generator, canvas: Canvas) -> Drawn:
         hsv(28, rng.uniform(0.4, 0.7), rng.uniform(0.45, 0.7)) / np.float32(255)
     )
     image = blend(canvas.image, brown, _on_part(canvas, scorch))
-    soot = hsv(20, 0.3, rng.uniform(0.08, 0.25))
+    soot = hsv(20, 0.3, rng.uniform(0.12, 0.3))
     image = blend(image, soot, _on_part(canvas, char * np.float32(rng.uniform(0.7, 1.0))))
     return image, _on_part(canvas, scorch) > 0.4
 

@@ -20,17 +20,19 @@ Fitting = Callable[[np.random.Generator, ArrayF32], ArrayF32]
 
 
 def joint(rng: np.random.Generator, image: ArrayF32) -> ArrayF32:
-    """One or two straight dark gaps from edge to edge, where panels meet."""
+    """One or two straight grooves from edge to edge, where panels meet: dark, with a lit side."""
     x, y = pixel_grid(image.shape[0])
-    angle, width = rng.uniform(0, np.pi), rng.uniform(0.003, 0.01)
+    angle, width = rng.uniform(0, np.pi), rng.uniform(0.012, 0.03)
     across = np.float32(np.cos(angle)) * (x - np.float32(0.5)) + np.float32(np.sin(angle)) * (
         y - np.float32(0.5)
     )
-    gap = np.zeros_like(across)
+    light = np.ones_like(across)
     for _ in range(rng.integers(1, 3)):
-        line = np.abs(across - np.float32(rng.uniform(-0.4, 0.4)))
-        gap = np.maximum(gap, 1 - smoothstep(line, 0.6 * width, 1.4 * width))
-    return scale_light(image, 1 - np.float32(rng.uniform(0.5, 0.95)) * gap)
+        line = across - np.float32(rng.uniform(-0.4, 0.4))
+        groove = 1 - smoothstep(np.abs(line), 0.8 * width, 1.1 * width)
+        lit = 1 - smoothstep(np.abs(line - np.float32(1.5 * width)), 0.3 * width, 0.6 * width)
+        light += np.float32(0.25) * lit - np.float32(rng.uniform(0.5, 0.95)) * groove
+    return scale_light(image, np.maximum(light, np.float32(0.03)))
 
 
 def rivets(rng: np.random.Generator, image: ArrayF32) -> ArrayF32:
@@ -66,8 +68,8 @@ def glare(rng: np.random.Generator, image: ArrayF32) -> ArrayF32:
     dx, dy = x - np.float32(rng.random()), y - np.float32(rng.random())
     across = np.float32(np.cos(angle)) * dx + np.float32(np.sin(angle)) * dy
     distance = np.abs(across) if rng.random() < 0.5 else np.sqrt(dx * dx + dy * dy)
-    shape = np.exp(-((distance / np.float32(rng.uniform(0.08, 0.25))) ** 2))
-    return scale_light(image, 1 + np.float32(rng.uniform(-0.55, 0.6)) * shape)
+    shape = np.exp(-((distance / np.float32(rng.uniform(0.2, 0.4))) ** 2))
+    return scale_light(image, 1 + np.float32(rng.uniform(-0.4, 0.4)) * shape)
 
 
 _FITTINGS: tuple[Fitting, ...] = (joint, rivets, print_line, glare)
@@ -80,6 +82,6 @@ def fit(rng: np.random.Generator, image: ArrayF32) -> ArrayF32:
         rng: Source of the choice.
         image: Surface, (S, S, 3) float32 BGR in about [0, 255].
     """
-    for _ in range(rng.choice([0, 1, 1, 2])):
+    for _ in range(rng.choice([0, 0, 1, 1])):
         image = _FITTINGS[int(rng.integers(len(_FITTINGS)))](rng, image)
     return image

@@ -126,7 +126,7 @@ def terrazzo(rng: np.random.Generator, frame: Frame) -> ArrayF32:
     """Stone chips of several colours and sizes in a pale matrix."""
     field = blend(grey(rng.uniform(0.6, 0.85)), grey(0.75), np.zeros_like(frame.u))
     for _ in range(4):
-        cells = rng.uniform(8, 22)
+        cells = rng.uniform(18, 32)
         chips = smoothstep(value_noise(rng, frame, cells, cells), 0.75, 0.85)
         field = blend(field, random_colour(rng, saturation=(0, 0.4), value=(0.2, 0.8)), chips)
     return scale_light(field, 1 + 0.03 * fractal(rng, frame, 20, octaves=2))
