@@ -81,11 +81,15 @@ class TestHistogram:
         found = re.findall(r'class="bar (\w+)" x="([\d.]+)" y="[\d.]+" width="([\d.]+)"', svg)
         return [(name, float(x), float(x) + float(width)) for name, x, width in found]
 
-    def test_no_bar_straddles_the_threshold(self):
+    @pytest.mark.parametrize("threshold", [0.123, 0.382, 0.77])
+    def test_no_bar_straddles_the_threshold(self, threshold):
         rng = np.random.default_rng(0)
         scores = rng.random(300)
-        groups = {"OK": scores[scores <= 0.37].tolist(), "NG": scores[scores > 0.37].tolist()}
-        svg = histogram_svg(groups, 0.37)
+        groups = {
+            "OK": scores[scores <= threshold].tolist(),
+            "NG": scores[scores > threshold].tolist(),
+        }
+        svg = histogram_svg(groups, threshold)
         line = float(re.search(r'class="threshold" x1="([\d.]+)"', svg)[1])
         bars = self.bars(svg)
         assert all(right <= line for name, _, right in bars if name == "OK")
