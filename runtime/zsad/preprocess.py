@@ -15,7 +15,7 @@ from PIL import Image
 
 from zsad.errors import InputError
 from zsad.schema import sha256_of
-from zsad.types import ImageU8
+from zsad.types import ArrayBool, ImageU8
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -94,3 +94,21 @@ def resize_exact(frame_bgr: ImageU8, spec: PreprocessSpec) -> ImageU8:
     image = Image.fromarray(np.ascontiguousarray(frame_bgr))
     resized = image.resize((spec.width, spec.height), Image.Resampling.BICUBIC)
     return np.asarray(resized)
+
+
+def resize_mask(mask: ArrayBool, height: int, width: int) -> ArrayBool:
+    """Resize a defect mask as the literature's loaders do: bilinear, then above one half.
+
+    Args:
+        mask: (H, W) bool, True where defective.
+        height: Rows of the result.
+        width: Columns of the result.
+
+    Returns:
+        (height, width) bool.
+    """
+    if mask.shape == (height, width):
+        return mask
+    grey = Image.fromarray(mask.astype(np.uint8) * 255)
+    resized = grey.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(np.asarray(resized) > 127)

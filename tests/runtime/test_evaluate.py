@@ -7,7 +7,6 @@ import pytest
 from zsad.data import Sample
 from zsad.errors import InputError
 from zsad.evaluate import compare, evaluate, markdown, read_evaluation, text_table, write_evaluation
-from zsad.evaluate.collect import mask_at
 from zsad.metrics import auroc, pixel_ap, pixel_auroc
 from zsad.metrics.pixel_counts import pixel_counts
 from zsad.types import AnomalyResult, Verdict
@@ -156,22 +155,6 @@ def test_a_defect_too_small_for_the_map_is_counted_as_lost():
     found = run(ListDataset(samples), GreyPredictor(step=4))
     assert found.lost_masks == 1
     assert "1 defects are too small" in text_table(found)
-
-
-def test_mask_resize_keeps_a_pixel_that_is_mostly_anomalous():
-    mask = np.zeros((8, 8), bool)
-    mask[:4, :4] = True
-    assert mask_at(mask, 4, 4)[:2, :2].all()
-    assert mask_at(mask, 4, 4).sum() == 4
-    assert mask_at(mask, 8, 8) is mask
-
-
-def test_mask_resize_goes_by_area_not_by_one_pixel():
-    # Each 3x3 block of the mask becomes one pixel: 8 of 9 set without the middle one, 1 of 9.
-    most = np.ones((3, 3), bool)
-    most[1, 1] = False
-    mask = np.block([[most, ~most], [~most, most]])
-    assert mask_at(mask, 2, 2).tolist() == [[True, False], [False, True]]
 
 
 def test_pixel_figures_are_exact_however_coarse_the_bins_of_the_bootstrap(monkeypatch):

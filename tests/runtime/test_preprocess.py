@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from zsad.errors import InputError
-from zsad.preprocess import MAX_PIXELS, PreprocessSpec, check_frame, resize_exact
+from zsad.preprocess import MAX_PIXELS, PreprocessSpec, check_frame, resize_exact, resize_mask
 
 RNG = np.random.default_rng(0)
 
@@ -67,3 +67,19 @@ def test_identity_changes_with_every_field():
 def test_an_impossible_spec_is_refused(values):
     with pytest.raises(InputError):
         PreprocessSpec(**{"height": 8, "width": 12, **values})
+
+
+def test_mask_resize_keeps_a_pixel_that_is_mostly_anomalous():
+    mask = np.zeros((8, 8), bool)
+    mask[:4, :4] = True
+    assert resize_mask(mask, 4, 4)[:2, :2].all()
+    assert resize_mask(mask, 4, 4).sum() == 4
+    assert resize_mask(mask, 8, 8) is mask
+
+
+def test_mask_resize_goes_by_area_not_by_one_pixel():
+    # Each 3x3 block of the mask becomes one pixel: 8 of 9 set without the middle one, 1 of 9.
+    most = np.ones((3, 3), bool)
+    most[1, 1] = False
+    mask = np.block([[most, ~most], [~most, most]])
+    assert resize_mask(mask, 2, 2).tolist() == [[True, False], [False, True]]

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from zsad.preprocess import PreprocessSpec
-from zsad_train.batches import TrainingSamples, collate, preprocess_spec, resize_mask, to_tensor
+from zsad_train.batches import TrainingSamples, collate, preprocess_spec, to_tensor
 
 SPEC = PreprocessSpec(height=32, width=32, mean=(0.5, 0.25, 0.0), std=(0.5, 0.25, 1.0))
 
@@ -25,14 +25,6 @@ def test_the_resize_is_pillows():
     plain = PreprocessSpec(height=32, width=32, mean=(0, 0, 0), std=(1, 1, 1))
     expected = np.asarray(image).transpose(2, 0, 1).astype(np.float32) / 255
     np.testing.assert_array_equal(to_tensor(frame, plain).numpy(), expected)
-
-
-def test_a_mask_keeps_its_place_and_share():
-    mask = np.zeros((64, 128), dtype=bool)
-    mask[:32, 64:] = True
-    resized = resize_mask(mask, SPEC)
-    assert resized.dtype == bool and resized.shape == (32, 32)
-    assert resized[:16, 16:].all() and resized.sum() == 16 * 16
 
 
 def test_samples_know_their_label_mask_and_class(squares):

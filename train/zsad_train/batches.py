@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from zsad.data import Dataset
-from zsad.preprocess import PreprocessSpec, resize_exact
-from zsad.types import ArrayBool, ImageU8
+from zsad.preprocess import PreprocessSpec, resize_exact, resize_mask
+from zsad.types import ImageU8
 from zsad_train.methods.base import Batch
 from zsad_train.towers import BackboneInfo
 
@@ -37,13 +36,6 @@ def to_tensor(frame_bgr: ImageU8, spec: PreprocessSpec) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(normalised.transpose(2, 0, 1)))
 
 
-def resize_mask(mask: ArrayBool, spec: PreprocessSpec) -> ArrayBool:
-    """Return a mask (H, W) bool at the model's size: bilinear, then above one half."""
-    grey = Image.fromarray(mask.astype(np.uint8) * 255)
-    resized = grey.resize((spec.width, spec.height), Image.Resampling.BILINEAR)
-    return np.asarray(resized) > 127
-
-
 class TrainingSamples(TorchDataset[Batch]):
     """The samples of a data set, each as a batch of one."""
 
@@ -62,7 +54,7 @@ class TrainingSamples(TorchDataset[Batch]):
         sample = self._samples[index]
         mask = np.zeros((self._spec.height, self._spec.width), dtype=bool)
         if sample.mask is not None:
-            mask = resize_mask(sample.mask, self._spec)
+            mask = resize_mask(sample.mask, self._spec.height, self._spec.width)
         return Batch(
             images=to_tensor(sample.image_bgr, self._spec)[None],
             labels=torch.tensor([sample.label]),

@@ -7,8 +7,9 @@ import torch
 
 from zsad.data import Dataset
 from zsad.metrics import auroc, pixel_auroc
+from zsad.preprocess import resize_mask
 from zsad.types import ArrayBool
-from zsad_train.batches import preprocess_spec, resize_mask, to_tensor
+from zsad_train.batches import preprocess_spec, to_tensor
 from zsad_train.methods.base import Method
 
 
@@ -36,7 +37,9 @@ def validate(method: Method, data: Dataset, batch_size: int) -> dict[str, float]
         labels.extend(sample.label for sample in samples)
         if data.has_masks:
             maps.append(prediction.anomaly_map.cpu().numpy())
-            masks.extend(resize_mask(s.mask, spec) for s in samples if s.mask is not None)
+            masks.extend(
+                resize_mask(s.mask, spec.height, spec.width) for s in samples if s.mask is not None
+            )
     found = {}
     if 0 < sum(labels) < len(labels):
         found["image_auroc"] = auroc(np.concatenate(scores), labels)

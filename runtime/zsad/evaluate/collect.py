@@ -9,13 +9,13 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from zsad.data import Dataset, Sample
 from zsad.errors import InputError
 from zsad.evaluate.floor import image_statistics
 from zsad.evaluate.pixel_floor import floor_counts
 from zsad.metrics.pixel_counts import PixelCounts
+from zsad.preprocess import resize_mask
 from zsad.types import AnomalyResult, ArrayBool, ArrayF32, ImageU8, Verdict
 
 Progress = Callable[[], Any]
@@ -106,15 +106,6 @@ def collect(
     return collected
 
 
-def mask_at(mask: ArrayBool, height: int, width: int) -> ArrayBool:
-    """Resize a mask as the literature's loaders do: bilinear with antialiasing, above one half."""
-    if mask.shape == (height, width):
-        return mask
-    grey = Image.fromarray(mask.astype(np.uint8) * 255)
-    resized = grey.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(np.asarray(resized) > 127)
-
-
 def _add(collected: Collected, sample: Sample, result: AnomalyResult) -> None:
     if not np.isfinite(result.score):
         raise InputError(f"image '{sample.name}' got the score {result.score}, not a number")
@@ -138,7 +129,7 @@ def _add_pixels(
             f"{collected.map_hw}: all must have one size"
         )
     collected.map_hw = (height, width)
-    at_map = mask_at(mask, height, width)
+    at_map = resize_mask(mask, height, width)
     collected.lost_masks += int(mask.any() and not at_map.any())
     frame = cv2.resize(sample.image_bgr, (width, height), interpolation=cv2.INTER_AREA)
     data.maps.append(np.asarray(anomaly_map, dtype=np.float32))
