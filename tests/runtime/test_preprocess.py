@@ -83,3 +83,8 @@ def test_mask_resize_goes_by_area_not_by_one_pixel():
     most[1, 1] = False
     mask = np.block([[most, ~most], [~most, most]])
     assert resize_mask(mask, 2, 2).tolist() == [[True, False], [False, True]]
+
+
+def test_a_pixel_that_is_half_defective_counts():
+    # 127.5 of 255 rounds up, as in the loaders that the literature's figures come from.
+    assert resize_mask(np.array([[True, False]]), 1, 1).tolist() == [[True]]
