@@ -26,6 +26,9 @@ class GraphRunner:
         """
         options = ort.SessionOptions()
         options.log_severity_level = 3
+        # In graph order a probe runs right behind its tensor; the default order would keep every
+        # tensor of the graph until the probes at the end.
+        options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
         try:
             self._session = ort.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]

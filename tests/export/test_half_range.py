@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import onnx
 import pytest
@@ -88,6 +92,49 @@ def test_looks_at_weights_too(write_chain, small_spec):
 
 def test_a_nan_does_not_fit():
     assert not Magnitude(float("nan"), "x", "frame").fits
+
+
+MEASURE_LONG_CHAIN = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from zsad.preprocess import PreprocessSpec
+from zsad_export.golden import GoldenFrame
+from zsad_export.half_range import measure_half_range
+
+frame = GoldenFrame("frame", np.full((512, 512, 3), 9, dtype=np.uint8))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+found = measure_half_range(Path(sys.argv[1]), [frame], PreprocessSpec(512, 512))
+assert found.largest == 9 + 200, found
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+def test_looking_at_every_tensor_keeps_none_of_them(tmp_path):
+    nodes = [helper.make_node("Cast", ["image"], ["t0"], to=TensorProto.FLOAT16)]
+    nodes += [helper.make_node("Add", [f"t{i}", "one"], [f"t{i + 1}"]) for i in range(200)]
+    nodes += [helper.make_node("Cast", ["t200"], ["score"], to=TensorProto.FLOAT)]
+    shape = ["N", 512, 512, 3]
+    graph = helper.make_graph(
+        nodes,
+        "chain",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, shape)],
+        [helper.make_tensor_value_info("score", TensorProto.FLOAT, shape)],
+        [numpy_helper.from_array(np.ones(1, dtype=np.float16), "one")],
+        value_info=[
+            helper.make_tensor_value_info(f"t{i}", TensorProto.FLOAT16, shape) for i in range(201)
+        ],
+    )
+    opset = helper.make_opsetid("", 20)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=10), tmp_path / "m.onnx")
+    result = subprocess.run(
+        [sys.executable, "-c", MEASURE_LONG_CHAIN, tmp_path / "m.onnx"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) < 200e6  # all 200 tensors would be 300 MB in half, 600 MB in float
 
 
 def test_leaves_no_copy_of_the_graph_behind(write_chain, small_spec):
