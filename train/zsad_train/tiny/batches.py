@@ -15,9 +15,17 @@ from zsad.data.types import GOOD
 from zsad.types import ArrayBool, ArrayF32, ImageU8
 from zsad_train.tiny.cache import Cache
 from zsad_train.tiny.config import MEAN, STD, TinyConfig
-from zsad_train.tiny.phrases import GENERIC_NOUNS, SEEN_TYPES, with_noun, without_place
+from zsad_train.tiny.phrases import (
+    GENERIC_NOUNS,
+    SEEN_TYPES,
+    with_noun,
+    with_tones_swapped,
+    without_place,
+)
 
 _GENERIC_SHARE = 0.4
+_NEGATIVE_SHARE = 0.3
+_GREY_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,7 @@ class Batch:
         classes: B class names.
         captions: B sentences.
         generic: (B,) bool, captions that name no class.
+        is_window: Whether the images are windows and not whole.
     """
 
     images: torch.Tensor
@@ -59,6 +68,7 @@ class Batch:
     classes: tuple[str, ...]
     captions: tuple[str, ...]
     generic: torch.Tensor
+    is_window: bool
 
 
 def shard(batch: Batch, number: int, of: int) -> Batch:
@@ -73,6 +83,7 @@ def shard(batch: Batch, number: int, of: int) -> Batch:
         classes=batch.classes[part],
         captions=batch.captions[part],
         generic=batch.generic[part],
+        is_window=batch.is_window,
     )
 
 
@@ -114,10 +125,12 @@ def _make(cache: Cache, config: TinyConfig, views: Views, size: int, seed: int, 
     pictures, covers, places, captions, generic = [], [], [], [], []
     for index in chosen:
         image, mask = _view(rng, cache, int(index), config, window)
+        negative = bool(rng.random() < _NEGATIVE_SHARE)
+        image = _expose(rng, _recolour(rng, 255 - image if negative else image))
         pictures.append(normalise(image))
         covers.append(patch_cover(mask, config.patch_size))
         places.append(_places(rng, grid, window or grid))
-        caption, plain = _caption(rng, cache, int(index))
+        caption, plain = _caption(rng, cache, int(index), negative)
         captions.append(caption)
         generic.append(plain)
     names = [cache.defect_types[i] for i in chosen]
@@ -130,11 +143,16 @@ def _make(cache: Cache, config: TinyConfig, views: Views, size: int, seed: int, 
         classes=tuple(cache.class_names[i] for i in chosen),
         captions=tuple(captions),
         generic=torch.tensor(generic),
+        is_window=window is not None,
     )
 
 
-def _caption(rng: np.random.Generator, cache: Cache, index: int) -> tuple[str, bool]:
+def _caption(
+    rng: np.random.Generator, cache: Cache, index: int, negative: bool
+) -> tuple[str, bool]:
     caption = without_place(cache.captions[index])
+    if negative:
+        caption = with_tones_swapped(caption)
     if rng.random() >= _GENERIC_SHARE:
         return caption, False
     noun = GENERIC_NOUNS[int(rng.integers(len(GENERIC_NOUNS)))]
@@ -150,7 +168,7 @@ def _places(rng: np.random.Generator, grid: int, window: int) -> npt.NDArray[np.
 def _view(
     rng: np.random.Generator, cache: Cache, index: int, config: TinyConfig, window: int | None
 ) -> tuple[ImageU8, ArrayBool]:
-    """Cut out, turn and re-expose one sample: a window of patches, or the whole image."""
+    """Cut out and turn one sample: a window of patches, or the whole image."""
     image = cache.images[index]
     side = image.shape[0]
     mask = np.unpackbits(cache.masks[index], axis=-1, count=side).astype(np.bool_)
@@ -168,7 +186,7 @@ def _view(
     image, mask = np.rot90(image, turns), np.rot90(mask, turns)
     if flip:
         image, mask = image[:, ::-1], mask[:, ::-1]
-    return _expose(rng, np.asarray(image, np.uint8)), np.ascontiguousarray(mask)
+    return np.asarray(image, np.uint8), np.ascontiguousarray(mask)
 
 
 def _corner(rng: np.random.Generator, mask: ArrayBool, cut: int) -> tuple[int, int]:
@@ -181,6 +199,13 @@ def _corner(rng: np.random.Generator, mask: ArrayBool, cut: int) -> tuple[int, i
     top = int(rows[pick] - cut * rng.uniform(0.15, 0.85))
     left = int(columns[pick] - cut * rng.uniform(0.15, 0.85))
     return min(max(top, 0), room), min(max(left, 0), room)
+
+
+def _recolour(rng: np.random.Generator, image: ImageU8) -> ImageU8:
+    """Swap channels or drop colour: another material with the same relief."""
+    if rng.random() < _GREY_SHARE:
+        return np.repeat(image[..., 1:2], 3, axis=2)
+    return image[..., rng.permutation(3)]
 
 
 def _expose(rng: np.random.Generator, image: ImageU8) -> ImageU8:

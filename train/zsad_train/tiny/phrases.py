@@ -52,6 +52,7 @@ GENERIC_NOUNS = ("object", "surface", "part", "product", "item")
 SEEN_TYPES = tuple(name for name, kind in DEFECT_TYPES.items() if not kind.held_out)
 
 _PLACE = re.compile(r" (on|in) the ((upper|lower|left|right|middle)\b ?)+(half)?")
+_TONE = re.compile(r"\b(dark|bright)\b")
 _ARTICLE = re.compile(r"\ba (?=[aeiou])|\ban (?=[^aeiou])")
 
 
@@ -70,6 +71,11 @@ def with_noun(caption: str, class_name: str, noun: str) -> str:
     if caption.endswith(class_name) or f"{class_name} " in caption:
         caption = caption.replace(class_name, noun, 1)
     return _ARTICLE.sub(lambda found: "an " if found[0] == "a " else "a ", caption)
+
+
+def with_tones_swapped(caption: str) -> str:
+    """The caption of the picture's negative: what was dark is bright."""
+    return _TONE.sub(lambda found: "bright" if found[0] == "dark" else "dark", caption)
 
 
 def pick(rng: np.random.Generator, sentences: tuple[str, ...], count: int) -> list[str]:
