@@ -18,8 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zsad.errors import InputError
-
-Floats = npt.NDArray[np.floating[Any]]
+from zsad.metrics.arrays import Floats, as_bool, as_floats, as_maps
 
 CHUNK = 1 << 20
 """Anomalous items compared at a time; bounds the int64 counts that exist at once."""
@@ -143,19 +142,13 @@ def _just_below(score: float, anomalous: Floats, normal: Floats) -> float:
 def _pixels(
     maps: Floats, masks: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-    maps, masks = np.asarray(maps), np.asarray(masks)
-    if maps.ndim != 3 or maps.shape != masks.shape:
-        raise InputError(
-            f"maps and masks must both be (N, H, W), found {maps.shape} and {masks.shape}"
-        )
-    if masks.dtype != np.bool_:
-        raise InputError(f"masks must be bool, found {masks.dtype}: use mask > 0")
-    return maps.reshape(-1), masks.reshape(-1)  # (N*H*W,)
+    values, truth = as_maps(maps, masks)
+    return values.reshape(-1), truth.reshape(-1)  # (N*H*W,)
 
 
 def _split(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Floats, Floats]:
     """Return the sorted scores of the anomalous and of the normal items, checked."""
-    values, truth = _as_floats(scores), _as_bool(labels)
+    values, truth = as_floats(scores), as_bool(labels)
     if values.ndim != 1 or values.shape != truth.shape:
         raise InputError(
             f"scores and labels must both be (N,), found {values.shape} and {truth.shape}"
@@ -172,23 +165,3 @@ def _split(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Floats, Floats
     if not np.isfinite([anomalous[0], anomalous[-1], normal[0], normal[-1]]).all():
         raise InputError("a score is NaN or infinite: nothing can be ranked")
     return anomalous, normal
-
-
-def _as_floats(scores: npt.ArrayLike) -> Floats:
-    values = np.asarray(scores)
-    if values.dtype in (np.float32, np.float64):
-        return values
-    if values.dtype == np.float16:
-        return values.astype(np.float32)
-    if values.dtype.kind in "biu":
-        return values.astype(np.float64)
-    raise InputError(f"scores must be real numbers, found {values.dtype}")
-
-
-def _as_bool(labels: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    truth = np.asarray(labels)
-    if truth.dtype == np.bool_:
-        return truth
-    if not np.isin(truth, (0, 1)).all():
-        raise InputError("labels must be 0 (normal) or 1 (anomalous)")
-    return truth.astype(np.bool_)

@@ -1,0 +1,95 @@
+"""Defect regions of a mask, and the thresholds that the papers' curves are sampled at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from zsad.errors import InputError
+from zsad.metrics.arrays import Bools, Floats, score_range
+
+Connectivity = Literal[4, 8]
+Labels = npt.NDArray[np.int32]
+
+
+def label_regions(mask: Bools, connectivity: Connectivity = 8) -> tuple[Labels, int]:
+    """Number the connected regions of one mask from 1, in raster order of their first pixel.
+
+    Returns:
+        The labels, (H, W) int32 with 0 outside, and the number of regions.
+
+    Raises:
+        InputError: The connectivity is neither 4 nor 8.
+    """
+    if connectivity not in (4, 8):
+        raise InputError(f"connectivity must be 4 or 8, found {connectivity}")
+    # Of OpenCV's algorithms this one numbers in raster order, as SciPy and scikit-image do.
+    count, labels = cv2.connectedComponentsWithAlgorithm(
+        np.ascontiguousarray(mask).view(np.uint8), connectivity, cv2.CV_32S, cv2.CCL_WU
+    )
+    return np.asarray(labels, np.int32), count - 1
+
+
+def region_scores(maps: Floats, masks: Bools, connectivity: Connectivity) -> Iterator[Floats]:
+    """Yield the sorted scores of every region of every mask.
+
+    Raises:
+        InputError: No mask has a region.
+    """
+    found = False
+    for anomaly_map, mask in zip(maps, masks, strict=True):
+        if mask.any():
+            found = True
+            labels, _ = label_regions(mask, connectivity)
+            values, of = anomaly_map[mask], labels[mask]
+            order = np.lexsort((values, of))
+            sizes = np.bincount(of)[1:]
+            yield from np.split(values[order], np.cumsum(sizes)[:-1])
+    if not found:
+        raise no_region()
+
+
+def no_region() -> InputError:
+    """Return the error of masks without an anomalous pixel."""
+    return InputError("no mask has an anomalous pixel: there is no region to cover")
+
+
+def even_thresholds(maps: Floats, count: int) -> Floats:
+    """Return `count` thresholds from the lowest score up to, not including, the highest.
+
+    They are rounded down to the type of the maps, so that `maps > threshold` is decided just as
+    in float64 without a float64 copy of the maps.
+
+    Raises:
+        InputError: Fewer than 2 thresholds, a score that is not finite, or constant maps.
+    """
+    if count < 2:
+        raise InputError(f"thresholds must be at least 2, found {count}")
+    low, high = score_range(maps)
+    if low == high:
+        raise InputError(f"every score is {low:g}: no threshold parts the pixels of constant maps")
+    wanted = np.linspace(low, high, count, endpoint=False)
+    rounded = wanted.astype(maps.dtype)
+    down = np.nextafter(rounded, np.asarray(-np.inf, maps.dtype))
+    return np.where(rounded > wanted, down, rounded)
+
+
+def levels_above(values: Floats, thresholds: Floats) -> npt.NDArray[np.int64]:
+    """Return how many of the evenly spaced thresholds lie strictly below each value.
+
+    A guess by division is put right by comparison: six times as fast as a binary search.
+    """
+    step = (float(thresholds[-1]) - float(thresholds[0])) / (thresholds.size - 1)
+    if not np.isfinite(1 / np.float32(step)) or step < 1e-3 * abs(float(thresholds[-1])) / 200:
+        return np.searchsorted(thresholds, values, side="left")
+    guess = ((values - thresholds[0]) * values.dtype.type(1 / step)).astype(np.int64)
+    np.clip(guess, 0, thresholds.size - 1, out=guess)
+    # The guess is off by one at most, so the thresholds about it settle the level.
+    level = guess + (thresholds[guess] < values)
+    following = np.minimum(guess + 1, thresholds.size - 1)
+    level += (following > guess) & (thresholds[following] < values)
+    return np.where((level > 0) & (thresholds[level - 1] >= values), level - 1, level)
