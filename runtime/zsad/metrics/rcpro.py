@@ -18,7 +18,7 @@ tens of MB for a map of 518x518.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -106,7 +106,9 @@ def rcpro_curve(
         levels = levels_above(anomaly_map, sweep)
         basins = find_basins(anomaly_map, levels, connectivity)
         labels, regions = label_regions(mask, connectivity)
-        q, n = _qualities(basins, levels, labels, regions, sweep.size, min_overlap, excess_tolerance)
+        q, n = _qualities(
+            basins, levels, labels, regions, sweep.size, min_overlap, excess_tolerance
+        )
         if pooling == "images":
             q, n = q / np.maximum(n, 1), np.minimum(n, 1)
         quality += q
@@ -127,7 +129,7 @@ def _qualities(
 ) -> tuple[Values, Values]:
     """Return the summed quality and the number of predicted regions, highest threshold first."""
     quality, count = np.zeros(top_level), np.zeros(top_level)
-    area = np.zeros(basins.peaks.size)
+    area = np.zeros(basins.peaks.size, np.int64)
     overlap = np.zeros((basins.peaks.size, regions))
     sizes = np.bincount(labels.reshape(-1), minlength=regions + 1)[1:]
     flat, inside = levels.reshape(-1), labels.reshape(-1)
@@ -147,7 +149,7 @@ def _qualities(
         found, group = np.unique(root[near], return_inverse=True)
         shared = np.zeros((found.size, regions))
         np.add.at(shared, group.reshape(-1), overlap[near])
-        whole = np.bincount(root, weights=area[: root.size])[found]
+        whole = np.bincount(root, area[: root.size])[found]
         quality[at] = _summed(shared, whole, sizes, min_overlap, excess_tolerance)
     return quality, count
 
@@ -161,7 +163,11 @@ def _by_level(flat: Indices, top_level: int) -> list[Indices]:
 
 
 def _summed(
-    shared: Values, whole: Values, sizes: Indices, min_overlap: float, excess_tolerance: float
+    shared: Values,
+    whole: Values,
+    sizes: npt.NDArray[np.integer[Any]],
+    min_overlap: float,
+    excess_tolerance: float,
 ) -> float:
     """Sum the qualities of predicted regions from overlaps (P, G), areas (P,) and sizes (G,)."""
     if not whole.size:

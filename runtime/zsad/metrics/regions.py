@@ -84,12 +84,17 @@ def levels_above(values: Floats, thresholds: Floats) -> npt.NDArray[np.int64]:
     A guess by division is put right by comparison: six times as fast as a binary search.
     """
     step = (float(thresholds[-1]) - float(thresholds[0])) / (thresholds.size - 1)
-    if not np.isfinite(1 / np.float32(step)) or step < 1e-3 * abs(float(thresholds[-1])) / 200:
+    scale = np.abs(thresholds[[0, -1]]).max()
+    # Too close for the division to be off by one at most, or for 1 / step to be finite.
+    if step < max(16 * float(np.spacing(scale)), 1e-30):
         return np.searchsorted(thresholds, values, side="left")
-    guess = ((values - thresholds[0]) * values.dtype.type(1 / step)).astype(np.int64)
+    guess: npt.NDArray[np.int64] = ((values - thresholds[0]) * values.dtype.type(1 / step)).astype(
+        np.int64
+    )
     np.clip(guess, 0, thresholds.size - 1, out=guess)
     # The guess is off by one at most, so the thresholds about it settle the level.
-    level = guess + (thresholds[guess] < values)
+    level: npt.NDArray[np.int64] = guess + (thresholds[guess] < values)
     following = np.minimum(guess + 1, thresholds.size - 1)
     level += (following > guess) & (thresholds[following] < values)
-    return np.where((level > 0) & (thresholds[level - 1] >= values), level - 1, level)
+    level -= (level > 0) & (thresholds[np.maximum(level - 1, 0)] >= values)
+    return level
