@@ -38,6 +38,7 @@ def main(
 ) -> None:
     """Time both metrics and print them beside their goals."""
     import cv2
+
     from machine import describe
     from zsad.metrics import aupro, rcpro
     from zsad.schema import write_json
@@ -143,8 +144,10 @@ def table(record: dict[str, Any]) -> str:
             "|---|---|---|---|---|",
             f"| exact AUPRO against np.sort, {record['maps']} maps | {record['aupro_s']:.3f} "
             f"| {record['sort_s']:.3f} | {record['aupro_over_sort']:.2f} | <= 2 |",
-            f"| RCPRO against the plain form, {record['plain_maps']} maps | {record['rcpro_s']:.3f} "
+            f"| RCPRO against the plain form, {record['plain_maps']} maps "
+            f"| {record['rcpro_s']:.3f} "
             f"| {record['plain_rcpro_s']:.3f} | {record['rcpro_speedup']:.1f} | >= 10 |",
+            "",
             f"RCPRO and its plain form differ by {record['rcpro_difference']:.1e}.",
         ]
     )

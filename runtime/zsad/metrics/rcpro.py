@@ -164,7 +164,7 @@ def _by_level(flat: Indices, top_level: int) -> list[Indices]:
 
 def _summed(
     shared: Values,
-    whole: Values,
+    whole: npt.NDArray[np.integer[Any]],
     sizes: npt.NDArray[np.integer[Any]],
     min_overlap: float,
     excess_tolerance: float,
