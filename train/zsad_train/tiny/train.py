@@ -50,7 +50,7 @@ class Recipe:
     config: TinyConfig = TINY
     weights: Weights = field(default_factory=Weights)
     teachers: bool = True  # EfficientNet-Lite2's textures and MiniLM's words
-    steps: int = 4000
+    steps: int = 4800
     batch: int = 32
     shards: int = 2  # parts of a batch that are worked on at the same time, one thread each
     train_images: int = 30000
