@@ -27,6 +27,7 @@ lint: $(STAMP)  ## Style, types and dependency rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	MYPYPATH=benchmarks $(BIN)/mypy --explicit-package-bases benchmarks/*.py
 	$(BIN)/lint-imports --no-logo
 
 unit: $(STAMP)  ## The tests, without the slow ones

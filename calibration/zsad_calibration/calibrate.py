@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from zsad.detector import Detector
 from zsad.errors import InputError
+from zsad.images import Scale16
 from zsad.recipe import SCHEMA, Calibration, Recipe, ScoreKind, score_of
 from zsad_calibration.good_frames import GoodFrame
 from zsad_calibration.threshold import CONFIDENCE, threshold_from
@@ -21,11 +22,13 @@ class Settings:
         score_kind: Kind of score that is compared, see `zsad.recipe.score_of`.
         max_false_reject: Share of good parts that may be rejected; None for what they support.
         confidence: Probability that the promise holds.
+        scale_16bit: How deeper frames became 8 bits, for the recipe to say.
     """
 
     score_kind: ScoreKind = "graph"
     max_false_reject: float | None = None
     confidence: float = CONFIDENCE
+    scale_16bit: Scale16 | None = None
 
 
 def calibrate(
@@ -50,6 +53,7 @@ def calibrate(
         schema=SCHEMA,
         preprocess_sha256=detectors[0].artifact.manifest.preprocess.sha256,
         calibrations=tuple(_calibration(detector, row, settings) for detector, row in pairs),
+        scale_16bit=settings.scale_16bit,
     )
 
 

@@ -13,6 +13,7 @@ from zsad.command import Command
 
 if TYPE_CHECKING:
     from zsad.detector import Detector
+    from zsad.images import Scale16
     from zsad.manifest import Precision
     from zsad.recipe import Bound, Calibration, ScoreKind
 
@@ -62,6 +63,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="What runs the graphs.",
 )
+@click.option(
+    "--scale-16bit",
+    type=click.Choice(["10", "12", "14", "16", "minmax"]),
+    help="Take 16-bit images of a folder, by the camera's significant bits or each stretched to its"
+    " range; the recipe records it for zsad-run.",
+)
 @click.option("--limit", type=click.IntRange(1), help="A seeded choice of so many good parts.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Its seed.")
 @click.option(
@@ -79,6 +86,7 @@ def main(
     score_kind: ScoreKind,
     precisions: tuple[Precision, ...],
     backend: str,
+    scale_16bit: Scale16 | None,
     limit: int | None,
     seed: int,
     names_out: Path | None,
@@ -96,8 +104,10 @@ def main(
 
     if recipe.exists():
         read_recipe(recipe)  # an older recipe may be replaced, any other file may not
-    settings = Settings(score_kind, max_false_reject, confidence)
-    frames = UniqueFrames(good_frames(good, seed, shuffle=limit is not None), limit)
+    settings = Settings(score_kind, max_false_reject, confidence, scale_16bit)
+    frames = UniqueFrames(
+        good_frames(good, seed, shuffle=limit is not None, scale_16bit=scale_16bit), limit
+    )
     with ExitStack() as stack:
         detectors = [stack.enter_context(d) for d in _detectors(artifact, precisions, backend)]
         made = calibrate(detectors, frames, settings)

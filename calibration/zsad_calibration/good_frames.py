@@ -11,7 +11,7 @@ import numpy as np
 
 from zsad.data import open_dataset
 from zsad.errors import InputError
-from zsad.images import list_images, read_image
+from zsad.images import Scale16, list_images, read_image
 from zsad.types import ImageU8
 
 
@@ -23,7 +23,9 @@ class GoodFrame:
     frame_bgr: ImageU8
 
 
-def good_frames(good: str, seed: int = 0, shuffle: bool = False) -> Iterator[GoodFrame]:
+def good_frames(
+    good: str, seed: int = 0, shuffle: bool = False, scale_16bit: Scale16 | None = None
+) -> Iterator[GoodFrame]:
     """Yield the frames of good parts, in the order of their source or shuffled with `seed`.
 
     Args:
@@ -31,16 +33,20 @@ def good_frames(good: str, seed: int = 0, shuffle: bool = False) -> Iterator[Goo
             frames labelled good are taken.
         seed: Seed of the order.
         shuffle: Whether to shuffle, for whoever takes the first few.
+        scale_16bit: How deeper images of a folder become 8 bits, see `zsad.images.read_image`.
 
     Raises:
-        InputError: The folder or data set cannot be opened, or a file in it is not an image. A
-            bound from parts that were silently skipped would be about other parts.
+        InputError: The folder or data set cannot be opened, a file in it is not an image, or a
+            scale is given for a data set, whose loader takes 8 bits. Nothing is skipped: a bound
+            from the parts that are left would be about other parts.
     """
     if Path(good).is_dir():
         paths = list_images(good)
         for index in _order(len(paths), seed, shuffle):
-            yield GoodFrame(_name(paths[index]), read_image(paths[index]))
+            yield GoodFrame(_name(paths[index]), read_image(paths[index], scale_16bit))
         return
+    if scale_16bit is not None:
+        raise InputError("--scale-16bit is for a folder of good parts, not for a data set")
     dataset = open_dataset(good, seed=seed)
     for index in _order(len(dataset), seed, shuffle):
         sample = dataset[index]

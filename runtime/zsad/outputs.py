@@ -60,10 +60,14 @@ class LineOutput:
 
 
 class FolderOutput:
-    """Writes `results.jsonl`, `overlays/` and `report.html` into a folder."""
+    """Writes `results.jsonl`, `overlays/` and `report.html` into a folder.
+
+    The folder is touched with the first row and not before: a source that never gives a frame
+    leaves everything as it was, an earlier run included.
+    """
 
     def __init__(self, folder: Path, detector: Detector, source: str, save_every: int = 1) -> None:
-        """Prepare to write into `folder`; nothing is written before the context is entered.
+        """Prepare to write into `folder`.
 
         Args:
             folder: The folder; `check_folder` says whether it may be used.
@@ -77,13 +81,14 @@ class FolderOutput:
         self._source = source
         self._save_every = save_every
         self._gallery = Gallery()
-        self._writer = ResultWriter(folder / RESULTS)
+        self._writer: ResultWriter | None = None
         self._started = datetime.now(timezone.utc)
 
     def write(
         self, row: ResultRow, frame_bgr: ImageU8 | None, result: AnomalyResult | None
     ) -> ResultRow:
         """Write a row, and its overlay where there is a map to show and its turn has come."""
+        writer = self._claimed()
         if frame_bgr is not None and result is not None:
             kind = self._detector.score_kind
             if self._wants_overlay(row):
@@ -92,11 +97,13 @@ class FolderOutput:
                 write_atomic(self.folder / name, picture)
                 row = replace(row, map=name)
             self._gallery.offer(row, partial(make_card, row, frame_bgr, result, kind))
-        self._writer.write(row)
+        writer.write(row)
         return row
 
     def finish(self, summary: RunSummary) -> None:
-        """Close the results and write the report from them."""
+        """Close the results and write the report from them, if there are any."""
+        if self._writer is None:
+            return
         self._writer.close()
         record = RunRecord(
             artifact=self._detector.artifact,
@@ -115,10 +122,14 @@ class FolderOutput:
         due = self._save_every > 0 and row.seq % self._save_every == 0
         return due or row.verdict == "NG"
 
+    def _claimed(self) -> ResultWriter:
+        if self._writer is None:
+            _claim(self.folder)
+            self._writer = ResultWriter(self.folder / RESULTS).__enter__()
+        return self._writer
+
     def __enter__(self) -> FolderOutput:
-        """Make the folder, remove what an earlier run left in it, and open the results."""
-        _claim(self.folder)
-        self._writer.__enter__()
+        """Return itself."""
         return self
 
     def __exit__(
@@ -128,7 +139,8 @@ class FolderOutput:
         trace: TracebackType | None,
     ) -> None:
         """Close the results."""
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
 
 
 def check_folder(folder: Path, overwrite: bool) -> None:
@@ -149,6 +161,7 @@ def check_folder(folder: Path, overwrite: bool) -> None:
 
 
 def _claim(folder: Path) -> None:
+    """Make the folder and remove what an earlier run left in it."""
     overlays = folder / OVERLAYS
     try:
         overlays.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from zsad.errors import InputError
+from zsad.images import Scale16
 from zsad.schema import from_json, read_json, write_json
 from zsad.types import ArrayF32, Verdict
 
@@ -57,11 +58,15 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Calibrations of one part; a verdict needs the exact graph and preprocessing of one."""
+    """Calibrations of one part; a verdict needs the exact graph and preprocessing of one.
+
+    `scale_16bit` is how deeper frames became 8 bits when it was made; None for 8-bit frames.
+    """
 
     schema: int
     preprocess_sha256: str
     calibrations: tuple[Calibration, ...]
+    scale_16bit: Scale16 | None = None
 
     def __post_init__(self) -> None:
         keys = [c.graph_sha256 for c in self.calibrations]
@@ -91,6 +96,26 @@ def read_recipe(path: str | Path) -> Recipe:
     if schema > SCHEMA:
         raise InputError(f"{path} has schema {schema}, this zsad reads up to {SCHEMA}: upgrade")
     return from_json(Recipe, data, str(path))
+
+
+def agreed_scale(path: str | Path, asked: Scale16 | None) -> Scale16 | None:
+    """Return how 16-bit images are to be scaled under a recipe: as when it was calibrated.
+
+    Args:
+        path: The recipe.
+        asked: The scale that the user named, if any.
+
+    Raises:
+        InputError: The recipe cannot be read, or was calibrated with another scale than asked for.
+    """
+    made_with = read_recipe(path).scale_16bit
+    if asked is None or asked == made_with:
+        return made_with
+    found = "8-bit images" if made_with is None else f"--scale-16bit {made_with}"
+    raise InputError(
+        f"recipe {path} was calibrated with {found}, not --scale-16bit {asked}: leave the option "
+        "out, or calibrate again with it"
+    )
 
 
 def write_recipe(path: str | Path, recipe: Recipe) -> None:

@@ -56,6 +56,14 @@ def test_a_folder_and_its_data_set_give_the_same_good_frames(folder):
     assert {f.name for f in direct} < {dataset[i].name for i in range(len(dataset))}
 
 
+def test_deep_images_of_a_folder_are_scaled(tmp_path):
+    cv2.imwrite(str(tmp_path / "deep.png"), np.full((6, 9), 1024, np.uint16))
+    (frame,) = good_frames(str(tmp_path), scale_16bit="12")
+    assert frame.frame_bgr[0, 0, 0] == 64
+    with pytest.raises(InputError, match="is for a folder of good parts"):
+        next(good_frames("synthetic", scale_16bit="12"))
+
+
 def test_a_shuffle_is_seeded(folder):
     def order(seed):
         return [f.name for f in good_frames(str(folder / "good"), seed=seed, shuffle=True)]

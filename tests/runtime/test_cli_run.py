@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -163,6 +164,37 @@ def test_a_foreign_recipe_warns_first_and_ends_as_bad_input(
     assert_one_line_error(outcome, "none of 4 frames", "run zsad-calibrate")
     assert "warning: every verdict will be NO_RESULT" in outcome.stderr
     assert {json.loads(line)["verdict"] for line in outcome.stdout.splitlines()} == {"NO_RESULT"}
+
+
+@pytest.mark.parametrize(
+    ("made_with", "asked", "score"), [("12", None, 0.5), ("12", "12", 0.5), (None, None, None)]
+)
+def test_deep_images_are_scaled_as_the_recipe_was_calibrated(
+    make_artifact, make_recipe, tmp_path, made_with, asked, score
+):
+    path = make_artifact()
+    (tmp_path / "deep").mkdir()
+    cv2.imwrite(str(tmp_path / "deep" / "a.png"), np.full((8, 12), 2048, np.uint16))
+    recipe = replace(make_recipe(path, 0.9), scale_16bit=made_with)
+    write_recipe(tmp_path / "part.json", recipe)
+    words = [path, "--images", tmp_path / "deep", "--recipe", tmp_path / "part.json"]
+    outcome = invoke(*words, *(["--scale-16bit", asked] if asked else []))
+    if score is None:
+        assert_one_line_error(outcome, "16 bits per sample")
+    else:
+        assert json.loads(outcome.stdout)["score"] == pytest.approx(score, abs=0.01)
+
+
+def test_another_scale_than_the_recipe_s_is_refused(
+    make_artifact, make_recipe, grey_folder, tmp_path
+):
+    path = make_artifact()
+    recipe = tmp_path / "part.json"
+    words = [path, "--images", grey_folder(), "--recipe", recipe, "--scale-16bit", "16"]
+    write_recipe(recipe, replace(make_recipe(path, 0.9), scale_16bit="12"))
+    assert_one_line_error(invoke(*words), "--scale-16bit 12, not --scale-16bit 16")
+    write_recipe(recipe, make_recipe(path, 0.9))
+    assert_one_line_error(invoke(*words), "8-bit images, not --scale-16bit 16")
 
 
 def test_a_video_file_is_judged_frame_by_frame(make_artifact, tmp_path):

@@ -215,6 +215,18 @@ def test_an_earlier_run_is_replaced_and_nothing_else(detector, tmp_path):
     assert len(list(read_results(out / "results.jsonl"))) == 1
 
 
+def test_a_source_that_never_gives_a_frame_leaves_the_folder_as_it_was(detector, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match="no route"):
+        folder_run(detector, ListSource([], failure="no route to camera"), out)
+    assert not out.exists()
+    folder_run(detector, ListSource([grey(1)]), out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match="no route"):
+        folder_run(detector, ListSource([], failure="no route to camera"), out)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
 def test_a_folder_that_would_lose_something_is_refused(make_artifact, tmp_path):
     (tmp_path / "out").mkdir()
     check_folder(tmp_path / "out", overwrite=False)

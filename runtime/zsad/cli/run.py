@@ -53,7 +53,8 @@ _STREAM_SAVE_EVERY = 30
 @click.option(
     "--scale-16bit",
     type=click.Choice(["10", "12", "14", "16", "minmax"]),
-    help="Take 16-bit images, by the camera's significant bits or each stretched to its range.",
+    help="Take 16-bit images, by the camera's significant bits or each stretched to its range."
+    " Default: as the recipe was calibrated.",
 )
 @click.option("--limit", type=click.IntRange(1), help="Stop after so many frames.")
 @click.option("--duration-s", type=click.FloatRange(0, min_open=True), help="Stop after this time.")
@@ -95,10 +96,13 @@ def main(
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
     from zsad.detector import Detector
     from zsad.outputs import check_folder
+    from zsad.recipe import agreed_scale
     from zsad.run import Limits
 
     if out is not None:
         check_folder(out, overwrite)
+    if recipe is not None and images is not None:
+        scale_16bit = agreed_scale(recipe, scale_16bit)
     frames = _open_frames(images, source, scale_16bit, stall_s)
     if save_every is None:
         save_every = 1 if images is not None else _STREAM_SAVE_EVERY
@@ -147,7 +151,7 @@ def _run(
             with FolderOutput(out, detector, frames.name, save_every) as folder:
                 summary = run(detector, frames, folder, limits, stop, progress.add)
     click.echo(summary_table(summary), err=out is None)
-    if out is not None:
+    if out is not None and summary.judged:
         click.echo(f"report: {out / REPORT}")
     if stop.exit_code:
         click.get_current_context().exit(stop.exit_code)

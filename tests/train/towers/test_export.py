@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from zsad_train.towers import VisionTower
+from zsad_train.towers import TextTower, VisionTower
 
 OPSET = 20
 
@@ -77,3 +77,44 @@ def test_graph_holds_plain_products_and_whole_layer_norms(exported):
     assert operators.count("Softmax") == 4 + 3 + 2  # ordinary, V-V and injected attention
     assert operators.count("LayerNormalization") == 1 + 2 * 4 + 3
     assert {o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")} == {OPSET}
+
+
+class Text(nn.Module):
+    """Sentences with a deep prompt, as a method that exports its text tower would encode them."""
+
+    def __init__(self, tower):
+        super().__init__()
+        self.tower = tower
+        self.deep = nn.Parameter(torch.randn(2, tower.width))
+
+    def forward(self, token_ids):
+        eot = self.tower.eot_positions(token_ids)
+        return self.tower(self.tower.embed(token_ids), eot, (self.deep,))
+
+
+def test_a_text_graph_takes_any_number_of_sentences_of_any_length(make_clip, tmp_path):
+    torch.manual_seed(1)
+    clip = make_clip(quick_gelu=False)
+    graph = Text(TextTower(clip)).requires_grad_(False).eval()
+    length, end = graph.tower.context_length, clip.vocab_size - 1
+
+    def sentences(*lengths):
+        ids = torch.zeros(len(lengths), length, dtype=torch.long)
+        for row, count in zip(ids, lengths, strict=True):
+            row[:count] = torch.randint(1, end, (count,))
+            row[count] = end
+        return ids
+
+    program = torch.onnx.export(
+        graph,
+        (sentences(4, 5),),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=["token_ids"],
+        dynamic_shapes=({0: torch.export.Dim("n")},),
+    )
+    program.save(tmp_path / "text.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "text.onnx")
+    for ids in (sentences(3), sentences(length - 1, 6, 3)):
+        (found,) = session.run(None, {"token_ids": ids.numpy()})
+        assert np.abs(found - graph(ids).numpy()).max() <= 1e-5

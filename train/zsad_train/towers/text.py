@@ -70,7 +70,8 @@ class TextTower(nn.Module):
         """Encode token embeddings; the feature is read at the end-of-text token.
 
         Under the causal mask nothing behind the last end-of-text token reaches a result, so the
-        sequence is cut there; the result is the same.
+        sequence is cut there; the result is the same. A graph that is being exported keeps the
+        whole sequence, since where to cut depends on the text.
 
         Args:
             embeddings: (n, L, width), L at most `context_length`, without positions.
@@ -85,8 +86,10 @@ class TextTower(nn.Module):
             InputError: A text longer than the context, more deep prompts than blocks to put them
                 in, or one that would overwrite an end-of-text token.
         """
-        self._check_deep_prompts(deep_prompts, eot)
-        length = int(eot.max()) + 1
+        length = embeddings.shape[1]
+        if not torch.compiler.is_exporting():
+            self._check_deep_prompts(deep_prompts, eot)
+            length = int(eot.max()) + 1
         if length > self.context_length:
             raise InputError(
                 f"{length} tokens do not fit the context of {self.context_length}: use a shorter "
