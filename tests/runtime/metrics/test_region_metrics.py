@@ -155,3 +155,28 @@ def test_all_anomalous_has_no_false_positive_rate():
     with pytest.raises(InputError, match="every pixel is anomalous"):
         aupro(maps, everywhere)
     assert 0 < rcpro(maps, everywhere) <= 1
+
+
+def binary(*rows):
+    grid = np.array([[int(cell) for cell in row] for row in rows])
+    return grid == 1, (grid > 0).astype(np.float32)  # 1 found defect, 2 false alarm, 0 nothing
+
+
+@pytest.mark.parametrize(("pooling", "expected"), [("regions", 2 / 3), ("images", 3 / 4)])
+def test_rcpro_pools_over_regions_or_first_within_images(pooling, expected):
+    (mask_a, map_a), (mask_b, map_b) = binary("1002", "0000"), binary("1000", "0000")
+    maps, masks = np.stack([map_a, map_b]), np.stack([mask_a, mask_b])
+    assert rcpro(maps, masks, pooling=pooling) == pytest.approx(expected)
+
+
+def test_rcpro_of_a_binary_map_lives_from_the_extension_to_the_left():
+    mask, anomaly_map = binary("1000", "0000")
+    assert rcpro(anomaly_map[None], mask[None]) == pytest.approx(1)
+    assert rcpro(anomaly_map[None], mask[None], extend_left=False) == 0
+
+
+@pytest.mark.parametrize(("connectivity", "expected"), [(8, 1), (4, 0.5)])
+def test_a_false_alarm_at_a_corner_is_part_of_the_region_or_one_of_its_own(connectivity, expected):
+    mask, anomaly_map = binary("1000", "0200", "0000")
+    area = rcpro(anomaly_map[None], mask[None], connectivity=connectivity)
+    assert area == pytest.approx(expected)
