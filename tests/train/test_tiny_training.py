@@ -17,7 +17,8 @@ from zsad_train.tiny.phrases import (
     with_tones_swapped,
     without_place,
 )
-from zsad_train.tiny.train import Recipe, Training, train
+from zsad_train.tiny.train import train
+from zsad_train.tiny.training import Recipe, Training
 
 SMALL = TinyConfig(64, 16, 32, 1, 16, 16, 32, 1)
 TAUGHT = replace(SMALL, layers=3)  # the teacher's features are read from the last block but two
