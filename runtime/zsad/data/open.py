@@ -6,6 +6,7 @@ from pathlib import Path
 
 from zsad.data.elpv import open_elpv
 from zsad.data.folder import open_folder
+from zsad.data.public import LAYOUTS, open_public
 from zsad.data.synthetic import SyntheticDataset
 from zsad.data.types import Dataset
 from zsad.errors import InputError
@@ -16,6 +17,7 @@ SPECS = {
     "elpv": "solar cells: 1508 normal, 715 defective photographs, no pixel masks",
     "elpv-377": "solar cells: a seeded choice of 377 normal ones, 715 defective",
     "folder:PATH": "good/, any other sub-folder is a defect type, optional ground_truth/",
+    **{f"{name}:PATH": "a public data set in its published folders" for name in LAYOUTS},
 }
 """Every spec that `open_dataset` reads, with what it is."""
 
@@ -53,6 +55,8 @@ def open_dataset(
         if split != "test":
             raise InputError(f"'{spec}' is a test set and has no split '{split}': use split 'test'")
         return open_elpv(377 if spec == "elpv-377" else None, seed).limited(limit, seed)
+    if kind in LAYOUTS and path:
+        return open_public(kind, Path(path).expanduser(), split).limited(limit, seed)
     if kind == "folder" and path:
         return open_folder(Path(path).expanduser()).limited(limit, seed)
     raise InputError(f"unknown data set '{spec}': expected one of {', '.join(SPECS)}")
