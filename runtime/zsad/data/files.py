@@ -16,12 +16,21 @@ from zsad.types import Array, ArrayBool
 
 @dataclass(frozen=True)
 class ImageItem:
-    """One image file and what is known about it; `defect_type` is `good` for a normal one."""
+    """One image file and what is known about it.
+
+    Attributes:
+        path: The image.
+        class_name: Its class.
+        defect_type: `good` for a normal image.
+        mask_path: Its mask, where it has one.
+        name: Unique in its set; empty for the folder and stem of `path`.
+    """
 
     path: Path
     class_name: str
     defect_type: str
     mask_path: Path | None = None
+    name: str = ""
 
     @property
     def label(self) -> int:
@@ -64,7 +73,7 @@ class ImageFileDataset:
             label=item.label,
             class_name=item.class_name,
             defect_type=item.defect_type,
-            name="/".join(item.path.with_suffix("").parts[-2:]),
+            name=item.name or "/".join(item.path.with_suffix("").parts[-2:]),
         )
 
     def limited(self, limit: int | None, seed: int) -> ImageFileDataset:

@@ -17,7 +17,10 @@ SPECS = {
     "elpv": "solar cells: 1508 normal, 715 defective photographs, no pixel masks",
     "elpv-377": "solar cells: a seeded choice of 377 normal ones, 715 defective",
     "folder:PATH": "good/, any other sub-folder is a defect type, optional ground_truth/",
-    **{f"{name}:PATH": "a public data set in its published folders" for name in LAYOUTS},
+    **{
+        f"{name}:PATH": "a public data set, in the folders that docs/data.md shows"
+        for name in LAYOUTS
+    },
 }
 """Every spec that `open_dataset` reads, with what it is."""
 

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from zsad.data import open_dataset
+from zsad.data.public import LAYOUTS
 from zsad.errors import InputError
 
 
@@ -44,3 +45,55 @@ def test_image_level_sets_have_no_masks(tmp_path):
     write(tmp_path / "yes/2.jpg")
     dataset = open_dataset(f"br35h:{tmp_path}")
     assert dataset.labels == (0, 1) and dataset[1].mask is None
+
+
+TREES = {
+    "mvtec": ("cup/test/good/0.png", "cup/test/bent/0.png", "cup/ground_truth/bent/0_mask.png"),
+    "mpdd": ("tube/test/good/0.png", "tube/test/bent/0.png", "tube/ground_truth/bent/0_mask.png"),
+    "dtd": ("Mesh/test/good/0.png", "Mesh/test/bad/0.png", "Mesh/ground_truth/bad/0_mask.png"),
+    "sdd": ("SDD/test/good/0.png", "SDD/test/defect/0.png", "SDD/ground_truth/defect/0.png"),
+    "btad": ("01/test/ok/0.png", "01/test/ko/0.png", "01/ground_truth/ko/0.png"),
+    "headct": ("brain/test/good/0.png", "brain/test/bad/0.png", None),
+    "br35h": ("no/0.png", "yes/0.png", None),
+    "brainmri": ("brain_tumor_dataset/no/0.png", "brain_tumor_dataset/yes/0.png", None),
+    "colondb": (None, "images/0.png", "masks/0.png"),
+    "clinicdb": (None, "images/0.png", "masks/0.png"),
+    "kvasir": (None, "images/0.png", "masks/0.png"),
+    "endo": (None, "images/0.png", "masks/0.png"),
+    "tn3k": (None, "test-image/0.png", "test-mask/0.png"),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_every_row_finds_its_images_and_masks(tmp_path, name):
+    good, bad, mask = TREES[name]
+    for path, value in ((good, 0), (bad, 0), (mask, 255)):
+        if path is not None:
+            write(tmp_path / path, value)
+    dataset = open_dataset(f"{name}:{tmp_path}")
+    samples = [dataset[index] for index in range(len(dataset))]
+    assert sorted(sample.label for sample in samples) == ([0, 1] if good else [1])
+    anomalous = next(sample for sample in samples if sample.label)
+    assert anomalous.name == bad.removesuffix(".png")
+    assert anomalous.defect_type not in ("images", "test-image", "yes", "good")
+    assert dataset.has_masks == (mask is not None)
+    if mask is not None:
+        assert anomalous.mask.all()
+
+
+def test_names_are_unique_across_classes(tmp_path):
+    for cup in ("cup", "plate"):
+        write(tmp_path / cup / "test/good/000.png")
+    dataset = open_dataset(f"mvtec:{tmp_path}")
+    assert [dataset[i].name for i in range(2)] == ["cup/test/good/000", "plate/test/good/000"]
+
+
+def test_other_folders_beside_yes_and_no_are_left_out(tmp_path):
+    for folder in ("no", "yes", "pred"):
+        write(tmp_path / folder / "1.png")
+    assert open_dataset(f"br35h:{tmp_path}").labels == (0, 1)
+
+
+def test_a_set_without_splits_says_so(tmp_path):
+    with pytest.raises(InputError, match="'kvasir' is a test set and has no split 'train'"):
+        open_dataset(f"kvasir:{tmp_path}", split="train")
