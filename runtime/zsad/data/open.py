@@ -6,6 +6,7 @@ from pathlib import Path
 
 from zsad.data.elpv import open_elpv
 from zsad.data.folder import open_folder
+from zsad.data.listed import open_meta, open_visa
 from zsad.data.public import LAYOUTS, open_public
 from zsad.data.synthetic import SyntheticDataset
 from zsad.data.types import Dataset
@@ -60,6 +61,10 @@ def open_dataset(
         return open_elpv(377 if spec == "elpv-377" else None, seed).limited(limit, seed)
     if kind in LAYOUTS and path:
         return open_public(kind, Path(path).expanduser(), split).limited(limit, seed)
+    if kind == "visa" and path:
+        return open_visa(Path(path).expanduser(), split).limited(limit, seed)
+    if kind == "meta" and path:
+        return open_meta(Path(path).expanduser(), split).limited(limit, seed)
     if kind == "folder" and path:
         return open_folder(Path(path).expanduser()).limited(limit, seed)
     raise InputError(f"unknown data set '{spec}': expected one of {', '.join(SPECS)}")
