@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +16,10 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from zsad.data.synthetic import SyntheticDataset
+from zsad.data.types import Sample
+
+_MANY = 1000
+"""From here on starting processes pays."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,17 @@ def open_cache(folder: Path, split: str, count: int, seed: int, size: int) -> Ca
     )
 
 
+def _samples(dataset: SyntheticDataset) -> Iterator[Sample]:
+    """Every sample in order, drawn on all cores where there are many."""
+    indices = range(len(dataset))
+    bar = partial(tqdm, total=len(dataset), desc=f"drawing {dataset.name}", mininterval=5)
+    if len(dataset) < _MANY:
+        yield from bar(map(dataset.__getitem__, indices))
+        return
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        yield from bar(pool.map(dataset.__getitem__, indices, chunksize=32))
+
+
 def _draw(home: Path, dataset: SyntheticDataset) -> None:
     unfinished = home.with_name(f"{home.name}.{os.getpid()}.part")
     unfinished.mkdir(parents=True)
@@ -62,8 +81,7 @@ def _draw(home: Path, dataset: SyntheticDataset) -> None:
         unfinished / "masks.npy", "w+", np.uint8, (count, size, -(-size // 8))
     )
     words: dict[str, list[str]] = {"class_names": [], "defect_types": [], "captions": []}
-    for index in tqdm(range(count), desc=f"drawing {dataset.name}", mininterval=5):
-        sample = dataset[index]
+    for index, sample in enumerate(_samples(dataset)):
         assert sample.mask is not None
         images[index] = sample.image_bgr
         masks[index] = np.packbits(sample.mask, axis=-1)

@@ -1,4 +1,6 @@
-"""Trains `tiny` from nothing on generated data: `python -m zsad_train.tiny.train --out DIR`.
+"""Trains `tiny` on generated data: `python -m zsad_train.tiny.train --out DIR`.
+
+It begins with nothing, or with `--start FILE` where an earlier run ended.
 
 The recipe counts steps, not minutes, and every step's batch depends on its number alone, so that a
 resumed run and a faster machine give the same weights up to rounding. Only the train split is
@@ -10,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -23,7 +26,7 @@ from zsad.command import Command
 from zsad_train.tiny import codec
 from zsad_train.tiny.cache import Cache, open_cache
 from zsad_train.tiny.loader import WEIGHTS_FILE
-from zsad_train.tiny.training import Recipe, Training, means
+from zsad_train.tiny.training import Recipe, Training, continued, means
 from zsad_train.tiny.validate import separation
 
 _GENERATED_PX = 224
@@ -31,14 +34,22 @@ _SAVE_EVERY = 50
 _VAL_IMAGES = 512
 
 
-def train(recipe: Recipe, out: Path, cache_folder: Path, report_every: int) -> Training:
-    """Run a recipe to its end; state, log and recipe lie in `out`."""
+def train(
+    recipe: Recipe,
+    out: Path,
+    cache_folder: Path,
+    report_every: int,
+    start: Mapping[str, Tensor] | None = None,
+) -> Training:
+    """Run a recipe to its end; state, log and recipe lie in `out`.
+
+    `start` is the state dict of the model that a continued recipe goes on from.
+    """
     out.mkdir(parents=True, exist_ok=True)
     (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2), "utf-8")
     cache = open_cache(cache_folder, "train", recipe.train_images, recipe.seed, _GENERATED_PX)
     val = open_cache(cache_folder, "val", _VAL_IMAGES, 1, _GENERATED_PX)
-    rows = _rows(cache_folder, recipe.config.text_width) if recipe.teachers else None
-    training = Training(recipe, rows)
+    training = Training(recipe, _rows(recipe, cache_folder, start), start)
     if (out / "state.pt").is_file():
         training.resume(out / "state.pt")
     bar = tqdm(total=recipe.steps, initial=training.step, desc="tiny", mininterval=10)
@@ -58,7 +69,15 @@ def train(recipe: Recipe, out: Path, cache_folder: Path, report_every: int) -> T
     return training
 
 
-def _rows(cache_folder: Path, width: int) -> Tensor:
+def _rows(
+    recipe: Recipe, cache_folder: Path, start: Mapping[str, Tensor] | None
+) -> Tensor | None:
+    if start is not None:
+        return start["token_embedding.weight"]
+    return _taught_rows(cache_folder, recipe.config.text_width) if recipe.teachers else None
+
+
+def _taught_rows(cache_folder: Path, width: int) -> Tensor:
     from zsad_train.tiny.words import word_rows
 
     path = cache_folder / f"words-{width}.pt"
@@ -99,14 +118,21 @@ def _report(out: Path, training: Training, terms: list[dict[str, float]], val: C
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Generated images; OUT/cache.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all randomness.")
-@click.option("--steps", type=int, default=Recipe.steps, show_default=True, help="Length.")
-def main(out: Path, cache: Path | None, seed: int, steps: int) -> None:
+@click.option("--steps", type=int, help="Length; the recipe's own if not given.")
+@click.option(
+    "--start", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Go on from FILE."
+)
+def main(
+    out: Path, cache: Path | None, seed: int, steps: int | None, start: Path | None
+) -> None:
     """Train the embedded backbone; a second call goes on where the first one stopped."""
     # Two shards side by side beat two threads in every small operation.
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    recipe = replace(Recipe(), seed=seed, steps=steps)
-    training = train(recipe, out, cache or out / "cache", report_every=250)
+    state = codec.read(start.read_bytes(), str(start)) if start else None
+    recipe = continued(start.read_bytes(), seed) if start else replace(Recipe(), seed=seed)
+    recipe = replace(recipe, steps=steps or recipe.steps)
+    training = train(recipe, out, cache or out / "cache", report_every=250, start=state)
     path = publish(training, out)
     click.echo(f"{path}: sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}")
 

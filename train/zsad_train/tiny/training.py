@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the weights."""
+    """Everything that decides the weights; the defaults train from nothing."""
 
     config: TinyConfig = TINY
     weights: Weights = field(default_factory=Weights)
@@ -43,6 +44,7 @@ class Recipe:
     decay_from: float = 0.7  # share of the steps after which the learning rate falls to zero
     clip_norm: float = 1.0
     seed: int = 0
+    starts_from: str | None = None  # sha256 of the weights file that the run goes on from
 
     @property
     def decay_step(self) -> int:
@@ -50,17 +52,44 @@ class Recipe:
         return round(self.decay_from * self.steps)
 
 
+def continued(weights_file: bytes, seed: int) -> Recipe:
+    """What a trained model still gains from: whole images only, and more weight on their state.
+
+    Fresh images, since `seed` also names the generated set; no teacher, which knows windows.
+    """
+    return Recipe(
+        weights=Weights(state=2.0),
+        teachers=False,
+        steps=3200,
+        whole_from=0.0,
+        decay_from=0.35,
+        seed=seed,
+        starts_from=hashlib.sha256(weights_file).hexdigest(),
+    )
+
+
 class Training:
     """The state of a run: model, optimiser and the next step.
 
-    `rows` (49408, W) are word embeddings to start from and to keep; without them they are learned.
+    Args:
+        recipe: What the run does.
+        rows: (49408, W) word embeddings to keep; without them they are learned.
+        start: State dict of the model to go on from, instead of the recipe's own beginning.
     """
 
-    def __init__(self, recipe: Recipe, rows: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        rows: Tensor | None = None,
+        start: Mapping[str, Tensor] | None = None,
+    ) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.model = build_tiny(recipe.config)
-        initialise(self.model, recipe.config)
+        if start is None:
+            initialise(self.model, recipe.config)
+        else:
+            self.model.load_state_dict(dict(start))
         if rows is not None:
             self.model.token_embedding.weight.requires_grad_(False).copy_(rows)
         self.school = _school(recipe.config.width) if recipe.teachers else None
