@@ -1,3 +1,4 @@
+import hashlib
 import json
 from dataclasses import replace
 
@@ -6,6 +7,7 @@ import pytest
 import torch
 
 from zsad.errors import InputError
+from zsad_train.tiny import codec
 from zsad_train.tiny.batches import Views, batches, patch_cover, shard
 from zsad_train.tiny.cache import open_cache
 from zsad_train.tiny.config import VOCABULARY, TinyConfig
@@ -17,8 +19,8 @@ from zsad_train.tiny.phrases import (
     with_tones_swapped,
     without_place,
 )
-from zsad_train.tiny.train import train
-from zsad_train.tiny.training import Recipe, Training
+from zsad_train.tiny.train import publish, train
+from zsad_train.tiny.training import Recipe, Training, continued
 
 SMALL = TinyConfig(64, 16, 32, 1, 16, 16, 32, 1)
 TAUGHT = replace(SMALL, layers=3)  # the teacher's features are read from the last block but two
@@ -49,7 +51,8 @@ def test_a_cache_holds_what_the_generator_draws(cache, folder):
     mask = np.unpackbits(cache.masks[5], axis=-1, count=64).astype(bool)
     assert np.array_equal(mask, sample.mask)
     assert (cache.captions[5], cache.defect_types[5]) == (sample.caption, sample.defect_type)
-    assert [path.name for path in folder.iterdir()] == ["train-24-3-64"]
+    assert "train-24-3-64" in [path.name for path in folder.iterdir()]
+    assert not list(folder.glob("*.part"))
 
 
 def test_a_batch_depends_on_its_step_alone(cache):
@@ -185,6 +188,32 @@ def test_a_taught_run_learns_textures_from_windows_alone(cache, tmp_path):
     second = Training(recipe)
     second.resume(tmp_path / "state.pt")
     assert list(second.run(cache, 4)) == terms[2:]
+
+
+def test_a_continued_run_begins_with_the_given_weights(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("zsad_train.tiny.train._GENERATED_PX", 64)
+    monkeypatch.setattr("zsad_train.tiny.train._VAL_IMAGES", 8)
+    first = train(RECIPE, tmp_path / "first", folder, report_every=6)
+    file = publish(first, tmp_path / "first")
+    state = codec.read(file.read_bytes(), "first")
+    recipe = replace(RECIPE, steps=2, learning_rate=0.0, whole_from=0.0, starts_from="first")
+    second = train(recipe, tmp_path / "second", folder, report_every=1, start=state)
+    found = second.model.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in state.items())
+    assert not second.model.token_embedding.weight.requires_grad
+
+
+def test_the_continued_recipe_names_its_start_and_sees_whole_images():
+    recipe = continued(b"weights", seed=5)
+    assert recipe.starts_from == hashlib.sha256(b"weights").hexdigest()
+    assert (recipe.whole_from, recipe.teachers, recipe.seed) == (0.0, False, 5)
+    assert Recipe().starts_from is None
+
+
+def test_many_samples_are_drawn_by_several_processes_alike(cache, folder, monkeypatch):
+    monkeypatch.setattr("zsad_train.tiny.cache._MANY", 1)
+    again = open_cache(folder / "again", "train", 24, seed=3, size=64)
+    assert np.array_equal(again.images, cache.images) and again.captions == cache.captions
 
 
 def test_type_sentences_follow_the_types():

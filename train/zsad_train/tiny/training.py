@@ -60,7 +60,8 @@ def continued(weights_file: bytes, seed: int) -> Recipe:
     return Recipe(
         weights=Weights(state=2.0),
         teachers=False,
-        steps=3200,
+        steps=3600,
+        train_images=60000,
         whole_from=0.0,
         decay_from=0.35,
         seed=seed,
