@@ -6,12 +6,17 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from zsad.detector import Detector
 from zsad.errors import InputError
 from zsad.images import Scale16
 from zsad.recipe import SCHEMA, Calibration, Recipe, ScoreKind, score_of
 from zsad_calibration.good_frames import GoodFrame
 from zsad_calibration.threshold import CONFIDENCE, threshold_from
+
+MAP_LEVEL_SHARE = 0.95
+"""Share of the good parts whose map stays below the middle of the heat map's colours."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +49,11 @@ def calibrate(
     Raises:
         InputError: There are too few parts for the promise, or a score is not a number.
     """
-    scores: list[list[float]] = [[] for _ in detectors]
+    found: list[list[_Good]] = [[] for _ in detectors]
     for frame in frames:
-        for detector, row in zip(detectors, scores, strict=True):
-            row.append(_score(detector, frame, settings.score_kind))
-    pairs = zip(detectors, scores, strict=True)
+        for detector, row in zip(detectors, found, strict=True):
+            row.append(_judged(detector, frame, settings.score_kind))
+    pairs = zip(detectors, found, strict=True)
     return Recipe(
         schema=SCHEMA,
         preprocess_sha256=detectors[0].artifact.manifest.preprocess.sha256,
@@ -57,18 +62,26 @@ def calibrate(
     )
 
 
-def _score(detector: Detector, frame: GoodFrame, kind: ScoreKind) -> float:
+@dataclass(frozen=True)
+class _Good:
+    score: float
+    map_max: float
+
+
+def _judged(detector: Detector, frame: GoodFrame, kind: ScoreKind) -> _Good:
     result = detector.predict(frame.frame_bgr)
     score = score_of(kind, result.score, result.anomaly_map)
-    if not math.isfinite(score):
+    map_max = score_of("map_max", result.score, result.anomaly_map)
+    if not (math.isfinite(score) and math.isfinite(map_max)):
         raise InputError(
             f"good frame '{frame.name}' got the score {score} from {detector.graph.file}: "
             "export the artifact again"
         )
-    return score
+    return _Good(score, map_max)
 
 
-def _calibration(detector: Detector, scores: Sequence[float], settings: Settings) -> Calibration:
+def _calibration(detector: Detector, goods: Sequence[_Good], settings: Settings) -> Calibration:
+    scores = [good.score for good in goods]
     threshold = threshold_from(scores, settings.max_false_reject, settings.confidence)
     return Calibration(
         graph_sha256=detector.graph.sha256,
@@ -76,4 +89,5 @@ def _calibration(detector: Detector, scores: Sequence[float], settings: Settings
         threshold=threshold.value,
         bound=threshold.bound,
         good_scores=tuple(sorted(scores)),
+        good_map_level=float(np.quantile([good.map_max for good in goods], MAP_LEVEL_SHARE)),
     )

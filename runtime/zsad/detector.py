@@ -168,6 +168,7 @@ class Detector:
             verdict=verdict,
             is_anomalous=_MEANING.get(verdict),
             threshold=None if self.calibration is None else self.calibration.threshold,
+            map_level=None if self.calibration is None else self.calibration.map_level,
             type_map=arrays.get("type_map"),
             type_score=arrays.get("type_score"),
             reason=reason,

@@ -1,7 +1,8 @@
 """The heat map over the frame, on a colour scale that is the same for every image.
 
 A scale stretched to each image's own maximum would light up flawless parts. So the colours span
-[0, 1]; where the map itself was calibrated, the threshold sits at the middle of the scale.
+[0, 1]. With a recipe the middle of the scale is what it knows of the part: the threshold where that
+is read from the map, else the level that the maps of good parts rarely reach.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ _CAPTION_BGR = {
     Verdict.UNCALIBRATED: (170, 110, 40),
 }
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
+_LEAST_LEVEL = 1e-4  # below it lies what half precision cannot tell apart
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _MIN_WIDTH_PX = 240
 _MAX_CAPTION_PX = 64
@@ -71,23 +73,30 @@ def draw_heat(
     height, width = frame_bgr.shape[:2]
     threshold = result.threshold if score_kind != "graph" else None
     anomaly_map = np.nan_to_num(result.anomaly_map)
-    position: Any = cv2.resize(colour_position(anomaly_map, threshold), (width, height))
+    position: Any = cv2.resize(colour_position(anomaly_map, result.map_level), (width, height))
     picture = blend(frame_bgr, position)
     if threshold is not None:
         _draw_contour(picture, cv2.resize(anomaly_map, (width, height)) > threshold)
     return picture
 
 
-def colour_position(anomaly_map: ArrayF32, threshold: float | None) -> ArrayF32:
+def colour_position(anomaly_map: ArrayF32, level: float | None) -> ArrayF32:
     """Return where each value lies on the colour scale, in [0, 1].
+
+    The values are probabilities, so they are shifted as such: their odds are divided by those of
+    the level. A model that calls defects 0.02 and all else 0.0001 shows them as clearly as one
+    that says 0.9 and 0.3.
 
     Args:
         anomaly_map: (H, W) float32 in [0, 1].
-        threshold: Put at the middle of the scale; None leaves the values as they are.
+        level: Put at the middle of the scale; None leaves the values as they are.
     """
-    if threshold is None:
-        return np.clip(anomaly_map, 0, 1)
-    return np.interp(anomaly_map, [0, min(threshold, 1), 1], [0, 0.5, 1]).astype(np.float32)
+    values = np.clip(anomaly_map, 0, 1)
+    if level is None:
+        return values
+    middle = np.float32(min(max(level, _LEAST_LEVEL), 1 - _LEAST_LEVEL))
+    raised, lowered = values * (1 - middle), (1 - values) * middle
+    return np.asarray(raised / (raised + lowered), np.float32)
 
 
 def blend(frame_bgr: ImageU8, position: ArrayF32) -> ImageU8:

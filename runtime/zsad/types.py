@@ -39,6 +39,8 @@ class AnomalyResult:
         verdict: OK, NG, NO_RESULT or UNCALIBRATED.
         is_anomalous: True for NG, False for OK, None where there is no decision.
         threshold: The threshold of the recipe, None when uncalibrated.
+        map_level: Value of the map that sits at the middle of the heat map's colours; None where
+            no recipe knows it.
         type_map: (K, H, W) float32, one map per defect type, where the method has types.
         type_score: (K,) float32, one score per defect type, where the method has types.
         latency_ms: Milliseconds per stage (`preprocess`, `infer`, `post`, `total`).
@@ -50,6 +52,7 @@ class AnomalyResult:
     verdict: Verdict = Verdict.UNCALIBRATED
     is_anomalous: bool | None = None
     threshold: float | None = None
+    map_level: float | None = None
     type_map: ArrayF32 | None = None
     type_score: ArrayF32 | None = None
     latency_ms: Mapping[str, float] = field(default_factory=dict)

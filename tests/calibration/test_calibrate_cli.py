@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -83,6 +84,17 @@ def test_a_map_kind_compares_the_map(make_artifact, good, tmp_path):
     (calibration,) = read_recipe(path).calibrations
     assert calibration.score_kind == "map_max"
     assert calibration.threshold == pytest.approx(250 / 255)
+
+
+def test_the_recipe_knows_how_high_the_maps_of_good_parts_go(make_artifact, good, tmp_path):
+    for level in range(30, 50):
+        cv2.imwrite(str(good / f"hot{level}.png"), frame(20, hot=level))
+    path, _ = calibrated(make_artifact(), good, tmp_path)
+    (calibration,) = read_recipe(path).calibrations
+    maxima = [*LEVELS, *range(30, 50)]
+    assert calibration.score_kind == "graph"
+    assert calibration.map_level == pytest.approx(np.quantile(maxima, 0.95) / 255)
+    assert replace(calibration, score_kind="map_max").map_level == calibration.threshold
 
 
 def test_repeated_pictures_count_once(make_artifact, good, tmp_path):

@@ -49,8 +49,11 @@ def test_the_score_is_of_the_kind_that_was_calibrated(make_artifact, make_recipe
     with Detector.load(path, make_recipe(path, 0.5, score_kind="map_max")) as detector:
         result = detector.predict(frame)
     assert (result.score, result.verdict) == (1.0, Verdict.NG)
+    assert result.map_level == 0.5
     with Detector.load(path, make_recipe(path, 0.5)) as detector:
-        assert detector.predict(frame).score == pytest.approx(1 / 96)
+        result = detector.predict(frame)
+    assert result.score == pytest.approx(1 / 96)
+    assert result.map_level is None  # this recipe does not know how high good maps go
 
 
 def test_a_recipe_for_another_graph_gives_no_result(make_artifact, make_recipe):

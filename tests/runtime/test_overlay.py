@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -44,12 +46,24 @@ def test_the_heat_lies_where_the_map_is_high():
     assert 38 <= columns.max() <= 42
 
 
-def test_the_threshold_is_the_middle_of_the_scale():
-    anomaly_map = np.float32([[0.0, 0.1, 0.2, 0.6, 1.0]])
-    np.testing.assert_allclose(
-        colour_position(anomaly_map, 0.2), [[0, 0.25, 0.5, 0.75, 1]], atol=1e-6
-    )
+def test_odds_are_divided_by_those_of_the_level():
+    anomaly_map = np.float32([[0.0, 0.1, 0.2, 0.5, 1.0]])
+    expected = [[0, 4 / 13, 0.5, 0.8, 1]]  # at 0.1 the odds are 1/9, of the level's 1/4 4/9
+    np.testing.assert_allclose(colour_position(anomaly_map, 0.2), expected, atol=1e-6)
+    np.testing.assert_allclose(colour_position(anomaly_map, 0.5), anomaly_map, atol=1e-6)
     np.testing.assert_array_equal(colour_position(anomaly_map, None), anomaly_map)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_a_level_at_the_end_of_the_scale_leaves_finite_colours(level):
+    position = colour_position(np.float32([[0.0, 0.5, 1.0]]), level)
+    assert np.isfinite(position).all() and position[0, 0] == 0 and position[0, 2] == 1
+
+
+def test_a_low_map_shows_against_the_level_of_good_parts():
+    low = replace(result(hot_square() * 0.02), map_level=0.002)
+    changed = np.abs(draw_heat(GREY, low).astype(int) - GREY).sum(axis=2)
+    assert changed[30, 30] > 60 and changed[50, 70] == 0
 
 
 def white_pixels(picture):

@@ -184,6 +184,17 @@ def test_the_report_tells_the_decision_and_its_bound(record):
     assert "zsad-calibrate" not in text
 
 
+@pytest.mark.parametrize(
+    ("kind", "level", "middle"),
+    [("map_max", None, "0.4"), ("graph", 0.0021, "0.0021"), ("graph", None, "0.5")],
+)
+def test_the_legend_names_the_middle_of_the_colours(record, kind, level, middle):
+    rows = [row(0, 0.7, "NG")]
+    calibration = Calibration("g", kind, 0.4, Bound(0.05, 0.95, 59), (0.1,), good_map_level=level)
+    text = render_report(record(rows, calibration, score_kind=kind), rows, [card(0, 0.7)])
+    assert f"<span>0</span><span>{middle}</span><span>1</span>" in text
+
+
 def test_an_uncalibrated_report_says_how_to_calibrate(record):
     rows = [row(0, 0.7, "UNCALIBRATED")]
     text = render_report(record(rows), rows, [])

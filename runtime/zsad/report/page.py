@@ -152,8 +152,8 @@ def _pictures(cards: Sequence[Card], record: RunRecord, rows: Sequence[ResultRow
 
 
 def _legend(record: RunRecord) -> str:
-    threshold = record.calibration.threshold if record.calibration is not None else None
-    middle = "0.5" if threshold is None or record.score_kind == "graph" else f"{threshold:.3f}"
+    level = record.calibration.map_level if record.calibration is not None else None
+    middle = "0.5" if level is None else f"{level:.3g}"
     stops = ", ".join(f"rgba({r}, {g}, {b}, {a:.2f})" for r, g, b, a in scale_rgba())
     return (
         f'<div class="legend"><div style="background: linear-gradient(90deg, {stops}), #777"></div>'
