@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 
+import numpy as np
+
 
 def order_by_class(
     order: Iterable[int], labels: Sequence[int], classes: Sequence[str]
@@ -27,17 +29,23 @@ def order_by_class(
     return sorted(order, key=ranks.__getitem__)
 
 
-def order_fairly(order: Iterable[int], labels: Sequence[int], classes: Sequence[str]) -> list[int]:
-    """Reorder samples so that every prefix has its share of each label and class.
+def fair_choice(
+    labels: Sequence[int], classes: Sequence[str], count: int, seed: int
+) -> tuple[int, ...]:
+    """Choose `count` samples so that each label, and each class within it, has its share.
 
     Args:
-        order: Every index once, shuffled by the caller.
         labels: Label of each sample.
         classes: Class of each sample.
+        count: How many; all if there are no more.
+        seed: Seed of the choice.
+
+    Returns:
+        Indices, ascending.
     """
-    by_class = order_by_class(order, labels, classes)
-    ranks = _ranks(by_class, labels, lambda _: 0.5)
-    return sorted(range(len(labels)), key=lambda index: (ranks[index], index))
+    order = np.random.default_rng(seed).permutation(len(labels)).tolist()
+    ranks = _ranks(order_by_class(order, labels, classes), labels, lambda _: 0.5)
+    return tuple(sorted(sorted(ranks, key=lambda index: (ranks[index], index))[:count]))
 
 
 def _ranks(

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from zsad.data.choice import order_fairly
+from zsad.data.choice import fair_choice
 from zsad.data.types import GOOD, Sample
 from zsad.errors import InputError
 from zsad.images import read_image
@@ -86,9 +86,9 @@ class ImageFileDataset:
         """A seeded random subset of `limit` samples with its share of each label and class."""
         if limit is None or limit >= len(self.items):
             return self
-        order = np.random.default_rng(seed).permutation(len(self.items)).tolist()
-        fair = order_fairly(order, self.labels, [item.class_name for item in self.items])
-        return replace(self, items=tuple(self.items[i] for i in sorted(fair[:limit])))
+        classes = [item.class_name for item in self.items]
+        chosen = fair_choice(self.labels, classes, limit, seed)
+        return replace(self, items=tuple(self.items[i] for i in chosen))
 
 
 def _read_mask(item: ImageItem, shape: tuple[int, ...]) -> ArrayBool:

@@ -12,6 +12,7 @@ from zsad.data.folder import open_folder
 from zsad.data.listed import open_meta, open_visa
 from zsad.data.named import open_aitex, open_dagm
 from zsad.data.public import LAYOUTS, open_public
+from zsad.data.subset import NameList, Subset, pool
 from zsad.data.synthetic import SyntheticDataset
 from zsad.data.textile import DEFECTS, open_textile
 from zsad.data.types import Dataset
@@ -27,6 +28,7 @@ SPECS = {
     "textile-local": "simulated textile: 1000 normal, 500 with a local defect, no pixel masks",
     "textile-global": "simulated textile: the same 1000 normal, 500 with a global defect",
     "folder:PATH": "good/, any other sub-folder is a defect type, optional ground_truth/",
+    "list:FILE:SPEC": "the part of a data set that benchmarks/resample.py chose",
     "meta:PATH": "a meta.json, or its folder: split, class, images with masks",
     **{
         f"{name}:PATH": "a public data set, in the folders that docs/data.md shows"
@@ -80,7 +82,21 @@ def open_dataset(
         raise InputError(f"seed {seed} is negative: use 0 or more")
     if spec in ("synthetic", "synthetic-texture"):
         return SyntheticDataset(split, None, seed, size, spec.endswith("texture")).limited(limit)
+    if spec.startswith("list:"):
+        return _open_list(spec, split, seed, size).limited(limit, seed)
     return _open_files(spec, split).limited(limit, seed)
+
+
+def _open_list(spec: str, split: str, seed: int, size: int) -> Subset:
+    _, _, rest = spec.partition(":")
+    path, _, whole = rest.partition(":")
+    if not path or not whole:
+        raise InputError(f"'{spec}' does not name a list and its data set: use list:FILE:SPEC")
+    listed = NameList.read(Path(path).expanduser())
+    if listed.split != split:
+        raise InputError(f"list {path} is of split '{listed.split}', not of '{split}'")
+    parts = [open_dataset(whole, split=part, seed=seed, size=size) for part in listed.pooled]
+    return listed.of(pool(parts))
 
 
 def _open_files(spec: str, split: str) -> ImageFileDataset:
