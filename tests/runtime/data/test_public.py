@@ -100,6 +100,18 @@ def test_other_folders_beside_yes_and_no_are_left_out(tmp_path):
     assert open_dataset(f"br35h:{tmp_path}").labels == (0, 1)
 
 
+def test_the_noise_of_a_jpeg_mask_is_not_a_defect(tmp_path):
+    noisy = np.zeros((16, 24), np.uint8)
+    noisy[:, 12:] = 255
+    noisy[:, :12] = 9
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    cv2.imwrite(str(tmp_path / "images/1.jpg"), noisy)
+    cv2.imwrite(str(tmp_path / "masks/1.jpg"), noisy)
+    mask = open_dataset(f"kvasir:{tmp_path}")[0].mask
+    assert mask[:, 12:].all() and not mask[:, :12].any()
+
+
 def test_the_other_layout_of_a_set_is_read_too(tmp_path):
     write(tmp_path / "skin/test/good/ISIC_1.png")
     write(tmp_path / "skin/test/bad/ISIC_2.png")
