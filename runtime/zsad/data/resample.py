@@ -126,4 +126,5 @@ def resample(dataset: Dataset, counts: Counts, seed: int) -> Subset:
     order = np.random.RandomState(seed).permutation(len(labels)).tolist()
     turns = order_by_class(order, labels, [entry.class_name for entry in entries])
     normal = [i for i in turns if not labels[i]][: counts.normal]
-    return subset(dataset, normal + [i for i in turns if labels[i]][: counts.anomalous])
+    anomalous = [i for i in turns if labels[i]][: counts.anomalous]
+    return subset(dataset, normal + anomalous, seed)

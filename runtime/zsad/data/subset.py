@@ -32,18 +32,15 @@ class Subset:
 
     Attributes:
         data: The whole set.
+        name: Unlike the whole set's, so that no report takes one for the other.
         indices: Which of its samples.
         entries: What they are.
     """
 
     data: Dataset
+    name: str
     indices: tuple[int, ...]
     entries: tuple[Entry, ...]
-
-    @property
-    def name(self) -> str:
-        """The name of the whole set: the list is told apart by its file."""
-        return self.data.name
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -74,10 +71,10 @@ class Subset:
             return self
         classes = [entry.class_name for entry in self.entries]
         chosen = fair_choice(self.labels, classes, limit, seed)
-        return Subset(
-            self.data,
-            tuple(self.indices[i] for i in chosen),
-            tuple(self.entries[i] for i in chosen),
+        return replace(
+            self,
+            indices=tuple(self.indices[i] for i in chosen),
+            entries=tuple(self.entries[i] for i in chosen),
         )
 
 
@@ -175,13 +172,17 @@ class NameList:
                 f"{len(missing)} of its {len(self.samples)} names are missing there"
             )
         chosen = set(self.samples)
-        return subset(dataset, [i for i, entry in enumerate(entries) if entry.name in chosen])
+        indices = [i for i, entry in enumerate(entries) if entry.name in chosen]
+        return subset(dataset, indices, self.seed)
 
 
-def subset(dataset: Dataset, indices: Sequence[int]) -> Subset:
-    """Return the given samples of a data set, in its order."""
+def subset(dataset: Dataset, indices: Sequence[int], seed: int) -> Subset:
+    """Return the given samples of a data set, in its order, named by their counts and the seed."""
     entries, kept = entries_of(dataset), tuple(sorted(indices))
-    return Subset(dataset, kept, tuple(entries[i] for i in kept))
+    chosen = tuple(entries[i] for i in kept)
+    anomalous = sum(entry.label for entry in chosen)
+    name = f"{dataset.name}-{len(chosen) - anomalous}+{anomalous}-seed{seed}"
+    return Subset(dataset, name, kept, chosen)
 
 
 def _shape(value: object) -> str:

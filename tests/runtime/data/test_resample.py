@@ -136,7 +136,7 @@ def test_a_saved_list_is_the_same_part_again(mvtec, tmp_path):
     chosen = make_list(mvtec, path)
     again = open_dataset(f"list:{path}:mvtec:{mvtec}")
     assert isinstance(again, Subset) and again.entries == chosen.entries
-    assert again.name == "mvtec" and again.has_masks
+    assert again.name == chosen.name == "mvtec-20+4-seed5" and again.has_masks
     assert again[0].name == chosen[0].name
     # A later seed draws from the list, it does not draw another list.
     assert names(open_dataset(f"list:{path}:mvtec:{mvtec}", seed=9)) == names(again)
