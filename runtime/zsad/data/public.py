@@ -107,8 +107,9 @@ def open_public(name: str, root: Path, split: str) -> ImageFileDataset:
 
 def entries(root: Path) -> str:
     """The first names in a folder, for an error that says what was found."""
-    names = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
-    return ", ".join(names[:6]) or "nothing"
+    if not root.is_dir():
+        return "no such folder"
+    return ", ".join(sorted(path.name for path in root.iterdir())[:6]) or "nothing"
 
 
 def is_image(path: Path, root: Path) -> bool:

@@ -40,6 +40,13 @@ def test_a_wrong_layout_says_what_was_found(tmp_path):
         open_dataset(f"mvtec:{tmp_path}")
 
 
+def test_a_folder_that_is_not_there_or_empty_says_so(tmp_path):
+    with pytest.raises(InputError, match=r"expected images no/\* and yes/\*, found nothing"):
+        open_dataset(f"br35h:{tmp_path}")
+    with pytest.raises(InputError, match="found no such folder"):
+        open_dataset(f"br35h:{tmp_path / 'none'}")
+
+
 def test_image_level_sets_have_no_masks(tmp_path):
     write(tmp_path / "no/1.jpg")
     write(tmp_path / "yes/2.jpg")
