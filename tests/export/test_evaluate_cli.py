@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from zsad.artifact import Artifact
+from zsad.data.subset import NameList
 from zsad.evaluate import read_evaluation
 from zsad.recipe import SCHEMA, Bound, Calibration, Recipe, write_recipe
 from zsad_export.cli.evaluate import main
@@ -93,6 +94,15 @@ def test_calibrated_frames_are_left_out(make_artifact, parts, tmp_path):
     # Without the good part at level 100 the ranking is perfect.
     assert found.mean.figures["image_auroc"].value == 1.0
     assert "2 images left out by name" in output
+
+
+def test_a_saved_part_of_a_set_is_evaluated_under_its_own_name(make_artifact, parts, tmp_path):
+    names = ("good/p40", "good/p100", *(f"crack/p{level}" for level in CRACKED))
+    path = tmp_path / "part.json"
+    NameList(f"folder:{parts.name}", "test", ("test",), 4, "by hand", names).write(path)
+    found, _ = evaluated(tmp_path, make_artifact(), "--data", f"list:{path}:folder:{parts}")
+    assert (found.mean.n_good, found.mean.n_defective) == (2, len(CRACKED))
+    assert found.dataset == f"folder:{parts.name}-2+{len(CRACKED)}-seed4"
 
 
 def test_a_recipe_counts_wrong_verdicts(make_artifact, parts, tmp_path):

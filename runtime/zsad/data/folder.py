@@ -37,7 +37,7 @@ def open_folder(path: Path) -> ImageFileDataset:
         raise InputError(f"data folder {path} holds no image folders: {_EXPECTED}, found {found}")
     class_name = path.resolve().name.replace("_", " ")
     items = tuple(
-        ImageItem(image, class_name, folder.name, _mask_of(path, folder.name, image))
+        ImageItem(image, class_name, folder.name, _masks_of(path, folder.name, image))
         for folder in types
         for image in _images(folder)
     )
@@ -52,18 +52,18 @@ def _images(folder: Path) -> list[Path]:
     )
 
 
-def _mask_of(root: Path, defect_type: str, image: Path) -> Path | None:
+def _masks_of(root: Path, defect_type: str, image: Path) -> tuple[Path, ...]:
     if defect_type == GOOD:
-        return None
+        return ()
     folder = root / _MASKS / defect_type
     candidates = (folder / f"{image.stem}.png", folder / f"{image.stem}_mask.png")
-    return next((mask for mask in candidates if mask.is_file()), None)
+    return tuple(mask for mask in candidates if mask.is_file())[:1]
 
 
 def _has_masks(root: Path, items: tuple[ImageItem, ...]) -> bool:
     if not (root / _MASKS).is_dir():
         return False
-    bare = [item for item in items if item.label and item.mask_path is None]
+    bare = [item for item in items if item.label and not item.mask_paths]
     if bare:
         wanted = root / _MASKS / bare[0].defect_type / f"{bare[0].path.stem}.png"
         raise InputError(

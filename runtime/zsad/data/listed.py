@@ -101,7 +101,7 @@ def _item(
         path=root / image,
         class_name=class_name.replace("_", " "),
         defect_type=defect_type,
-        mask_path=root / mask if mask else None,
+        mask_paths=(root / mask,) if mask else (),
         name=Path(image).with_suffix("").as_posix(),
     )
 
@@ -111,7 +111,7 @@ def _dataset(
 ) -> ImageFileDataset:
     if not items:
         raise InputError(f"{listed_in} lists no image of split '{split}'")
-    has_masks = all(item.mask_path is not None for item in items if item.label)
+    has_masks = all(item.mask_paths for item in items if item.label)
     if not has_masks:
-        items = tuple(replace(item, mask_path=None) for item in items)
+        items = tuple(replace(item, mask_paths=()) for item in items)
     return ImageFileDataset(name, items, has_masks and any(item.label for item in items))

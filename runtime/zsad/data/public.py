@@ -24,7 +24,7 @@ class Layout:
         images: Globs of the images; `{split}` is replaced.
         masks: Where a mask lies, without suffix; `{object}`, `{type}` and `{stem}` are the image's.
             Empty where the set has no pixel masks.
-        normal: The folder name of normal images, empty where every image is anomalous.
+        normal: A folder above normal images only, empty where every image is anomalous.
         class_name: The class; empty where the first folder names it.
         anomaly: The type of every anomalous image; empty where its folder names it.
     """
@@ -43,26 +43,46 @@ _MVTEC = Layout(
 )
 _COLON = Layout(("images/*",), ("masks/{stem}",), class_name="colon", anomaly="polyp")
 
-LAYOUTS = {
-    "mvtec": _MVTEC,
-    "mpdd": _MVTEC,
-    "dtd": _MVTEC,
-    "sdd": _MVTEC,
-    "btad": replace(_MVTEC, normal="ok"),
-    "headct": Layout(("*/{split}/*/*",), (), GOOD, "brain", "haemorrhage"),
-    "br35h": Layout(("no/*", "yes/*"), (), "no", "brain", "tumour"),
-    "brainmri": Layout(
-        ("brain_tumor_dataset/no/*", "brain_tumor_dataset/yes/*"), (), "no", "brain", "tumour"
+_ISIC_MASKS = "ISBI2016_ISIC_Part1_Test_GroundTruth/{stem}_Segmentation"
+_ISIC = Layout(
+    ("ISBI2016_ISIC_Part1_Test_Data/*",), (_ISIC_MASKS,), class_name="skin", anomaly="lesion"
+)
+
+LAYOUTS: dict[str, tuple[Layout, ...]] = {
+    "mvtec": (_MVTEC,),
+    "mpdd": (_MVTEC,),
+    "dtd": (_MVTEC,),
+    "sdd": (_MVTEC,),
+    "btad": (replace(_MVTEC, normal="ok"),),
+    "headct": (Layout(("*/{split}/*/*",), (), GOOD, "brain", "haemorrhage"),),
+    "br35h": (Layout(("no/*", "yes/*"), (), "no", "brain", "tumour"),),
+    "brainmri": (
+        Layout(
+            ("brain_tumor_dataset/no/*", "brain_tumor_dataset/yes/*"), (), "no", "brain", "tumour"
+        ),
     ),
-    "colondb": _COLON,
-    "clinicdb": _COLON,
-    "kvasir": _COLON,
-    "endo": _COLON,
-    "tn3k": Layout(
-        ("test-image/*",), ("test-mask/{stem}",), class_name="thyroid", anomaly="nodule"
+    "lag": (
+        Layout(
+            ("non_glaucoma/image/*", "suspicious_glaucoma/image/*"),
+            (),
+            "non_glaucoma",
+            "fundus",
+            "glaucoma",
+        ),
+    ),
+    "isic": (
+        _ISIC,
+        replace(_ISIC, images=("skin/test/*/*",), masks=(f"skin/{_ISIC_MASKS}",), normal=GOOD),
+    ),
+    "colondb": (_COLON,),
+    "clinicdb": (_COLON, replace(_COLON, images=("Original/*",), masks=("Ground Truth/{stem}",))),
+    "kvasir": (_COLON,),
+    "endo": (_COLON,),
+    "tn3k": (
+        Layout(("test-image/*",), ("test-mask/{stem}",), class_name="thyroid", anomaly="nodule"),
     ),
 }
-"""The sets by the name that a spec `NAME:PATH` uses."""
+"""The sets by the name that a spec `NAME:PATH` uses; of several layouts the first that fits."""
 
 
 def open_public(name: str, root: Path, split: str) -> ImageFileDataset:
@@ -71,38 +91,50 @@ def open_public(name: str, root: Path, split: str) -> ImageFileDataset:
     Raises:
         InputError: The folder is laid out differently, or an anomalous image has no mask.
     """
-    layout = LAYOUTS[name]
-    if split != "test" and not any("{split}" in pattern for pattern in layout.images):
+    layouts = LAYOUTS[name]
+    if split != "test" and not any("{split}" in p for layout in layouts for p in layout.images):
         raise InputError(f"'{name}' is a test set and has no split '{split}': use split 'test'")
-    patterns = [pattern.format(split=split) for pattern in layout.images]
-    found = (path for pattern in patterns for path in sorted(root.glob(pattern)))
-    images = [path for path in found if _is_image(path, root)]
-    if not images:
-        entries = sorted(p.name for p in root.iterdir()) if root.is_dir() else []
-        there = ", ".join(entries[:6]) or "nothing"
-        raise InputError(
-            f"{name} folder {root}: expected images {' and '.join(patterns)}, found {there}"
-        )
-    items = tuple(_item(layout, root, path) for path in images)
-    return ImageFileDataset(name, items, bool(layout.masks))
+    for layout in layouts:
+        images = _images(layout, root, split)
+        if images:
+            items = tuple(_item(layout, root, path) for path in images)
+            return ImageFileDataset(name, items, bool(layout.masks))
+    wanted = ", or ".join(
+        " and ".join(pattern.format(split=split) for pattern in layout.images) for layout in layouts
+    )
+    raise InputError(f"{name} folder {root}: expected images {wanted}, found {entries(root)}")
 
 
-def _is_image(path: Path, root: Path) -> bool:
+def entries(root: Path) -> str:
+    """The first names in a folder, for an error that says what was found."""
+    if not root.is_dir():
+        return "no such folder"
+    return ", ".join(sorted(path.name for path in root.iterdir())[:6]) or "nothing"
+
+
+def is_image(path: Path, root: Path) -> bool:
+    """Whether a path below `root` is an image file and nothing on its way is hidden."""
     hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
     return path.suffix.lower() in SUFFIXES and path.is_file() and not hidden
+
+
+def _images(layout: Layout, root: Path, split: str) -> list[Path]:
+    patterns = (pattern.format(split=split) for pattern in layout.images)
+    found = (path for pattern in patterns for path in sorted(root.glob(pattern)))
+    return [path for path in found if is_image(path, root)]
 
 
 def _item(layout: Layout, root: Path, path: Path) -> ImageItem:
     inner = path.relative_to(root)
     folder, class_name = inner.parts[-2], layout.class_name or inner.parts[0].replace("_", " ")
     name = inner.with_suffix("").as_posix()
-    if layout.normal and folder == layout.normal:
-        return ImageItem(path, class_name, GOOD, None, name)
-    mask = None
+    if layout.normal and layout.normal in inner.parts[:-1]:
+        return ImageItem(path, class_name, GOOD, (), name)
+    masks: tuple[Path, ...] = ()
     if layout.masks:
         names = {"object": inner.parts[0], "type": folder, "stem": path.stem}
-        mask = _mask(root, [rule.format(**names) for rule in layout.masks], path)
-    return ImageItem(path, class_name, layout.anomaly or folder, mask, name)
+        masks = (_mask(root, [rule.format(**names) for rule in layout.masks], path),)
+    return ImageItem(path, class_name, layout.anomaly or folder, masks, name)
 
 
 def _mask(root: Path, stems: list[str], image: Path) -> Path:

@@ -1,17 +1,11 @@
-import importlib.util
 from collections import Counter
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from zsad.data import open_dataset
-from zsad.errors import InputError, MissingExtraError
-
-needs_elpv = pytest.mark.skipif(
-    importlib.util.find_spec("elpv_dataset") is None, reason="elpv-dataset is not installed"
-)
+from zsad.errors import InputError
 
 
 def write(path, pixels):
@@ -116,6 +110,27 @@ def test_a_limit_keeps_the_share_of_defects(tmp_path):
     assert names != [item.path.name for item in other.items]
 
 
+def test_a_limit_gives_each_class_its_share(tmp_path):
+    rows = {"cup": (30, 6), "nut": (20, 12), "peg": (10, 2)}
+    for kind, (n_good, n_bad) in rows.items():
+        for index in range(n_good + n_bad):
+            folder = "good" if index < n_good else "bent"
+            write(
+                tmp_path / kind / "test" / folder / f"{index:02d}.png", np.zeros((4, 4), np.uint8)
+            )
+    for path in tmp_path.glob("*/test/bent/*.png"):
+        write(path.parents[2] / "ground_truth/bent" / path.name, np.ones((4, 4), np.uint8))
+    for seed in range(5):
+        dataset = open_dataset(f"mvtec:{tmp_path}", limit=40, seed=seed)
+        found = Counter((item.class_name, item.label) for item in dataset.items)
+        for kind, counts in rows.items():
+            for label in (0, 1):
+                assert abs(found[kind, label] - counts[label] / 2) < 1, (seed, kind, label)
+    # A limit below the number of classes does not always leave the same ones.
+    few = [open_dataset(f"mvtec:{tmp_path}", limit=2, seed=seed).classes for seed in range(40)]
+    assert {kind for classes in few for kind in classes} == set(rows)
+
+
 def test_images_are_read_as_the_runtime_reads_them(tmp_path):
     write(tmp_path / "good" / "alpha.png", np.full((3, 3, 4), (1, 2, 3, 4), np.uint8))
     write(tmp_path / "bad" / "deep.png", np.full((3, 3), 40000, np.uint16))
@@ -133,51 +148,3 @@ def test_region_numbers_of_a_deep_mask_are_kept(tmp_path):
     dataset = open_dataset(f"folder:{tmp_path}")
     masks = [dataset[i].mask.tolist() for i in range(2) if dataset.labels[i]]
     assert masks == [[[False, True], [False, True]]]
-
-
-def test_without_the_elpv_package_the_extra_is_named(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'zsad\[demo\]'"):
-        open_dataset("elpv")
-
-
-def test_a_broken_elpv_table_is_named(tmp_path, monkeypatch):
-    package = tmp_path / "elpv_dataset"
-    (package / "data").mkdir(parents=True)
-    (package / "data" / "labels.csv").write_text("one two\n")
-    spec = type("Spec", (), {"origin": str(package / "__init__.py")})()
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
-    with pytest.raises(InputError, match=r"labels\.csv is not ELPV's table"):
-        open_dataset("elpv")
-
-
-def test_elpv_keeps_only_certain_cells(tmp_path, monkeypatch):
-    package = Path(tmp_path) / "elpv_dataset"
-    rows = ["0.0", "0.3333333333333333", "0.6666666666666666", "1.0"]
-    lines = [f"images/c{i}.png  {p}  mono" for i, p in enumerate(rows)]
-    for index in range(4):
-        write(package / "data" / "images" / f"c{index}.png", np.full((4, 4), index, np.uint8))
-    (package / "data" / "labels.csv").write_text("\n".join(lines) + "\n")
-    spec = type("Spec", (), {"origin": str(package / "__init__.py")})()
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
-    dataset = open_dataset("elpv")
-    assert [(s.name, s.label, s.mask) for s in (dataset[0], dataset[1])] == [
-        ("images/c0", 0, None),
-        ("images/c3", 1, None),
-    ]
-
-
-@needs_elpv
-def test_elpv_has_the_counts_of_the_literature():
-    dataset = open_dataset("elpv")
-    assert Counter(dataset.labels) == {0: 1508, 1: 715}
-    assert not dataset.has_masks and dataset.classes == ("solar cell",)
-    assert dataset[0].image_bgr.shape == (300, 300, 3)
-    fewer = open_dataset("elpv-377")
-    assert Counter(fewer.labels) == {0: 377, 1: 715}
-
-
-@needs_elpv
-def test_elpv_is_for_testing_only():
-    with pytest.raises(InputError, match="test set and has no split 'train'"):
-        open_dataset("elpv", split="train")
