@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # The pins are those of Python 3.11, which CI runs; other versions resolve from the ranges.
 PINS := $(shell $(PYTHON) -c 'import sys; print("-c constraints.txt" if sys.version_info[:2] == (3, 11) else "")')
 
-.PHONY: help install demo test lint unit test-slow gpu-check clean
+.PHONY: help install demo test lint unit test-slow gpu-check reproduce clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,19 @@ test-slow: $(STAMP)  ## Full-size models: ViT-L at 336 and 518 px (half an hour,
 
 gpu-check: $(STAMP)  ## Everything that wants an NVIDIA GPU
 	$(BIN)/python -m pytest -m gpu
+
+# The papers' backbone; on a GPU. Example: make reproduce SET=mvtec DATA=/data WEIGHTS=ViT-L.pt
+BACKBONE ?= ViT-L-14-336-quickgelu
+WEIGHTS ?= openai
+SIZE ?= 518
+PAPER ?= dive
+
+reproduce: $(STAMP)  ## A paper's row for who has weights and data: SET=mvtec DATA=DIR [PAPER=dive]
+	@test -n '$(SET)' -a -n '$(DATA)' || { echo 'name the data set and the folder of all: make reproduce SET=mvtec DATA=DIR'; exit 2; }
+	mkdir -p runs
+	$(BIN)/python benchmarks/accuracy.py --paper $(PAPER) --set $(SET) --root $(DATA) \
+		--backbone $(BACKBONE) --pretrained $(WEIGHTS) --image-size $(SIZE) \
+		--work runs/$(PAPER)-$(SET) --json runs/$(PAPER)-$(SET).json
 
 clean:  ## Remove what the commands above left, the environment included
 	rm -rf $(VENV) demo-out dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -6,11 +6,15 @@ zsad-eval dive/ --data list:mvtec-dive.json:mvtec:PATH
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from zsad.command import Command
+from zsad.data import Dataset
+from zsad.data.resample import Counts, resample
+from zsad.data.subset import NameList, pool
 
 
 @click.command(cls=Command)
@@ -27,23 +31,42 @@ def main(
 ) -> None:
     """Choose samples of SPEC: as many as DIVE's Table 4 counts, unless told otherwise."""
     from zsad.data import open_dataset
-    from zsad.data.resample import Counts, counts_by_ratio, dive_counts, resample
-    from zsad.data.subset import NameList, pool
+    from zsad.data.resample import counts_by_ratio
 
     if counts and ratio:
         raise click.UsageError("give --counts or --ratio, not both")
-    pooled: tuple[str, ...] = (split,)
-    wanted, rule = Counts(*counts or (0, 0)), "given counts"
     if not counts and not ratio:
-        wanted, pooled = dive_counts(spec.partition(":")[0], split)
-        rule = f"DIVE Table 4, {split}"
-    dataset = pool([open_dataset(spec, split=part) for part in pooled])
+        click.echo(keep_dives_counts(spec, split, seed, out))
+        return
+    dataset = open_dataset(spec, split=split)
     if ratio:
         wanted, rule = counts_by_ratio(dataset, ratio), f"{ratio} anomalous for each normal one"
-    chosen = resample(dataset, wanted, seed)
+    else:
+        wanted, rule = Counts(*counts or (0, 0)), "given counts"
+    click.echo(_keep(dataset, wanted, NameList(dataset.name, split, (split,), seed, rule, ()), out))
+
+
+def keep_dives_counts(spec: str, split: str, seed: int, out: Path) -> str:
+    """Choose as many samples of a data set as DIVE's Table 4 counts; return a line that says so.
+
+    Raises:
+        InputError: The table has no such set, the set has fewer samples, or `out` cannot be
+            written.
+    """
+    from zsad.data import open_dataset
+    from zsad.data.resample import dive_counts
+
+    wanted, pooled = dive_counts(spec.partition(":")[0], split)
+    dataset = pool([open_dataset(spec, split=part) for part in pooled])
+    listed = NameList(dataset.name, split, pooled, seed, f"DIVE Table 4, {split}", ())
+    return _keep(dataset, wanted, listed, out)
+
+
+def _keep(dataset: Dataset, wanted: Counts, listed: NameList, out: Path) -> str:
+    chosen = resample(dataset, wanted, listed.seed)
     names = tuple(entry.name for entry in chosen.entries)
-    NameList(dataset.name, split, pooled, seed, rule, names).write(out)
-    click.echo(f"{wanted} samples of {dataset.name} ({rule}) in {out}")
+    replace(listed, samples=names).write(out)
+    return f"{wanted} samples of {dataset.name} ({listed.rule}) in {out}"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -149,6 +151,20 @@ def test_bad_input_is_one_line_and_leaves_nothing(out, changes, message):
 )
 def test_options_that_make_no_sense_together_are_refused(out, words, message):
     assert_refused(CliRunner().invoke(main, ["--out", str(out), *words]), message, out)
+
+
+def test_data_without_defects_is_refused_before_training(out, tmp_path):
+    for split, kind in (("train", "good"), ("test", "bent")):
+        folder = tmp_path / "cup" / split / kind
+        folder.mkdir(parents=True)
+        cv2.imwrite(str(folder / "0.png"), np.zeros((8, 8), np.uint8))
+    mask = tmp_path / "cup/ground_truth/bent"
+    mask.mkdir(parents=True)
+    cv2.imwrite(str(mask / "0_mask.png"), np.ones((8, 8), np.uint8))
+    result = command(out, data=f"mvtec:{tmp_path}", val="none")
+    assert_refused(result, "split 'train', has no defective image to learn from")
+    assert "--split all" in result.stderr
+    assert command(out, data=f"mvtec:{tmp_path}", val="none", split="all").exit_code == 0
 
 
 def test_an_out_in_no_folder_or_that_is_one_is_refused(tmp_path):

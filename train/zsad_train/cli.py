@@ -30,6 +30,7 @@ def _option(flag: str, name: str, help_text: str, **kwargs: Any) -> Callable[...
 @_option("--pretrained", "pretrained", "open_clip tag, path to weights, or `random`.")
 @_option("--image-size", "image_size", "Input side in pixels [default: the backbone's].", type=int)
 @_option("--data", "data", "Training data: synthetic, folder:PATH, ...", metavar="SPEC")
+@_option("--split", "split", "Its split; `all` where the train split has no defects.")
 @_option("--val", "val", "Validation data, or `none` [default: that of generated data].",
          metavar="SPEC")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The checkpoint.")

@@ -71,6 +71,7 @@ class Job:
         pretrained: open_clip tag, path to weights or `random`; None is what `tiny` embeds.
         image_size: Input side in pixels; None is the backbone's own.
         data: Training data, a spec of `zsad.data`.
+        split: Its split; `all` pools those of a public set, whose train split has no defects.
         val: Validation data, a spec; None is the validation split of generated `data`, `none` is
             no validation.
         limit: At most this many training images.
@@ -79,6 +80,7 @@ class Job:
     """
 
     data: str
+    split: str = "train"
     method: str = "dive"
     preset: str = "dive"
     abnormal_prompts: int | None = None

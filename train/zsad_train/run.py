@@ -98,12 +98,23 @@ def _method_config(job: Job, cls: type[Method]) -> Any:
 
 def _open(job: Job, image_hw: tuple[int, int]) -> tuple[Dataset, Dataset | None]:
     size, seed = min(image_hw), job.train.seed
-    data = open_dataset(job.data, split="train", limit=job.limit, seed=seed, size=size)
+    data = open_dataset(job.data, split=job.split, limit=job.limit, seed=seed, size=size)
+    _check_labels(data, job.split)
     val = job.val or (job.data if job.data in _GENERATED else NO_VALIDATION)
     if val == NO_VALIDATION:
         return data, None
     # Validation images are the same whatever the seed, so that runs can be compared.
     return data, open_dataset(val, split="val", limit=job.val_limit, seed=_VAL_SEED, size=size)
+
+
+def _check_labels(data: Dataset, split: str) -> None:
+    labels = getattr(data, "labels", None)  # generated data always has both
+    if labels is not None and len(set(labels)) < 2:
+        kind, other = ("defective", " or --split all") if not any(labels) else ("good", "")
+        raise InputError(
+            f"'{data.name}', split '{split}', has no {kind} image to learn from: use another "
+            f"data set{other}"
+        )
 
 
 def _recorded_job(checkpoint: Checkpoint, where: str) -> Job:

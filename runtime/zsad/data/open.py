@@ -12,7 +12,7 @@ from zsad.data.folder import open_folder
 from zsad.data.listed import open_meta, open_visa
 from zsad.data.named import open_aitex, open_dagm
 from zsad.data.public import LAYOUTS, open_public
-from zsad.data.subset import NameList, Subset, pool
+from zsad.data.subset import NameList, Subset, pool, pool_files
 from zsad.data.synthetic import SyntheticDataset
 from zsad.data.textile import DEFECTS, open_textile
 from zsad.data.types import Dataset
@@ -36,6 +36,13 @@ SPECS = {
     },
 }
 """Every spec that `open_dataset` reads, with what it is."""
+
+_TWO_SPLITS = {
+    "meta",
+    "visa",
+    "dagm",
+    *(n for n, rows in LAYOUTS.items() if any("{split}" in p for row in rows for p in row.images)),
+}
 
 # Opened by their name alone; all of them are test sets.
 _PACKAGED: dict[str, Callable[[], ImageFileDataset]] = {
@@ -66,7 +73,8 @@ def open_dataset(
 
     Args:
         spec: One of `SPECS`.
-        split: `train`, `val` or `test`. ELPV and textile are test sets, and a folder is used
+        split: `train`, `val` or `test`; `all` for every split of a set of files, since the train
+            split of most has no defects. ELPV and textile are test sets, and a folder is used
             whole, whatever the split.
         limit: At most this many samples: the first ones of generated data (balanced), of files a
             seeded choice in which each label and class has its share.
@@ -101,6 +109,9 @@ def _open_list(spec: str, split: str, seed: int, size: int) -> Subset:
 
 def _open_files(spec: str, split: str) -> ImageFileDataset:
     kind, _, rest = spec.partition(":")
+    if split == "all":
+        parts = ("train", "test") if kind in _TWO_SPLITS else ("test",)
+        return pool_files([_open_files(spec, part) for part in parts])
     if kind in _PACKAGED and split != "test":
         raise InputError(f"'{spec}' is a test set and has no split '{split}': use split 'test'")
     if spec in _PACKAGED:

@@ -100,6 +100,11 @@ def pool(parts: Sequence[Dataset]) -> Dataset:
     files = [part for part in parts if isinstance(part, ImageFileDataset)]
     if len(files) < len(parts):
         raise InputError("only splits of image files can be pooled: give one split")
+    return pool_files(files)
+
+
+def pool_files(files: Sequence[ImageFileDataset]) -> ImageFileDataset:
+    """Join several splits of one data set of image files."""
     # A split without anomalies tells nothing about masks.
     telling = [part.has_masks for part in files if any(part.labels)]
     items = tuple(item for part in files for item in part.items)

@@ -26,6 +26,8 @@ def test_industrial_layouts(tmp_path, name, normal, mask):
     for index, label in enumerate(dataset.labels):
         assert dataset[index].mask.all() == bool(label)
     assert open_dataset(f"{name}:{tmp_path}", split="train").labels == (0,)
+    every = open_dataset(f"{name}:{tmp_path}", split="all")
+    assert sorted(every.labels) == [0, 0, 1] and every.has_masks
 
 
 def test_a_missing_mask_is_named(tmp_path):
@@ -147,6 +149,14 @@ def test_attention_maps_beside_lags_images_are_left_out(tmp_path):
     for folder in ("image", "attention_map"):
         write(tmp_path / "non_glaucoma" / folder / "1.jpg")
     assert open_dataset(f"lag:{tmp_path}").labels == (0,)
+
+
+def test_all_of_a_set_without_splits_is_its_test_set(tmp_path):
+    write(tmp_path / "no/1.jpg")
+    write(tmp_path / "yes/2.jpg")
+    assert open_dataset(f"br35h:{tmp_path}", split="all").labels == (0, 1)
+    with pytest.raises(InputError, match="unknown split 'all'"):
+        open_dataset("synthetic", split="all")
 
 
 def test_a_set_without_splits_says_so(tmp_path):

@@ -1,0 +1,190 @@
+"""The papers' tables, run: train on one data set, test on others, our figures beside theirs.
+
+    python benchmarks/accuracy.py --set mvtec --root DATA --work runs/mvtec
+    python benchmarks/accuracy.py --train-on synthetic --test-on elpv --test-on textile-local
+    python benchmarks/accuracy.py --protocol dive --json benchmarks/results/protocol-dive-tiny.json
+
+The first wants the papers' backbone beside it: --backbone ViT-L-14-336-quickgelu --pretrained
+openai --image-size 518. Sets that were not run read "not run by us". Nothing is chosen by what a
+test set says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zsad.command import Command
+from zsad.errors import InputError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained on and what is tested on, and whose table that fills.
+
+    Attributes:
+        paper: Whose figures stand beside ours.
+        train_on: Spec of the auxiliary data set.
+        split: Its split.
+        test_on: Specs of the test sets.
+    """
+
+    paper: str
+    train_on: str
+    split: str
+    test_on: tuple[str, ...]
+
+
+@click.command(cls=Command)
+@click.option("--paper", type=click.Choice(["dive", "faprompt"]), default="dive",
+              show_default=True, help="Whose figures stand beside ours.")  # fmt: skip
+@click.option("--method", help="What to train [default: the paper's].")
+@click.option("--set", "sets", multiple=True, metavar="NAME",
+              help="Data set of the paper's table, in ROOT/NAME; repeatable.")  # fmt: skip
+@click.option("--root", type=click.Path(path_type=Path), help="Folder of the data sets.")
+@click.option("--whole", is_flag=True, help="Whole sets, not cut to DIVE's Table 4.")
+@click.option("--train-on", metavar="SPEC", help="Instead of the paper's auxiliary set.")
+@click.option("--test-on", multiple=True, metavar="SPEC", help="Instead of --set; repeatable.")
+@click.option("--protocol", type=click.Choice(["dive"]),
+              help="Limited against rich priors, on generated data.")  # fmt: skip
+@click.option("--backbone", default="tiny", show_default=True, help="`tiny` or an open_clip name.")
+@click.option("--pretrained", help="open_clip tag or path to weights.")
+@click.option("--image-size", type=int, help="Input side in pixels [default: the backbone's].")
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the training data.")
+@click.option("--limit", type=click.IntRange(1), help="At most so many training images.")
+@click.option("--test-images", type=click.IntRange(1), default=480, show_default=True,
+              help="Test images of --protocol.")  # fmt: skip
+@click.option("--seeds", type=click.IntRange(1), help="Runs, from seed 0 [default: 1; 3].")
+@click.option("--workers", type=click.IntRange(1), default=2, show_default=True,
+              help="Runs at a time of --protocol.")  # fmt: skip
+@click.option("--work", type=click.Path(path_type=Path), help="Keeps the checkpoints; resumes.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write a JSON.")
+def main(json_path: Path | None, protocol: str | None, **options: Any) -> None:
+    """Train, test, and print our figures beside a paper's."""
+    from machine import describe
+    from zsad.schema import write_json
+
+    if json_path is not None and not json_path.parent.is_dir():
+        raise InputError(f"folder {json_path.parent} does not exist: make it first")
+    record, text = _protocol(options) if protocol else _paper(options)
+    click.echo(f"\n{text}")
+    if json_path is not None:
+        write_json(json_path, {"machine": describe(), "options": _plain(options), **record})
+        click.echo(f"\n{json_path}")
+
+
+def plan(
+    paper: str,
+    sets: tuple[str, ...],
+    root: Path | None,
+    train_on: str | None,
+    test_on: tuple[str, ...],
+) -> Plan:
+    """Return what to train and test on.
+
+    Raises:
+        InputError: The options contradict each other, or the paper has no such set.
+    """
+    if bool(sets) == bool(test_on):
+        raise InputError("name what to test on: --set NAME with --root, or --test-on SPEC")
+    if sets and root is None:
+        raise InputError("--set needs --root DIR, the folder that holds the data sets by name")
+    if train_on is None and not sets:
+        raise InputError("--test-on needs --train-on SPEC, the auxiliary data set")
+    auxiliary = train_on or f"{_auxiliary(paper, sets)}:{root}/{_auxiliary(paper, sets)}"
+    # The train split of public sets has no defects; lists and generated data are cut for training.
+    split = "train" if auxiliary.startswith(("synthetic", "list:")) else "all"
+    return Plan(paper, auxiliary, split, test_on or tuple(f"{s}:{root}/{s}" for s in sets))
+
+
+def _auxiliary(paper: str, sets: tuple[str, ...]) -> str:
+    from published import published
+
+    found = sorted({published().trained_for(paper, name) for name in sets})
+    if len(found) > 1:
+        raise InputError(f"{paper} trains on {' or '.join(found)} for these sets: run them apart")
+    return found[0]
+
+
+def as_dive_counts(chosen: Plan, work: Path) -> Plan:
+    """Return the plan with lists of as many samples as DIVE's Table 4 counts, kept in `work`."""
+    from resample import keep_dives_counts
+
+    def listed(spec: str, split: str) -> str:
+        file = work / f"{spec.partition(':')[0]}-{split}.json"
+        if not file.is_file():
+            click.echo(keep_dives_counts(spec, split, 0, file))
+        return f"list:{file}:{spec}"
+
+    work.mkdir(parents=True, exist_ok=True)
+    tests = tuple(listed(spec, "test") for spec in chosen.test_on)
+    return replace(chosen, train_on=listed(chosen.train_on, "train"), split="train", test_on=tests)
+
+
+def _paper(options: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    import tempfile
+
+    from accuracy_runs import as_json, run
+    from accuracy_table import paper_table, set_name
+
+    keys = ("paper", "sets", "root", "train_on", "test_on")
+    chosen = plan(**{key: options[key] for key in keys})
+    with tempfile.TemporaryDirectory() as scratch:
+        work = options["work"] or Path(scratch)
+        if chosen.paper == "dive" and options["sets"] and not options["whole"]:
+            chosen = as_dive_counts(chosen, work)
+        job = _job(options, chosen)
+        outcomes = run(job, chosen.test_on, range(options["seeds"] or 1), work, click.echo)
+    text = paper_table(outcomes, chosen.paper, set_name(chosen.train_on), job.method)
+    return {"outcomes": as_json(outcomes)}, text
+
+
+def _job(options: dict[str, Any], chosen: Plan) -> Any:
+    from zsad_train.config import Job, TrainConfig
+
+    training = TrainConfig()
+    return Job(
+        data=chosen.train_on,
+        split=chosen.split,
+        method=options["method"] or chosen.paper,
+        backbone=options["backbone"],
+        pretrained=options["pretrained"],
+        image_size=options["image_size"],
+        val="none",
+        limit=options["limit"],
+        train=replace(training, epochs=options["epochs"] or training.epochs),
+    )
+
+
+def _protocol(options: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    from protocol import PRIORS, Trial, answer, records, run_trials, table
+
+    methods = options["method"].split(",") if options["method"] else ["dive", "anomalyclip"]
+    trials = [
+        Trial(
+            method,
+            priors,
+            seed,
+            options["limit"] or 384,
+            options["epochs"] or 4,
+            options["test_images"],
+        )
+        for seed in range(options["seeds"] or 3)
+        for method in methods
+        for priors in PRIORS
+    ]
+    results = run_trials(trials, options["workers"])
+    return {"trials": records(results)}, f"{table(results)}\n\n{answer(results)}"
+
+
+def _plain(options: dict[str, Any]) -> dict[str, Any]:
+    # Folders belong to whoever ran it.
+    names = ("paper", "method", "sets", "backbone", "pretrained", "image_size", "epochs", "limit")
+    return {name: options[name] for name in (*names, "seeds")}
+
+
+if __name__ == "__main__":
+    main()

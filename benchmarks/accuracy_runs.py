@@ -1,0 +1,122 @@
+"""Training on one data set and evaluating on others, step by step and resumable."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zsad.errors import InputError
+from zsad.schema import to_json
+from zsad_train.config import Job
+
+if TYPE_CHECKING:
+    from zsad.evaluate import Evaluation
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one training reached on one data set.
+
+    Attributes:
+        seed: Of the training.
+        data: Spec of the data set tested on.
+        n_good: Normal images.
+        n_defective: Anomalous images.
+        figures: Mean over classes, in [0, 1] by metric.
+        floor: What plain statistics reach there, likewise; an oracle.
+    """
+
+    seed: int
+    data: str
+    n_good: int
+    n_defective: int
+    figures: Mapping[str, float]
+    floor: Mapping[str, float]
+
+
+def run(
+    job: Job, tests: Sequence[str], seeds: Sequence[int], work: Path, say: Say
+) -> list[Outcome]:
+    """Train with every seed and evaluate on every test set; what `work` holds is not done again.
+
+    Raises:
+        InputError: A data set or a weights file cannot be used, or `work` holds other runs.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    outcomes = []
+    for seed in seeds:
+        seeded = replace(job, train=replace(job.train, seed=seed))
+        ckpt = trained(seeded, work / f"{job.method}-seed{seed}.pt", say)
+        for spec in tests:
+            say(f"{ckpt.name} on {spec}")
+            outcomes.append(outcome(seed, spec, evaluated(ckpt, spec)))
+    return outcomes
+
+
+def trained(job: Job, out: Path, say: Say) -> Path:
+    """Train a job to its end, from where an earlier call left it.
+
+    Raises:
+        InputError: `out` is the checkpoint of another job.
+    """
+    from zsad_train import run as training
+
+    def report(record: Any) -> None:
+        say(f"{out.name}, epoch {record.epoch}: loss {record.loss['total']:.4f}")
+
+    done = epochs_done(job, out)
+    if done is None:
+        training.train(job, out, report)
+    elif done < job.train.epochs:
+        training.resume(out, {}, report)
+    return out
+
+
+def epochs_done(job: Job, out: Path) -> int | None:
+    """Return how many epochs of a job a checkpoint holds; None where there is no checkpoint.
+
+    Raises:
+        InputError: It is the checkpoint of another job.
+    """
+    curves = out.with_suffix(".curves.json")
+    if not out.is_file() or not curves.is_file():
+        return None
+    found = json.loads(curves.read_text("utf-8"))
+    asked = json.loads(json.dumps(to_json(job)))
+    recorded = {**found["job"], "preset": asked["preset"] or found["job"].get("preset")}
+    if recorded != {**asked, "preset": recorded["preset"]}:
+        raise InputError(f"{out} was trained otherwise: give another --work, or remove it")
+    return len(found["records"])
+
+
+def evaluated(ckpt: Path, spec: str, limit: int | None = None) -> Evaluation:
+    """Evaluate a checkpoint on the test split of a data set, or on `limit` images of it."""
+    from zsad.data import open_dataset
+    from zsad.evaluate import evaluate
+    from zsad_export.subject import ArtifactOptions, open_subject
+
+    dataset = open_dataset(spec, split="test", limit=limit)
+    with open_subject(ckpt, ArtifactOptions()) as subject:
+        return evaluate(subject.predictor, dataset, subject=subject.record)
+
+
+def outcome(seed: int, spec: str, found: Evaluation) -> Outcome:
+    """Return what is kept of an evaluation."""
+
+    def values(figures: Mapping[str, Any]) -> dict[str, float]:
+        return {name: figure.value for name, figure in figures.items() if figure is not None}
+
+    mean = found.mean
+    return Outcome(
+        seed, spec, mean.n_good, mean.n_defective, values(mean.figures), values(found.floor.figures)
+    )
+
+
+def as_json(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Return outcomes as plain JSON values."""
+    return [asdict(each) for each in outcomes]
