@@ -8,7 +8,7 @@ import torch
 
 from zsad.errors import InputError
 from zsad_train.tiny import codec
-from zsad_train.tiny.batches import Views, batches, patch_cover, shard
+from zsad_train.tiny.batches import Views, _overlay, _warp, batches, patch_cover, shard
 from zsad_train.tiny.cache import open_cache
 from zsad_train.tiny.config import VOCABULARY, TinyConfig
 from zsad_train.tiny.objective import Objective, Weights, _true_of
@@ -80,6 +80,41 @@ def test_windows_of_defective_images_show_the_defect(cache):
     for batch in take(cache, range(6)):
         assert ((batch.covered > 0).any(1) == (batch.labels == 1)).all()
         assert ((batch.types >= 0) == (batch.labels == 1)).all()
+
+
+def shown(cache, **shares):
+    views = Views(2, 0, **shares)
+    return list(batches(cache, SMALL, views, 4, 3, range(6)))
+
+
+def test_overlaid_images_keep_their_defects_and_labels(cache):
+    for plain, mixed in zip(shown(cache), shown(cache, overlaid=1.0), strict=True):
+        assert torch.equal(plain.labels, mixed.labels)
+        assert not torch.equal(plain.images, mixed.images)
+        assert ((mixed.covered > 0).any(1) == (mixed.labels == 1)).all()
+
+
+def test_an_overlay_adds_detail_and_keeps_the_mean():
+    image, other = np.full((8, 8, 3), 100, np.uint8), np.full((8, 8, 3), 50, np.uint8)
+    other[:, :4] = 150
+    rng = np.random.default_rng(0)
+    for _ in range(8):
+        mixed = _overlay(rng, image, other).astype(int)
+        assert (mixed[:, :4] > 100).all() and (mixed[:, 4:] < 100).all()
+        assert abs(mixed.mean() - 100) < 2
+    flat = np.full((8, 8, 3), 7, np.uint8)
+    assert np.array_equal(_overlay(rng, image, flat), image)
+
+
+def test_a_warped_mask_follows_its_image():
+    mask = np.zeros((64, 64), bool)
+    mask[20:40, 28:44] = True
+    image = np.repeat(np.where(mask, 200, 20).astype(np.uint8)[..., None], 3, axis=2)
+    rng = np.random.default_rng(1)
+    for _ in range(8):
+        warped, moved = _warp(rng, image, mask)
+        assert ((warped[..., 0] > 110) != moved).mean() < 0.005  # rounding at the edge
+        assert moved[32, 32] and not np.array_equal(moved, mask)
 
 
 def test_cover_is_the_share_of_each_patch():

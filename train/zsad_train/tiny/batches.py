@@ -38,10 +38,15 @@ class Views:
     Attributes:
         window: Side of the square of patches seen at first.
         whole_from: Step from which on whole images are seen.
+        overlaid: Share of the images that another normal image is laid over: surfaces and clutter
+            that no class has, and that are no defect.
+        warped: Share of the images that are turned by any angle, stretched and sheared.
     """
 
     window: int
     whole_from: int
+    overlaid: float = 0.0
+    warped: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,11 @@ def _make(cache: Cache, config: TinyConfig, views: Views, size: int, seed: int, 
     pictures, covers, places, captions, generic = [], [], [], [], []
     for index in chosen:
         image, mask = _view(rng, cache, int(index), config, window)
+        if rng.random() < views.overlaid:
+            other = _view(rng, cache, _normal_index(rng, cache), config, window)[0]
+            image = _overlay(rng, image, _recolour(rng, other))
+        if rng.random() < views.warped:
+            image, mask = _warp(rng, image, mask)
         negative = bool(rng.random() < _NEGATIVE_SHARE)
         image = _expose(rng, _recolour(rng, 255 - image if negative else image))
         pictures.append(normalise(image))
@@ -199,6 +209,37 @@ def _corner(rng: np.random.Generator, mask: ArrayBool, cut: int) -> tuple[int, i
     top = int(rows[pick] - cut * rng.uniform(0.15, 0.85))
     left = int(columns[pick] - cut * rng.uniform(0.15, 0.85))
     return min(max(top, 0), room), min(max(left, 0), room)
+
+
+def _normal_index(rng: np.random.Generator, cache: Cache) -> int:
+    while True:
+        index = int(rng.integers(len(cache)))
+        if cache.defect_types[index] == GOOD:
+            return index
+
+
+def _overlay(rng: np.random.Generator, image: ImageU8, other: ImageU8) -> ImageU8:
+    """Add the detail of another picture, or shade with it; defects stay where they are."""
+    detail = other.astype(np.float32) - other.mean((0, 1), dtype=np.float32)
+    strength = np.float32(rng.uniform(0.1, 0.6))
+    below = image.astype(np.float32)
+    mixed = below + strength * (detail if rng.random() < 0.5 else below * detail / 128)
+    return np.asarray(mixed.clip(0, 255), np.uint8)
+
+
+def _warp(rng: np.random.Generator, image: ImageU8, mask: ArrayBool) -> tuple[ImageU8, ArrayBool]:
+    side = image.shape[0]
+    turn = cv2.getRotationMatrix2D((side / 2, side / 2), rng.uniform(-45, 45), 1.0)[:, :2]
+    bend = np.array([[np.exp(rng.normal(0, 0.15)), rng.normal(0, 0.15)], [0, 1.0]])
+    bend[1, 1] = np.exp(rng.normal(0, 0.15))
+    linear = turn @ bend
+    shift = side / 2 * (1 - linear.sum(axis=1, keepdims=True))  # the middle stays
+    matrix = np.concatenate([linear, shift], axis=1)
+    # One warp for both: the mask is a fourth channel.
+    both = np.dstack([image, np.where(mask, 255, 0).astype(np.uint8)])
+    warped = cv2.warpAffine(both, matrix, (side, side), borderMode=cv2.BORDER_REFLECT_101)
+    pixels = np.asarray(warped, np.uint8)
+    return np.ascontiguousarray(pixels[..., :3]), np.asarray(pixels[..., 3] >= 128)
 
 
 def _recolour(rng: np.random.Generator, image: ImageU8) -> ImageU8:
