@@ -6,7 +6,7 @@ import pytest
 
 from zsad.data import Sample
 from zsad.errors import InputError
-from zsad.evaluate import compare, evaluate, markdown, read_evaluation, text_table, write_evaluation
+from zsad.evaluate import evaluate, markdown, measure, read_evaluation, text_table, write_evaluation
 from zsad.metrics import auroc, pixel_ap, pixel_auroc
 from zsad.metrics.pixel_counts import pixel_counts
 from zsad.types import AnomalyResult, Verdict
@@ -161,7 +161,7 @@ def test_pixel_figures_are_exact_however_coarse_the_bins_of_the_bootstrap(monkey
     dataset = ListDataset(parts(contrast=6))
     fine = run(dataset).mean.figures["pixel_auroc"]
     monkeypatch.setattr(
-        compare, "pixel_counts", lambda maps, masks: pixel_counts(maps, masks, bins=4)
+        measure, "pixel_counts", lambda maps, masks: pixel_counts(maps, masks, bins=4)
     )
     coarse = run(dataset).mean.figures["pixel_auroc"]
     assert coarse.value == fine.value
@@ -229,8 +229,8 @@ def test_what_is_written_can_be_read_back(tmp_path):
 
 def test_a_newer_schema_is_refused(tmp_path):
     path = tmp_path / "eval.json"
-    path.write_text('{"schema": 2}')
-    with pytest.raises(InputError, match="schema 1 to 1"):
+    path.write_text('{"schema": 3}')
+    with pytest.raises(InputError, match="schema 1 to 2"):
         read_evaluation(path)
 
 

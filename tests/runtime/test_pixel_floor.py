@@ -9,8 +9,8 @@ from zsad.evaluate.pixel_floor import (
     floor_counts,
     pixel_statistics,
 )
-from zsad.metrics import pixel_auroc
-from zsad.metrics.pixel_counts import counts_auroc
+from zsad.metrics import aupro, pixel_auroc
+from zsad.metrics.pixel_counts import counts_aupro, counts_auroc, total_of
 
 
 def part_with_dark_spot(seed, background=120, spot=60):
@@ -61,7 +61,10 @@ def test_the_choice_equals_the_exact_metric_of_what_was_counted():
     planes = np.stack([planes_of(frame)[name] for frame, _ in parts])
     levels = np.floor(2 * planes) * (1 if sign == "+" else -1)
     exact = pixel_auroc(levels, np.stack([mask for _, mask in parts]))
-    assert counts_auroc(floor.counts["part"].sum(axis=0)) == pytest.approx(exact, abs=1e-12)
+    total = total_of(floor.counts["part"])
+    assert counts_auroc(total) == pytest.approx(exact, abs=1e-12)
+    region = aupro(levels, np.stack([mask for _, mask in parts]))
+    assert counts_aupro(total) == pytest.approx(region, abs=1e-6)
     assert 0.6 < exact < 0.95
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -12,6 +14,7 @@ import numpy.typing as npt
 
 from zsad.data import Dataset, Sample
 from zsad.errors import InputError
+from zsad.evaluate.cases import CaseBook
 from zsad.evaluate.floor import image_statistics
 from zsad.evaluate.pixel_floor import floor_counts
 from zsad.metrics.pixel_counts import PixelCounts
@@ -30,20 +33,24 @@ class Predictor(Protocol):
 
 @dataclass
 class ClassData:
-    """One class; every list has one entry per image, the last three only with masks.
+    """One class; every list has one entry per image, the last four only with masks.
 
     Attributes:
+        images: Names.
         statistics: (S,) per image, see `zsad.evaluate.floor`.
+        masked: Names of the images with a mask.
         maps: (H, W) float32 anomaly maps.
         masks: (H, W) bool, at the size of the maps.
-        floor_counts: (S, 2, LEVELS) per image, see `zsad.evaluate.pixel_floor`.
+        floor_counts: (S, 3, LEVELS) per image, see `zsad.evaluate.pixel_floor`.
     """
 
     name: str
+    images: list[str] = field(default_factory=list)
     labels: list[bool] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     statistics: list[npt.NDArray[np.float64]] = field(default_factory=list)
+    masked: list[str] = field(default_factory=list)
     maps: list[ArrayF32] = field(default_factory=list)
     masks: list[ArrayBool] = field(default_factory=list)
     floor_counts: list[PixelCounts] = field(default_factory=list)
@@ -54,9 +61,9 @@ class ClassData:
         return len(set(self.labels)) == 2
 
     @property
-    def has_defect_pixels(self) -> bool:
+    def has_both_pixels(self) -> bool:
         """Whether pixel metrics are defined."""
-        return any(mask.any() for mask in self.masks)
+        return any(m.any() for m in self.masks) and not all(m.all() for m in self.masks)
 
 
 @dataclass
@@ -69,6 +76,8 @@ class Collected:
         lost_masks: Masks that were not empty, but are at the size of the map.
         map_hw: The common size of all maps.
         threshold: The threshold behind the verdicts, None if there was none.
+        cases: The pictures that a report shows.
+        seen: Names of the images judged.
     """
 
     classes: dict[str, ClassData] = field(default_factory=dict)
@@ -76,6 +85,8 @@ class Collected:
     lost_masks: int = 0
     map_hw: tuple[int, int] | None = None
     threshold: float | None = None
+    cases: CaseBook = field(default_factory=CaseBook)
+    seen: set[str] = field(default_factory=set)
 
 
 def collect(
@@ -83,15 +94,24 @@ def collect(
     dataset: Dataset,
     exclude: frozenset[str] = frozenset(),
     progress: Progress | None = None,
+    workers: int = 0,
 ) -> Collected:
-    """Judge every image that is not excluded.
+    """Judge every image that is not excluded, in the order of the data set.
+
+    Args:
+        predictor: What judges.
+        dataset: Labelled images.
+        exclude: Names to leave out.
+        progress: Called after each image.
+        workers: Threads that read images ahead; 0 reads each when it is judged. They change
+            nothing but the time.
 
     Raises:
-        InputError: A score is not finite, maps differ in size, or no excluded name was met.
+        InputError: A score or map is not finite, maps differ in size, two images have one name, or
+            no excluded name was met.
     """
     collected = Collected()
-    for index in range(len(dataset)):
-        sample = dataset[index]
+    for sample in read_ahead(dataset, workers):
         if sample.name in exclude:
             collected.n_excluded += 1
         else:
@@ -106,17 +126,48 @@ def collect(
     return collected
 
 
+def read_ahead(dataset: Dataset, workers: int) -> Iterator[Sample]:
+    """Yield every sample in order, read by so many threads ahead of its turn."""
+    if not workers:
+        yield from (dataset[index] for index in range(len(dataset)))
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        # Bounded, as a reader faster than the model would otherwise hold the whole set.
+        waiting: deque[Future[Sample]] = deque()
+        try:
+            for index in range(len(dataset)):
+                waiting.append(pool.submit(dataset.__getitem__, index))
+                if len(waiting) > 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
 def _add(collected: Collected, sample: Sample, result: AnomalyResult) -> None:
-    if not np.isfinite(result.score):
-        raise InputError(f"image '{sample.name}' got the score {result.score}, not a number")
+    _check(sample, result)
+    if sample.name in collected.seen:
+        raise InputError(f"two images are named '{sample.name}': names must tell them apart")
+    collected.seen.add(sample.name)
     data = collected.classes.setdefault(sample.class_name, ClassData(sample.class_name))
+    data.images.append(sample.name)
     data.labels.append(bool(sample.label))
     data.scores.append(float(result.score))
     data.verdicts.append(result.verdict)
     data.statistics.append(image_statistics(sample.image_bgr))
     collected.threshold = result.threshold
+    collected.cases.offer(sample, result)
     if sample.mask is not None:
         _add_pixels(collected, data, sample, sample.mask, result.anomaly_map)
+
+
+def _check(sample: Sample, result: AnomalyResult) -> None:
+    if not np.isfinite(result.score):
+        raise InputError(f"image '{sample.name}' got the score {result.score}, not a number")
+    if not np.isfinite(result.anomaly_map).all():
+        raise InputError(f"image '{sample.name}' got a map with values that are no numbers")
 
 
 def _add_pixels(
@@ -132,6 +183,7 @@ def _add_pixels(
     at_map = resize_mask(mask, height, width)
     collected.lost_masks += int(mask.any() and not at_map.any())
     frame = cv2.resize(sample.image_bgr, (width, height), interpolation=cv2.INTER_AREA)
+    data.masked.append(sample.name)
     data.maps.append(np.asarray(anomaly_map, dtype=np.float32))
     data.masks.append(at_map)
     data.floor_counts.append(floor_counts(np.asarray(frame, dtype=np.uint8), at_map))
