@@ -74,15 +74,18 @@ def _place(x: float, y: float, x_limit: float) -> tuple[float, float]:
 
 def _axes(x_label: str, y_label: str, x_limit: float) -> str:
     parts = []
-    for step in range(_TICKS + 1):
-        share = step / _TICKS
-        x, y = _place(share * x_limit, share, x_limit)
+    # A short axis has a tick at every tenth.
+    for value in np.linspace(0, x_limit, 1 + (_TICKS if x_limit == 1 else round(10 * x_limit))):
+        x, _ = _place(float(value), 0, x_limit)
         parts.append(
             f'<line class="axis" x1="{x:.1f}" y1="{_TOP}" x2="{x:.1f}" y2="{_SIDE - _BOTTOM}"/>'
+            f'<text x="{x:.1f}" y="{_SIDE - _BOTTOM + 17}" text-anchor="middle">{value:.2g}</text>'
+        )
+    for value in np.linspace(0, 1, 1 + _TICKS):
+        _, y = _place(0, float(value), x_limit)
+        parts.append(
             f'<line class="axis" x1="{_LEFT}" y1="{y:.1f}" x2="{_SIDE - _RIGHT}" y2="{y:.1f}"/>'
-            f'<text x="{x:.1f}" y="{_SIDE - _BOTTOM + 17}" text-anchor="middle">'
-            f"{share * x_limit:.2g}</text>"
-            f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{share:.2g}</text>'
+            f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.2g}</text>'
         )
     middle = (_LEFT + _SIDE - _RIGHT) / 2
     parts.append(

@@ -33,7 +33,7 @@ class Predictor(Protocol):
 
 @dataclass
 class ClassData:
-    """One class; every list has one entry per image, the last four only with masks.
+    """One class; every list has one entry per image, the last five only with masks.
 
     Attributes:
         images: Names.
@@ -41,6 +41,7 @@ class ClassData:
         masked: Names of the images with a mask.
         maps: (H, W) float32 anomaly maps.
         masks: (H, W) bool, at the size of the maps.
+        frames: (H, W, 3) uint8 BGR, at the size of the maps.
         floor_counts: (S, 3, LEVELS) per image, see `zsad.evaluate.pixel_floor`.
     """
 
@@ -53,6 +54,7 @@ class ClassData:
     masked: list[str] = field(default_factory=list)
     maps: list[ArrayF32] = field(default_factory=list)
     masks: list[ArrayBool] = field(default_factory=list)
+    frames: list[ImageU8] = field(default_factory=list)
     floor_counts: list[PixelCounts] = field(default_factory=list)
 
     @property
@@ -182,8 +184,11 @@ def _add_pixels(
     collected.map_hw = (height, width)
     at_map = resize_mask(mask, height, width)
     collected.lost_masks += int(mask.any() and not at_map.any())
-    frame = cv2.resize(sample.image_bgr, (width, height), interpolation=cv2.INTER_AREA)
+    frame: ImageU8 = np.asarray(
+        cv2.resize(sample.image_bgr, (width, height), interpolation=cv2.INTER_AREA), np.uint8
+    )
     data.masked.append(sample.name)
     data.maps.append(np.asarray(anomaly_map, dtype=np.float32))
     data.masks.append(at_map)
-    data.floor_counts.append(floor_counts(np.asarray(frame, dtype=np.uint8), at_map))
+    data.frames.append(frame)
+    data.floor_counts.append(floor_counts(frame, at_map))

@@ -15,14 +15,13 @@ from zsad.evaluate.floor import choose_image_floor
 from zsad.evaluate.measure import (
     MapCounts,
     Sampling,
-    counted_estimates,
     map_estimates,
+    measure_floor,
     measure_maps,
 )
 from zsad.evaluate.pixel_floor import choose_pixel_floor
 from zsad.metrics import auroc, average_precision, f1_max
 from zsad.metrics.bootstrap import Estimate, Metric, bootstrap_draws, mean_of
-from zsad.metrics.pixel_counts import ANOMALOUS
 
 Estimates = Mapping[str, Estimate]
 """Keyed as `METRICS`; a metric that the images cannot give is absent."""
@@ -46,7 +45,7 @@ class Comparison:
     Attributes:
         floor_name: What the floor is made of.
         model: By class.
-        floor: By class. It has no RCPRO, which does not follow from counts of its levels.
+        floor: By class.
         counts: By class, what the model's pixel intervals were drawn from.
     """
 
@@ -78,16 +77,12 @@ def compare_pixels(classes: Sequence[ClassData], samplings: Mapping[str, Samplin
     if not classes:
         return Comparison(None, {}, {})
     floor = choose_pixel_floor({c.name: np.stack(c.floor_counts) for c in classes})
-    model, counts = {}, {}
+    model, floors, counts = {}, {}, {}
     for data in classes:
+        sampling = samplings[data.name]
         values, counts[data.name] = measure_maps(data)
-        model[data.name] = map_estimates(values, counts[data.name], samplings[data.name])
-    floors = {
-        name: counted_estimates(
-            pixels, np.asarray(pixels[:, ANOMALOUS].any(axis=1)), samplings[name]
-        )
-        for name, pixels in floor.counts.items()
-    }
+        model[data.name] = map_estimates(values, counts[data.name], sampling)
+        floors[data.name] = map_estimates(*measure_floor(data, floor), sampling)
     return Comparison(floor.name, model, floors, counts)
 
 

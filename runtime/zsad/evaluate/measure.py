@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zsad.evaluate.collect import ClassData
+from zsad.evaluate.pixel_floor import PixelFloor, floor_map
 from zsad.metrics import aupro, pixel_ranking
 from zsad.metrics.arrays import Bools, Floats
 from zsad.metrics.bootstrap import Estimate, resampled_counts
@@ -61,7 +62,7 @@ class MapCounts:
 
 def measure_maps(data: ClassData) -> tuple[dict[str, float], MapCounts]:
     """Return the exact figures of a class and its counts; it must have both kinds of pixels."""
-    maps, masks = _stacked(data.maps), _stacked(data.masks)  # (N, H, W)
+    maps, masks = stacked(data.maps), stacked(data.masks)  # (N, H, W)
     ranking = pixel_ranking(maps, masks)
     values = {
         "pixel_auroc": ranking.auroc,
@@ -75,6 +76,18 @@ def measure_maps(data: ClassData) -> tuple[dict[str, float], MapCounts]:
     return values, MapCounts(tuple(data.masked), pixel_counts(maps, masks), regions)
 
 
+def measure_floor(data: ClassData, floor: PixelFloor) -> tuple[dict[str, float], MapCounts]:
+    """Return the same for the floor's statistic, whose levels are counted exactly."""
+    pixels = floor.counts[data.name]
+    total = total_of(pixels)
+    values = {name: float(metric(total)) for name, metric in COUNTED_METRICS.items()}
+    maps = np.stack([floor_map(frame, floor) for frame in data.frames])
+    regions = _regions(maps, stacked(data.masks))
+    if regions is not None:
+        values["rcpro"] = float(counts_rcpro(total_of(regions)))
+    return values, MapCounts(tuple(data.masked), pixels, regions)
+
+
 def map_estimates(
     values: Mapping[str, float], counts: MapCounts, sampling: Sampling
 ) -> dict[str, Estimate]:
@@ -84,31 +97,23 @@ def map_estimates(
     RCPRO keep the thresholds of the whole set.
     """
     has_defect = np.asarray(counts.pixels[:, ANOMALOUS].any(axis=1))
-    counted = counted_estimates(counts.pixels, has_defect, sampling)
-    found = {name: estimate.moved_to(values[name]) for name, estimate in counted.items()}
+    drawn = resampled_counts(counts.pixels, has_defect, sampling.draws, sampling.seed)
+    total = total_of(counts.pixels)
+    found = {
+        name: Estimate(float(metric(total)), metric(drawn)).moved_to(values[name])
+        for name, metric in COUNTED_METRICS.items()
+    }
     if counts.regions is not None:
         drawn = resampled_counts(counts.regions, has_defect, sampling.draws, sampling.seed)
         found["rcpro"] = Estimate(values["rcpro"], counts_rcpro(drawn))
     return found
 
 
-def counted_estimates(
-    pixels: PixelCounts, has_defect: npt.NDArray[np.bool_], sampling: Sampling
-) -> dict[str, Estimate]:
-    """Return the figures that follow from counts of pixels alone, (N, 3, B)."""
-    drawn = resampled_counts(pixels, has_defect, sampling.draws, sampling.seed)
-    total = total_of(pixels)
-    return {
-        name: Estimate(float(metric(total)), metric(drawn))
-        for name, metric in COUNTED_METRICS.items()
-    }
-
-
 def _regions(maps: Floats, masks: Bools) -> RcproCounts | None:
     return None if maps.min() == maps.max() else rcpro_counts(maps, masks)
 
 
-def _stacked(items: list[npt.NDArray[Item]]) -> npt.NDArray[Item]:
+def stacked(items: list[npt.NDArray[Item]]) -> npt.NDArray[Item]:
     """Return the stack of a list whose items become views of it, so that nothing is held twice."""
     stack: npt.NDArray[Any] = np.empty((len(items), *items[0].shape), items[0].dtype)
     for index in range(len(items)):

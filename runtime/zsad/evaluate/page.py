@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from zsad.data.types import GOOD
 from zsad.evaluate.cases import Case
 from zsad.evaluate.charts import curves_svg
 from zsad.evaluate.evaluation import METRICS, Evaluation, Figure
@@ -69,7 +70,9 @@ def _against_floor(margin: Figure | None) -> str:
 def _figures(evaluation: Evaluation) -> str:
     head, *rows = cells(evaluation)
     body = "".join(
-        f"<tr{_SUM if row[0] == 'mean' else ''}>{''.join(map(_cell, row))}</tr>" for row in rows
+        f"<tr{_SUM if row[0] == 'mean' else ''}><td>{escape(row[0])}</td>"
+        f"{''.join(map(_cell, row[1:]))}</tr>"
+        for row in rows
     )
     titles = "".join(f'<th class="number">{title}</th>' for title in head[1:])
     return f"<table><tr><th>{head[0]}</th>{titles}</tr>{body}</table>"
@@ -162,12 +165,13 @@ def _section(title: str, cases: Sequence[Case]) -> str:
 
 
 def _card(case: Case) -> str:
-    name, kind = escape(case.name), "good" if case.defect_type == "good" else "defective"
+    name, kind = escape(case.name), "good" if case.defect_type == GOOD else "defective"
+    what = f"{escape(case.class_name)}, {name}"
     return (
         f'<div class="card {kind}"><div class="pair">'
         f'<img alt="{name}" src="{html.data_uri(case.frame_jpeg)}">'
         f'<img alt="heat map of {name}" src="{html.data_uri(case.heat_jpeg)}"></div>'
-        f'<div class="caption"><span class="name" title="{name}">{name}</span>'
+        f'<div class="caption"><span class="name" title="{what}">{what}</span>'
         f'<span class="number">{html.number(case.score)}</span>'
         f'<span class="verdict">{escape(case.defect_type)}</span></div></div>'
     )

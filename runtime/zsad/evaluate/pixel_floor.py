@@ -54,12 +54,19 @@ class PixelFloor:
     """The chosen statistic.
 
     Attributes:
-        name: For example `- grey`.
+        statistic: Its place in `PIXEL_STATISTICS`.
+        sign: 1, or -1 where low values are anomalous.
         counts: (n, 3, LEVELS) per class, bins ascending towards anomalous.
     """
 
-    name: str
+    statistic: int
+    sign: int
     counts: Mapping[str, PixelCounts]
+
+    @property
+    def name(self) -> str:
+        """For example `- grey`."""
+        return f"{'+' if self.sign > 0 else '-'} {PIXEL_STATISTICS[self.statistic]}"
 
 
 def pixel_statistics(frame_bgr: ImageU8) -> npt.NDArray[np.float32]:
@@ -100,9 +107,14 @@ def floor_counts(frame_bgr: ImageU8, mask: ArrayBool) -> PixelCounts:
         frame_bgr: (H, W, 3) uint8 BGR.
         mask: (H, W) bool, True where anomalous.
     """
-    levels = (pixel_statistics(frame_bgr) * 2).astype(np.int32).clip(0, LEVELS - 1)
     shares = region_shares(mask)
+    levels = _levels(frame_bgr)
     return np.stack([count_levels(plane, mask, shares, LEVELS) for plane in levels])
+
+
+def floor_map(frame_bgr: ImageU8, floor: PixelFloor) -> npt.NDArray[np.float32]:
+    """Return the chosen statistic as an anomaly map, (H, W) float32, in half grey levels."""
+    return np.asarray(floor.sign * _levels(frame_bgr)[floor.statistic], np.float32)
 
 
 def choose_pixel_floor(classes: Mapping[str, PixelCounts]) -> PixelFloor:
@@ -118,10 +130,13 @@ def choose_pixel_floor(classes: Mapping[str, PixelCounts]) -> PixelFloor:
         raise InputError("the pixel floor needs a class with anomalous pixels")
     values = np.mean([counts_auroc(total_of(g)) for g in classes.values()], axis=0)  # (S,)
     at = int(np.argmax(np.maximum(values, 1 - values)))
-    rising = bool(values[at] >= 0.5)
-    order = slice(None, None, 1 if rising else -1)
-    counts = {name: g[:, at, :, order] for name, g in classes.items()}
-    return PixelFloor(f"{'+' if rising else '-'} {PIXEL_STATISTICS[at]}", counts)
+    sign = 1 if values[at] >= 0.5 else -1
+    counts = {name: g[:, at, :, ::sign] for name, g in classes.items()}
+    return PixelFloor(at, sign, counts)
+
+
+def _levels(frame_bgr: ImageU8) -> npt.NDArray[np.int32]:
+    return (pixel_statistics(frame_bgr) * 2).astype(np.int32).clip(0, LEVELS - 1)
 
 
 def _odd(side: float) -> int:
