@@ -7,6 +7,7 @@ from zsad.evaluate.pixel_floor import (
     PIXEL_STATISTICS,
     choose_pixel_floor,
     floor_counts,
+    floor_map,
     pixel_statistics,
 )
 from zsad.metrics import aupro, pixel_auroc
@@ -75,6 +76,14 @@ def test_the_sign_is_chosen_too():
     grey = np.where(mask, 20, 60 + 120 * (rng.random((40, 40)) < 0.5))
     frame = np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
     assert choose_pixel_floor({"part": floor_counts(frame, mask)[None]}).name == "- grey"
+
+
+def test_the_floors_map_is_what_was_counted():
+    parts = [part_with_dark_spot(seed) for seed in range(2)]
+    floor = choose_pixel_floor({"part": np.stack([floor_counts(*part) for part in parts])})
+    maps = np.stack([floor_map(frame, floor) for frame, _ in parts])
+    masks = np.stack([mask for _, mask in parts])
+    assert pixel_auroc(maps, masks) == counts_auroc(total_of(floor.counts["part"]))
 
 
 def test_no_class_with_masks_is_an_error():
