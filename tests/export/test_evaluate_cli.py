@@ -105,12 +105,21 @@ def test_everything_is_written_beside_the_json(make_artifact, parts, tmp_path, w
     assert f"and beside it {', '.join(names)}" in output
     assert {path.name for path in tmp_path.glob("eval.*")} == {"eval.json", *names}
     page = (tmp_path / "eval.html").read_text()
-    assert f"<title>artifact fp32 on CPUExecutionProvider on {found.dataset}</title>" in page
+    assert f"<title>artifact fp32 on CPUExecutionProvider, {found.dataset}</title>" in page
     scores = [json.loads(x) for x in (tmp_path / "eval.scores.jsonl").read_text().splitlines()]
     assert {(x["label"], round(255 * x["score"])) for x in scores} == {
         *((0, level) for level in GOOD),
         *((1, level) for level in CRACKED),
     }
+
+
+def test_the_figures_do_not_depend_on_batch_or_workers(make_artifact, parts, tmp_path):
+    found = [
+        evaluated(tmp_path, make_artifact(name), "--data", f"folder:{parts}", *options)[0]
+        for name, options in (("a", ()), ("b", ("--batch", 3)), ("c", ("--workers", 2)))
+    ]
+    assert found[0].evidence == found[1].evidence == found[2].evidence
+    assert found[0].classes == found[1].classes == found[2].classes
 
 
 def test_two_evaluations_are_compared(make_artifact, parts, tmp_path):

@@ -15,7 +15,7 @@ from zsad.evaluate import (
     text_table,
     write_evaluation,
 )
-from zsad.evaluate.collect import read_ahead
+from zsad.evaluate.reading import read_ahead
 from zsad.metrics import aupro, auroc, pixel_ap, pixel_auroc, pixel_f1_max, rcpro
 from zsad.metrics.pixel_counts import pixel_counts
 from zsad.types import AnomalyResult, Verdict
@@ -291,6 +291,32 @@ def test_workers_change_nothing():
     assert alone.evaluation == three.evaluation
     assert alone.evidence.files() == three.evidence.files()
     assert alone.cases.false_alarms == three.cases.false_alarms
+
+
+class InBatches(GreyPredictor):
+    def __init__(self):
+        super().__init__()
+        self.sizes = []
+
+    def predict_batch(self, frames_bgr):
+        self.sizes.append(len(frames_bgr))
+        return [self.predict(frame) for frame in frames_bgr]
+
+
+def test_the_size_of_a_batch_changes_nothing():
+    dataset, calls = ListDataset(parts(contrast=6)), []
+    predictor = InBatches()
+    batched = run(
+        dataset, predictor, batch=5, exclude=["plate/2"], progress=lambda: calls.append(1)
+    )
+    assert predictor.sizes == [4, 5, 2]
+    assert len(calls) == 12
+    assert batched == run(dataset, exclude=["plate/2"])
+
+
+def test_a_predictor_without_batches_is_named():
+    with pytest.raises(InputError, match="one image at a time: a batch of 4"):
+        run(ListDataset(parts()), batch=4)
 
 
 def test_workers_read_ahead_but_not_without_bound():

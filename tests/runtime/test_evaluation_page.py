@@ -90,7 +90,7 @@ def test_names_from_outside_are_escaped():
     ]
     page = Page(render_page(examined(samples, weights=NASTY)))
     assert page.tags["script"] == 0
-    assert f"{NASTY}, {NASTY}0" in "".join(page.text)
+    assert f"{NASTY}{NASTY}0" in "".join(page.text)
 
 
 def test_every_figure_and_both_curves_are_shown():

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     help="What runs the graph. Default: auto.",
 )
 @click.option("--threads", type=click.IntRange(1), help="Threads of the CPU.")
+@click.option("--batch", type=click.IntRange(1), help="Images judged at once. Default: 1.")
 @click.option(
     "--workers",
     type=click.IntRange(0),
@@ -69,6 +70,7 @@ def main(
     precision: Precision | None,
     backend: str | None,
     threads: int | None,
+    batch: int | None,
     workers: int,
     compare: tuple[Path, Path] | None,
     out: Path | None,
@@ -94,7 +96,7 @@ def main(
     from zsad_export.subject import ArtifactOptions, open_subject
 
     dataset = open_dataset(data, split=split, limit=limit, seed=seed)
-    options = ArtifactOptions(recipe, precision, backend, threads)
+    options = ArtifactOptions(recipe, precision, backend, threads, batch)
     bar = click.progressbar(length=len(dataset), label=dataset.name, file=sys.stderr)
     with open_subject(path, options) as subject, bar:
         found = examine(
@@ -104,6 +106,7 @@ def main(
             exclude=names,
             progress=lambda: bar.update(1),
             workers=workers,
+            batch=batch or 1,
         )
     click.echo(f"{found.evaluation.subject['name']}, data set {found.evaluation.dataset}")
     click.echo(text_table(found.evaluation))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from itertools import islice
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -17,6 +16,7 @@ from zsad.errors import InputError
 from zsad.evaluate.cases import CaseBook
 from zsad.evaluate.floor import image_statistics
 from zsad.evaluate.pixel_floor import floor_counts
+from zsad.evaluate.reading import read_ahead
 from zsad.metrics.pixel_counts import PixelCounts
 from zsad.preprocess import resize_mask
 from zsad.types import AnomalyResult, ArrayBool, ArrayF32, ImageU8, Verdict
@@ -29,6 +29,13 @@ class Predictor(Protocol):
     """Anything that judges one frame: `zsad.Detector`, a checkpoint, your own."""
 
     def predict(self, frame_bgr: ImageU8, /) -> AnomalyResult: ...  # noqa: D102
+
+
+@runtime_checkable
+class BatchPredictor(Predictor, Protocol):
+    """A predictor that judges several frames at once."""
+
+    def predict_batch(self, frames_bgr: Sequence[ImageU8], /) -> list[AnomalyResult]: ...  # noqa: D102
 
 
 @dataclass
@@ -97,6 +104,7 @@ def collect(
     exclude: frozenset[str] = frozenset(),
     progress: Progress | None = None,
     workers: int = 0,
+    batch: int = 1,
 ) -> Collected:
     """Judge every image that is not excluded, in the order of the data set.
 
@@ -107,19 +115,23 @@ def collect(
         progress: Called after each image.
         workers: Threads that read images ahead; 0 reads each when it is judged. They change
             nothing but the time.
+        batch: Images judged at once; above 1 it takes a `BatchPredictor`.
 
     Raises:
-        InputError: A score or map is not finite, maps differ in size, two images have one name, or
-            no excluded name was met.
+        InputError: The predictor knows no batches, a score or map is not finite, maps differ in
+            size, two images have one name, or no excluded name was met.
     """
+    judge = _judge_of(predictor, batch)
     collected = Collected()
-    for sample in read_ahead(dataset, workers):
-        if sample.name in exclude:
-            collected.n_excluded += 1
-        else:
-            _add(collected, sample, predictor.predict(sample.image_bgr))
+    samples = read_ahead(dataset, workers)
+    while group := list(islice(samples, batch)):
+        kept = [sample for sample in group if sample.name not in exclude]
+        collected.n_excluded += len(group) - len(kept)
+        for sample, result in zip(kept, judge([s.image_bgr for s in kept]), strict=True):
+            _add(collected, sample, result)
         if progress is not None:
-            progress()
+            for _ in group:
+                progress()
     if exclude and not collected.n_excluded:
         raise InputError(
             f"none of the {len(exclude)} excluded names, such as '{min(exclude)}', "
@@ -128,24 +140,14 @@ def collect(
     return collected
 
 
-def read_ahead(dataset: Dataset, workers: int) -> Iterator[Sample]:
-    """Yield every sample in order, read by so many threads ahead of its turn."""
-    if not workers:
-        yield from (dataset[index] for index in range(len(dataset)))
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        # Bounded, as a reader faster than the model would otherwise hold the whole set.
-        waiting: deque[Future[Sample]] = deque()
-        try:
-            for index in range(len(dataset)):
-                waiting.append(pool.submit(dataset.__getitem__, index))
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+def _judge_of(
+    predictor: Predictor, batch: int
+) -> Callable[[Sequence[ImageU8]], list[AnomalyResult]]:
+    if batch == 1:
+        return lambda frames: [predictor.predict(frame) for frame in frames]
+    if not isinstance(predictor, BatchPredictor):
+        raise InputError(f"this predictor judges one image at a time: a batch of {batch} is no use")
+    return predictor.predict_batch
 
 
 def _add(collected: Collected, sample: Sample, result: AnomalyResult) -> None:

@@ -30,7 +30,7 @@ def render_page(examination: Examination) -> str:
     name = str(evaluation.subject.get("name", "?"))
     return html.page(
         "zsad.evaluate",
-        title=escape(f"{name} on {evaluation.dataset}"),
+        title=escape(f"{name}, {evaluation.dataset}"),
         subtitle=escape(_subtitle(evaluation)),
         tiles=_tiles(evaluation),
         figures=_figures(evaluation),
@@ -166,12 +166,12 @@ def _section(title: str, cases: Sequence[Case]) -> str:
 
 def _card(case: Case) -> str:
     name, kind = escape(case.name), "good" if case.defect_type == GOOD else "defective"
-    what = f"{escape(case.class_name)}, {name}"
     return (
         f'<div class="card {kind}"><div class="pair">'
         f'<img alt="{name}" src="{html.data_uri(case.frame_jpeg)}">'
         f'<img alt="heat map of {name}" src="{html.data_uri(case.heat_jpeg)}"></div>'
-        f'<div class="caption"><span class="name" title="{what}">{what}</span>'
+        f'<div class="caption"><span class="name" title="{name}">{escape(case.class_name)}'
+        f"<small>{name}</small></span>"
         f'<span class="number">{html.number(case.score)}</span>'
         f'<span class="verdict">{escape(case.defect_type)}</span></div></div>'
     )

@@ -52,6 +52,7 @@ def evaluate(
     seed: int = 0,
     progress: Progress | None = None,
     workers: int = 0,
+    batch: int = 1,
 ) -> Evaluation:
     """Return the figures of `examine`; arguments and errors as there."""
     return examine(
@@ -63,6 +64,7 @@ def evaluate(
         seed=seed,
         progress=progress,
         workers=workers,
+        batch=batch,
     ).evaluation
 
 
@@ -76,6 +78,7 @@ def examine(
     seed: int = 0,
     progress: Progress | None = None,
     workers: int = 0,
+    batch: int = 1,
 ) -> Examination:
     """Judge every image of a data set and compare with its labels and masks.
 
@@ -92,12 +95,14 @@ def examine(
         seed: Seed of the resamples.
         progress: Called after each image.
         workers: Threads that read images ahead; the figures do not depend on them.
+        batch: Images judged at once; above 1 the predictor needs a `predict_batch`. The figures
+            depend on it only as far as the predictor's answers do.
 
     Raises:
         InputError: A score or map cannot be used, no excluded name is in the data set, or there is
             nothing to measure.
     """
-    found = collect(predictor, dataset, frozenset(exclude), progress, workers)
+    found = collect(predictor, dataset, frozenset(exclude), progress, workers, batch)
     classes = [found.classes[name] for name in sorted(found.classes)]
     samplings = samplings_of([data.name for data in classes], draws, seed)
     images = compare_images([c for c in classes if c.has_both_labels], samplings)
