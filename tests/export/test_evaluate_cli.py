@@ -135,6 +135,14 @@ def test_two_evaluations_are_compared(make_artifact, parts, tmp_path):
     assert "+41.7 [" in (tmp_path / "ab.md").read_text()
 
 
+def test_a_graph_without_a_number_writes_nothing(make_artifact, parts, tmp_path):
+    artifact = make_artifact(score="nan")
+    done = run(artifact, "--data", f"folder:{parts}", "--out", tmp_path / "eval.json")
+    assert done.exit_code == 2
+    assert "got the score nan, not a number" in done.output
+    assert not list(tmp_path.glob("eval.*"))
+
+
 def test_a_comparison_takes_no_data(tmp_path):
     done = run("--compare", "a.json", "b.json", "--data", "synthetic")
     assert done.exit_code == 2

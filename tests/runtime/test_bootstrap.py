@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -12,7 +13,7 @@ from zsad.metrics.bootstrap import (
     resampled_counts,
     resamples,
 )
-from zsad.metrics.pixel_counts import counts_aupro, counts_auroc, pixel_counts
+from zsad.metrics.pixel_counts import counts_aupro, counts_auroc, pixel_counts, total_of
 from zsad.metrics.rcpro import counts_rcpro, rcpro_counts
 
 
@@ -86,6 +87,41 @@ def test_counted_draws_equal_the_metric_of_the_resampled_images(metric, counts_o
     expected = [metric(maps[chosen], masks[chosen]) for chosen in resamples(has_defect, 10, seed=5)]
     assert counted(drawn) == pytest.approx(expected, abs=1e-6)
     assert np.ptp(expected) > 0
+
+
+def blurred_maps(rng, n, side=24):
+    """n good and n defective maps, whose one or two defects differ in how visible they are."""
+    masks = np.zeros((2 * n, side, side), bool)
+    noise = rng.normal(size=masks.shape).astype(np.float32)
+    maps = 4 * np.stack([cv2.GaussianBlur(m, (0, 0), 2) for m in noise])
+    for anomaly_map, mask in zip(maps[:n], masks[:n], strict=True):
+        for _ in range(rng.integers(1, 3)):
+            (top, left), (height, width) = rng.integers(0, side - 6, 2), rng.integers(2, 6, 2)
+            mask[top : top + height, left : left + width] = True
+        anomaly_map[mask] += rng.gamma(1.5, 1.0)
+    return maps, masks
+
+
+def test_intervals_of_aupro_and_rcpro_cover_about_95_times_in_100():
+    true_aupro = aupro(*blurred_maps(np.random.default_rng(999), 2000))
+    covered, rcpro_values, rcpro_intervals = [], [], []
+    for seed in range(40):
+        maps, masks = blurred_maps(np.random.default_rng([20, seed]), 20)
+        has_defect = masks.any(axis=(1, 2))
+        counts = pixel_counts(maps, masks)
+        draws = counts_aupro(resampled_counts(counts, has_defect, 200, seed))
+        estimate = Estimate(float(counts_aupro(total_of(counts))), draws)
+        interval = interval_of(estimate.moved_to(aupro(maps, masks)).draws)
+        covered.append(interval.low <= true_aupro <= interval.high)
+        regions = rcpro_counts(maps, masks)
+        rcpro_values.append(float(counts_rcpro(total_of(regions))))
+        rcpro_intervals.append(
+            interval_of(counts_rcpro(resampled_counts(regions, has_defect, 200, seed)))
+        )
+    assert 0.85 <= np.mean(covered) <= 1
+    # Its thresholds follow the range of the scores, so its truth is that of sets of this size.
+    true_rcpro = np.mean(rcpro_values)
+    assert 0.85 <= np.mean([i.low <= true_rcpro <= i.high for i in rcpro_intervals]) <= 1
 
 
 def test_a_subset_without_the_highest_scores_keeps_the_curve_of_rcpro():
