@@ -257,6 +257,22 @@ def test_constant_maps_are_chance_and_have_no_rcpro_which_is_said():
     assert "no RCPRO, and no part in its mean: plate, ring" in text_table(found)
 
 
+def test_a_class_without_rcpro_has_no_part_in_its_margin():
+    class Half(GreyPredictor):
+        def predict(self, frame_bgr):
+            constant = frame_bgr[0, 0, 0] > 150
+            return (Constant() if constant else super()).predict(frame_bgr)
+
+    bright = parts("ring", brightness=200, contrast=-60)
+    found = run(ListDataset(parts("plate", contrast=6) + bright), Half())
+    plate, ring = (row.figures["rcpro"] for row in found.classes)
+    assert ring is None
+    assert found.mean.figures["rcpro"] == plate
+    floor = found.floor_classes[0].figures["rcpro"]
+    assert found.margin["rcpro"].value == pytest.approx(plate.value - floor.value)
+    assert "no part in its mean: ring;" in text_table(found)
+
+
 def test_a_class_that_is_defective_everywhere_has_no_pixel_figures():
     samples = [
         dataclasses.replace(s, mask=np.ones_like(s.mask), class_name="flooded", name=f"f{i}")

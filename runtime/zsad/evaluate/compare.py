@@ -92,6 +92,11 @@ def mean_over(classes: Collection[Estimates]) -> Estimates:
     return {name: mean_of(found) for name, found in by_metric.items() if found}
 
 
+def difference(ours: Estimates, theirs: Estimates) -> Estimates:
+    """Return the difference of each metric that both have, draw by draw."""
+    return {name: ours[name] - theirs[name] for name in ours if name in theirs}
+
+
 def image_estimates(
     scores: npt.NDArray[np.float64], labels: npt.NDArray[np.bool_], sampling: Sampling
 ) -> Estimates:

@@ -19,7 +19,7 @@ from zsad.data import Dataset
 from zsad.errors import InputError
 from zsad.evaluate.cases import CaseBook
 from zsad.evaluate.collect import ClassData, Collected, Predictor, Progress, collect
-from zsad.evaluate.compare import Estimates, compare_images, compare_pixels, mean_over
+from zsad.evaluate.compare import Estimates, compare_images, compare_pixels, difference, mean_over
 from zsad.evaluate.evaluation import METRICS, SCHEMA, Decisions, Evaluation, Figure, Row
 from zsad.evaluate.evidence import Evidence, ImageScore
 from zsad.evaluate.measure import Sampling
@@ -111,8 +111,8 @@ def examine(
         raise InputError(f"{dataset.name} has no class with both good and defective images")
     model = {c.name: _merged(images.model, pixels.model, c.name) for c in classes}
     floor = {c.name: _merged(images.floor, pixels.floor, c.name) for c in classes}
-    model_mean, floor_mean = mean_over(model.values()), mean_over(floor.values())
-    margin = {k: model_mean[k] - floor_mean[k] for k in model_mean if k in floor_mean}
+    # Class by class, as a class with constant maps has an RCPRO of the floor only.
+    margin = mean_over([difference(model[c.name], floor[c.name]) for c in classes])
     evaluation = Evaluation(
         schema=SCHEMA,
         subject=subject,
@@ -121,9 +121,9 @@ def examine(
         map_hw=found.map_hw,
         lost_masks=found.lost_masks,
         classes=_rows(classes, model),
-        mean=_row("mean", classes, model_mean),
+        mean=_row("mean", classes, mean_over(model.values())),
         floor_classes=_rows(classes, floor),
-        floor=_row("floor", classes, floor_mean),
+        floor=_row("floor", classes, mean_over(floor.values())),
         margin=figures(margin),
         image_floor=images.floor_name,
         pixel_floor=pixels.floor_name,

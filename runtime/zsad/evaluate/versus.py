@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from zsad.errors import InputError
-from zsad.evaluate.compare import Estimates, image_estimates, mean_over
+from zsad.evaluate.compare import Estimates, difference, image_estimates, mean_over
 from zsad.evaluate.evaluation import METRICS, Evaluation, Figure, Row, read_evaluation
 from zsad.evaluate.evidence import Evidence, ImageScore, read_evidence
 from zsad.evaluate.measure import MapCounts, Sampling, map_estimates
@@ -79,7 +79,7 @@ def compare_evaluations(path_a: str | Path, path_b: str | Path) -> Versus:
     samplings = samplings_of(names, a.evaluation.draws, a.evaluation.seed)
     same_size = a.evaluation.map_hw == b.evaluation.map_hw
     ours, theirs = (_estimates(side, samplings, same_size) for side in (a, b))
-    by_class = {name: _difference(ours[name], theirs[name]) for name in names}
+    by_class = {name: difference(ours[name], theirs[name]) for name in names}
     mean = mean_over(by_class.values())
     return Versus(
         schema=SCHEMA,
@@ -178,10 +178,6 @@ def _estimates(
             estimates = {**estimates, **map_estimates(exact, counts, samplings[row.name])}
         found[row.name] = estimates
     return found
-
-
-def _difference(ours: Estimates, theirs: Estimates) -> Estimates:
-    return {name: ours[name] - theirs[name] for name in ours if name in theirs}
 
 
 def _cells(versus: Versus) -> list[list[str]]:
