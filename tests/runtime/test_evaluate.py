@@ -396,6 +396,18 @@ def test_few_images_come_with_a_warning():
     assert warning not in text_table(run(without_masks(parts(n=40))))
 
 
+def test_the_classes_are_named_as_they_are_measured():
+    names = []
+    examine(
+        GreyPredictor(),
+        ListDataset(parts("ring") + parts("plate")),
+        subject=SUBJECT,
+        draws=10,
+        measuring=names.append,
+    )
+    assert names == ["plate", "ring"]
+
+
 def test_progress_is_called_once_per_image():
     calls = []
     run(ListDataset(parts()), exclude=["plate/0"], progress=lambda: calls.append(1))

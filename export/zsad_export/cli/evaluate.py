@@ -98,6 +98,11 @@ def main(
     dataset = open_dataset(data, split=split, limit=limit, seed=seed)
     options = ArtifactOptions(recipe, precision, backend, threads, batch)
     bar = click.progressbar(length=len(dataset), label=dataset.name, file=sys.stderr)
+
+    def measuring(class_name: str) -> None:
+        bar.label = f"{dataset.name}: measuring {class_name}"
+        bar.render_progress()
+
     with open_subject(path, options) as subject, bar:
         found = examine(
             subject.predictor,
@@ -105,6 +110,7 @@ def main(
             subject=subject.record,
             exclude=names,
             progress=lambda: bar.update(1),
+            measuring=measuring,
             workers=workers,
             batch=batch or 1,
         )

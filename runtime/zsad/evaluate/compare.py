@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,13 +72,25 @@ def compare_images(classes: Sequence[ClassData], samplings: Mapping[str, Samplin
     )
 
 
-def compare_pixels(classes: Sequence[ClassData], samplings: Mapping[str, Sampling]) -> Comparison:
-    """Compare anomaly maps; every class must have normal and anomalous pixels."""
+def compare_pixels(
+    classes: Sequence[ClassData],
+    samplings: Mapping[str, Sampling],
+    measuring: Callable[[str], Any] | None = None,
+) -> Comparison:
+    """Compare anomaly maps; every class must have normal and anomalous pixels.
+
+    Args:
+        classes: What to compare.
+        samplings: By class.
+        measuring: Called with the name of each class before it is measured.
+    """
     if not classes:
         return Comparison(None, {}, {})
     floor = choose_pixel_floor({c.name: np.stack(c.floor_counts) for c in classes})
     model, floors, counts = {}, {}, {}
     for data in classes:
+        if measuring is not None:
+            measuring(data.name)
         sampling = samplings[data.name]
         values, counts[data.name] = measure_maps(data)
         model[data.name] = map_estimates(values, counts[data.name], sampling)

@@ -8,7 +8,7 @@ is resized to the map, never the map to the mask.
 from __future__ import annotations
 
 import platform
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +77,7 @@ def examine(
     draws: int = DRAWS,
     seed: int = 0,
     progress: Progress | None = None,
+    measuring: Callable[[str], Any] | None = None,
     workers: int = 0,
     batch: int = 1,
 ) -> Examination:
@@ -94,6 +95,8 @@ def examine(
         draws: Bootstrap resamples behind every interval.
         seed: Seed of the resamples.
         progress: Called after each image.
+        measuring: Called with the name of each class before its maps are measured, which takes
+            longer than to judge them where the model is fast.
         workers: Threads that read images ahead; the figures do not depend on them.
         batch: Images judged at once; above 1 the predictor needs a `predict_batch`. The figures
             depend on it only as far as the predictor's answers do.
@@ -106,7 +109,7 @@ def examine(
     classes = [found.classes[name] for name in sorted(found.classes)]
     samplings = samplings_of([data.name for data in classes], draws, seed)
     images = compare_images([c for c in classes if c.has_both_labels], samplings)
-    pixels = compare_pixels([c for c in classes if c.has_both_pixels], samplings)
+    pixels = compare_pixels([c for c in classes if c.has_both_pixels], samplings, measuring)
     if images.floor_name is None and pixels.floor_name is None:
         raise InputError(f"{dataset.name} has no class with both good and defective images")
     model = {c.name: _merged(images.model, pixels.model, c.name) for c in classes}
