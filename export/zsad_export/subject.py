@@ -26,12 +26,16 @@ class Subject:
 
 @dataclass(frozen=True)
 class ArtifactOptions:
-    """Choices that only an artifact knows; None is the default of `Detector.load`."""
+    """Choices that only an artifact knows; None is the default of `Detector.load`.
+
+    A batch is among them since a checkpoint, the reference, is judged image by image.
+    """
 
     recipe: Path | None = None
     precision: Precision | None = None
     backend: str | None = None
     threads: int | None = None
+    batch: int | None = None
 
 
 @contextmanager
@@ -47,8 +51,8 @@ def open_subject(path: Path, options: ArtifactOptions) -> Iterator[Subject]:
     elif path.is_file():
         if options != ArtifactOptions():
             raise InputError(
-                f"{path} is a checkpoint: --recipe, --precision, --backend and --threads need an "
-                "artifact, made by zsad-export"
+                f"{path} is a checkpoint: --recipe, --precision, --backend, --threads and "
+                "--batch need an artifact, made by zsad-export"
             )
         yield _checkpoint(path)
     else:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from zsad.recipe import ScoreKind
-from zsad.types import AnomalyResult, ArrayF32, ImageU8, Verdict
+from zsad.types import AnomalyResult, ArrayBool, ArrayF32, ImageU8, Verdict
 
 _OPACITY = 0.65
 _TOP_LEVEL = 228
@@ -76,8 +76,24 @@ def draw_heat(
     position: Any = cv2.resize(colour_position(anomaly_map, result.map_level), (width, height))
     picture = blend(frame_bgr, position)
     if threshold is not None:
-        _draw_contour(picture, cv2.resize(anomaly_map, (width, height)) > threshold)
+        draw_contour(picture, cv2.resize(anomaly_map, (width, height)) > threshold)
     return picture
+
+
+def draw_contour(picture_bgr: ImageU8, region: ArrayBool) -> None:
+    """Draw the outline of a region onto a picture, in place.
+
+    Args:
+        picture_bgr: (H, W, 3) uint8, BGR.
+        region: (H, W) bool.
+    """
+    contours, _ = cv2.findContours(
+        region.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+    )
+    thickness = max(1, round(min(picture_bgr.shape[:2]) / 400))
+    # White within black shows on any ground.
+    cv2.drawContours(picture_bgr, contours, -1, _BLACK, 3 * thickness)
+    cv2.drawContours(picture_bgr, contours, -1, _WHITE, thickness)
 
 
 def colour_position(anomaly_map: ArrayF32, level: float | None) -> ArrayF32:
@@ -140,16 +156,6 @@ def encode_jpeg(image_bgr: ImageU8, quality: int = 90) -> bytes:
 
 def _colours(position: ArrayF32) -> Any:
     return cv2.applyColorMap(np.rint(position * _TOP_LEVEL).astype(np.uint8), cv2.COLORMAP_TURBO)
-
-
-def _draw_contour(picture: ImageU8, region: Any) -> None:
-    contours, _ = cv2.findContours(
-        region.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-    )
-    thickness = max(1, round(min(picture.shape[:2]) / 400))
-    # White within black shows on any ground.
-    cv2.drawContours(picture, contours, -1, _BLACK, 3 * thickness)
-    cv2.drawContours(picture, contours, -1, _WHITE, thickness)
 
 
 def _caption(text: str, verdict: Verdict, width: int) -> ImageU8:

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -105,6 +106,59 @@ def test_a_saved_part_of_a_set_is_evaluated_under_its_own_name(make_artifact, pa
     assert found.dataset == f"folder:{parts.name}-2+{len(CRACKED)}-seed4"
 
 
+@pytest.mark.parametrize("workers", [0, 3])
+def test_everything_is_written_beside_the_json(make_artifact, parts, tmp_path, workers):
+    found, output = evaluated(
+        tmp_path, make_artifact(), "--data", f"folder:{parts}", "--workers", workers
+    )
+    names = ("eval.md", "eval.scores.jsonl", "eval.counts.npz", "eval.html")
+    assert f"and beside it {', '.join(names)}" in output
+    assert {path.name for path in tmp_path.glob("eval.*")} == {"eval.json", *names}
+    page = (tmp_path / "eval.html").read_text()
+    assert f"<title>artifact fp32 on CPUExecutionProvider, {found.dataset}</title>" in page
+    scores = [json.loads(x) for x in (tmp_path / "eval.scores.jsonl").read_text().splitlines()]
+    assert {(x["label"], round(255 * x["score"])) for x in scores} == {
+        *((0, level) for level in GOOD),
+        *((1, level) for level in CRACKED),
+    }
+
+
+def test_the_figures_do_not_depend_on_batch_or_workers(make_artifact, parts, tmp_path):
+    found = [
+        evaluated(tmp_path, make_artifact(name), "--data", f"folder:{parts}", *options)[0]
+        for name, options in (("a", ()), ("b", ("--batch", 3)), ("c", ("--workers", 2)))
+    ]
+    assert found[0].evidence == found[1].evidence == found[2].evidence
+    assert found[0].classes == found[1].classes == found[2].classes
+
+
+def test_two_evaluations_are_compared(make_artifact, parts, tmp_path):
+    data = ("--data", f"folder:{parts}")
+    for name, gain in (("a", 1.0), ("b", 0.0)):
+        done = run(make_artifact(name, gain=gain), *data, "--out", tmp_path / f"{name}.json")
+        assert done.exit_code == 0, done.output
+    pair = ("--compare", tmp_path / "a.json", tmp_path / "b.json")
+    done = run(*pair, "--out", tmp_path / "ab.json")
+    assert done.exit_code == 0, done.output
+    # 11 of 12 pairs against a constant score.
+    assert "+41.7 [" in done.output
+    assert "+41.7 [" in (tmp_path / "ab.md").read_text()
+
+
+def test_a_graph_without_a_number_writes_nothing(make_artifact, parts, tmp_path):
+    artifact = make_artifact(score="nan")
+    done = run(artifact, "--data", f"folder:{parts}", "--out", tmp_path / "eval.json")
+    assert done.exit_code == 2
+    assert "got the score nan, not a number" in done.output
+    assert not list(tmp_path.glob("eval.*"))
+
+
+def test_a_comparison_takes_no_data(tmp_path):
+    done = run("--compare", "a.json", "b.json", "--data", "synthetic")
+    assert done.exit_code == 2
+    assert "leave out the artifact and --data" in done.output
+
+
 def test_a_recipe_counts_wrong_verdicts(make_artifact, parts, tmp_path):
     artifact = make_artifact()
     recipe = recipe_for(artifact, tmp_path / "part.json", threshold=95 / 255)
@@ -121,15 +175,17 @@ def test_a_recipe_of_another_graph_is_refused(make_artifact, parts, tmp_path):
     assert "zsad-calibrate" in result.output
 
 
-def test_an_artifact_needs_no_torch(make_artifact, parts):
+def test_an_artifact_needs_no_torch(make_artifact, parts, tmp_path):
     code = (
         "import sys; sys.modules.update(dict.fromkeys(['torch', 'open_clip', 'onnx']));"
         "from zsad_export.cli.evaluate import main; main()"
     )
     command = [sys.executable, "-c", code, str(make_artifact()), "--data", f"folder:{parts}"]
+    command += ["--out", str(tmp_path / "eval.json")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "91.7 [" in done.stdout
+    assert (tmp_path / "eval.html").is_file()
 
 
 def test_a_checkpoint_is_evaluated_in_pytorch(small_checkpoint, parts, tmp_path):
@@ -151,6 +207,9 @@ def test_options_of_an_artifact_are_refused_for_a_checkpoint(parts, tmp_path):
     ("arguments", "message"),
     [
         (("missing", "--data", "synthetic"), "missing does not exist"),
+        (("--data", "synthetic"), "name an artifact or a checkpoint"),
+        (("missing",), "name an artifact or a checkpoint"),
+        (("--compare", "no.json", "b.json"), "evaluation not found: no.json"),
         ((".", "--data", "nonsense"), "unknown data set 'nonsense'"),
         ((".", "--data", "synthetic", "--out", "eval.txt"), "must end in .json"),
         ((".", "--data", "synthetic", "--out", "no/such/eval.json"), "no/such does not exist"),

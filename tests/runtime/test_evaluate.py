@@ -6,8 +6,17 @@ import pytest
 
 from zsad.data import Sample
 from zsad.errors import InputError
-from zsad.evaluate import compare, evaluate, markdown, read_evaluation, text_table, write_evaluation
-from zsad.metrics import auroc, pixel_ap, pixel_auroc
+from zsad.evaluate import (
+    evaluate,
+    examine,
+    markdown,
+    measure,
+    read_evaluation,
+    text_table,
+    write_evaluation,
+)
+from zsad.evaluate.reading import read_ahead
+from zsad.metrics import aupro, auroc, pixel_ap, pixel_auroc, pixel_f1_max, rcpro
 from zsad.metrics.pixel_counts import pixel_counts
 from zsad.types import AnomalyResult, Verdict
 
@@ -79,6 +88,9 @@ def test_figures_are_the_metrics_of_the_scores_and_maps():
     assert figures["image_auroc"].value == auroc(maps.mean(axis=(1, 2)), labels)
     assert figures["pixel_auroc"].value == pixel_auroc(maps, masks)
     assert figures["pixel_ap"].value == pixel_ap(maps, masks)
+    assert figures["pixel_f1_max"].value == pixel_f1_max(maps, masks).f1
+    assert figures["aupro"].value == aupro(maps, masks, 0.3)
+    assert figures["rcpro"].value == pytest.approx(rcpro(maps, masks), abs=1e-12)
     assert (found.mean.n_good, found.mean.n_defective) == (6, 6)
     for figure in figures.values():
         assert figure.low <= figure.value <= figure.high
@@ -161,7 +173,7 @@ def test_pixel_figures_are_exact_however_coarse_the_bins_of_the_bootstrap(monkey
     dataset = ListDataset(parts(contrast=6))
     fine = run(dataset).mean.figures["pixel_auroc"]
     monkeypatch.setattr(
-        compare, "pixel_counts", lambda maps, masks: pixel_counts(maps, masks, bins=4)
+        measure, "pixel_counts", lambda maps, masks: pixel_counts(maps, masks, bins=4)
     )
     coarse = run(dataset).mean.figures["pixel_auroc"]
     assert coarse.value == fine.value
@@ -214,6 +226,140 @@ def test_scores_that_are_no_number_name_their_image():
         run(ListDataset(parts()), Broken())
 
 
+def test_maps_that_are_no_numbers_name_their_image_even_without_masks():
+    class Broken(GreyPredictor):
+        def predict(self, frame_bgr):
+            result = super().predict(frame_bgr)
+            if self.seen == 3:
+                result.anomaly_map[0, 0] = np.inf
+            return result
+
+    for dataset in (ListDataset(parts()), without_masks(parts())):
+        with pytest.raises(InputError, match="image 'plate/2' got a map with values that are no"):
+            run(dataset, Broken())
+
+
+class Constant(GreyPredictor):
+    def predict(self, frame_bgr):
+        return AnomalyResult(0.5, np.full(frame_bgr.shape[:2], 0.5, np.float32))
+
+
+def test_constant_maps_are_chance_and_have_no_rcpro_which_is_said():
+    found = run(ListDataset(parts("plate") + parts("ring")), Constant())
+    figures = found.mean.figures
+    assert {k: figures[k].value for k in ("image_auroc", "pixel_auroc")} == {
+        "image_auroc": 0.5,
+        "pixel_auroc": 0.5,
+    }
+    assert figures["aupro"].value == pytest.approx(0.15)
+    assert figures["rcpro"] is None
+    assert found.floor.figures["rcpro"] is not None
+    assert "no RCPRO, and no part in its mean: plate, ring" in text_table(found)
+
+
+def test_a_class_without_rcpro_has_no_part_in_its_margin():
+    class Half(GreyPredictor):
+        def predict(self, frame_bgr):
+            constant = frame_bgr[0, 0, 0] > 150
+            return (Constant() if constant else super()).predict(frame_bgr)
+
+    bright = parts("ring", brightness=200, contrast=-60)
+    found = run(ListDataset(parts("plate", contrast=6) + bright), Half())
+    plate, ring = (row.figures["rcpro"] for row in found.classes)
+    assert ring is None
+    assert found.mean.figures["rcpro"] == plate
+    floor = found.floor_classes[0].figures["rcpro"]
+    assert found.margin["rcpro"].value == pytest.approx(plate.value - floor.value)
+    assert "no part in its mean: ring;" in text_table(found)
+
+
+def test_a_class_that_is_defective_everywhere_has_no_pixel_figures():
+    samples = [
+        dataclasses.replace(s, mask=np.ones_like(s.mask), class_name="flooded", name=f"f{i}")
+        for i, s in enumerate(parts()[1::2])
+    ]
+    found = run(ListDataset(parts() + samples))
+    flooded, plate = found.classes
+    assert flooded.name == "flooded"
+    assert set(flooded.figures.values()) == {None}
+    assert found.mean.figures["aupro"] == plate.figures["aupro"]
+
+
+def test_defective_images_only_give_every_pixel_figure_with_an_interval():
+    # Two of the images are all defect: a resample of only those two has no normal pixel.
+    samples = [sample(i, defective=True, contrast=6) for i in range(3)]
+    samples[:2] = [dataclasses.replace(s, mask=np.ones_like(s.mask)) for s in samples[:2]]
+    figures = run(ListDataset(samples)).mean.figures
+    for name in ("pixel_auroc", "aupro", "rcpro"):
+        assert 0 <= figures[name].low <= figures[name].high <= 1
+
+
+def test_two_images_of_one_name_are_an_error():
+    with pytest.raises(InputError, match="two images are named 'plate/3'"):
+        run(ListDataset([*parts(), sample(3, defective=True)]))
+
+
+def test_workers_change_nothing():
+    dataset = ListDataset(parts(contrast=6) + parts("ring", contrast=4))
+    alone, three = (
+        examine(GreyPredictor(), dataset, subject=SUBJECT, draws=50, workers=n) for n in (0, 3)
+    )
+    assert alone.evaluation == three.evaluation
+    assert alone.evidence.files() == three.evidence.files()
+    assert alone.cases.false_alarms == three.cases.false_alarms
+
+
+class InBatches(GreyPredictor):
+    def __init__(self):
+        super().__init__()
+        self.sizes = []
+
+    def predict_batch(self, frames_bgr):
+        self.sizes.append(len(frames_bgr))
+        return [self.predict(frame) for frame in frames_bgr]
+
+
+def test_the_size_of_a_batch_changes_nothing():
+    dataset, calls = ListDataset(parts(contrast=6)), []
+    predictor = InBatches()
+    batched = run(
+        dataset, predictor, batch=5, exclude=["plate/2"], progress=lambda: calls.append(1)
+    )
+    assert predictor.sizes == [4, 5, 2]
+    assert len(calls) == 12
+    assert batched == run(dataset, exclude=["plate/2"])
+
+
+def test_a_predictor_without_batches_is_named():
+    with pytest.raises(InputError, match="one image at a time: a batch of 4"):
+        run(ListDataset(parts()), batch=4)
+
+
+def test_workers_read_ahead_but_not_without_bound():
+    class Slow(ListDataset):
+        read = 0
+
+        def __getitem__(self, index):
+            Slow.read += 1
+            return super().__getitem__(index)
+
+    samples = read_ahead(Slow(parts(n=40)), 2)
+    assert [next(samples).name for _ in range(3)] == ["plate/0", "plate/1", "plate/2"]
+    assert 3 <= Slow.read <= 3 + 2 * 2 + 1
+    samples.close()
+
+
+def test_an_image_that_cannot_be_read_is_an_error_with_workers_too():
+    class Broken(ListDataset):
+        def __getitem__(self, index):
+            if index == 5:
+                raise InputError("cannot read plate/5")
+            return super().__getitem__(index)
+
+    with pytest.raises(InputError, match="cannot read plate/5"):
+        run(Broken(parts()), workers=2)
+
+
 def test_maps_of_two_sizes_are_an_error():
     samples = [sample(0), sample(1, defective=True, size=30)]
     with pytest.raises(InputError, match="30x30, those before of"):
@@ -229,8 +375,8 @@ def test_what_is_written_can_be_read_back(tmp_path):
 
 def test_a_newer_schema_is_refused(tmp_path):
     path = tmp_path / "eval.json"
-    path.write_text('{"schema": 2}')
-    with pytest.raises(InputError, match="schema 1 to 1"):
+    path.write_text('{"schema": 3}')
+    with pytest.raises(InputError, match="schema 1 to 2"):
         read_evaluation(path)
 
 
@@ -248,6 +394,18 @@ def test_few_images_come_with_a_warning():
     warning = "fewer than 20 good or defective images"
     assert warning in text_table(run(without_masks(parts(n=38))))
     assert warning not in text_table(run(without_masks(parts(n=40))))
+
+
+def test_the_classes_are_named_as_they_are_measured():
+    names = []
+    examine(
+        GreyPredictor(),
+        ListDataset(parts("ring") + parts("plate")),
+        subject=SUBJECT,
+        draws=10,
+        measuring=names.append,
+    )
+    assert names == ["plate", "ring"]
 
 
 def test_progress_is_called_once_per_image():

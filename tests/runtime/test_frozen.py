@@ -7,6 +7,7 @@ import pytest
 
 from zsad import Detector, Verdict
 from zsad.artifact import Artifact
+from zsad.evaluate import read_evaluation, text_table
 from zsad.recipe import read_recipe
 from zsad.results import read_results
 
@@ -39,6 +40,16 @@ def test_frozen_results_are_read(name):
     first, second = read_results(DATA / name / "results.jsonl")
     assert (first.verdict, first.score, first.types) == ("OK", 0.2, {"scratch": 0.1})
     assert (second.verdict, second.score, second.reason) == ("NO_RESULT", None, "no image")
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_a_frozen_evaluation_is_read_and_printed(name):
+    found = read_evaluation(DATA / name / "evaluation.json")
+    assert (found.schema, found.evidence) == (1, {})
+    assert found.mean.figures["image_auroc"].value == pytest.approx(0.6345, abs=1e-4)
+    table = text_table(found)
+    assert "63.5 [60.8, 65.9]" in table
+    assert "RCPRO" not in table
 
 
 def test_every_frozen_folder_is_tested():

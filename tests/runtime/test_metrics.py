@@ -2,7 +2,19 @@ import numpy as np
 import pytest
 
 from zsad.errors import InputError
-from zsad.metrics import F1Max, auroc, average_precision, f1_max, pixel_ap, pixel_auroc, ranking
+from zsad.metrics import (
+    F1Max,
+    PixelRanking,
+    auroc,
+    average_precision,
+    f1_max,
+    pixel_ap,
+    pixel_auroc,
+    pixel_f1_max,
+    pixel_ranking,
+    ranking,
+    roc_curve,
+)
 
 
 def naive_auroc(scores, labels):
@@ -149,3 +161,23 @@ def test_pixel_shapes_and_types_are_checked():
         pixel_ap(maps, np.ones((2, 3, 4), np.uint8))
     with pytest.raises(InputError, match="0 anomalous"):
         pixel_auroc(maps, np.zeros((2, 3, 4), bool))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_area_under_the_roc_curve_is_the_auroc(seed):
+    scores, labels = tied_case(seed)
+    curve = roc_curve(scores, labels)
+    assert curve.area() == pytest.approx(auroc(scores, labels), abs=1e-12)
+    assert (curve.x[0], curve.y[0], curve.x[-1], curve.y[-1]) == (0, 0, 1, 1)
+    assert curve.x.size == len(set(scores)) + 1
+
+
+def test_pixels_are_ranked_once_for_all_their_metrics():
+    rng = np.random.default_rng(0)
+    masks = rng.random((3, 9, 8)) < 0.2
+    maps = rng.integers(0, 12, masks.shape) / 11 + 0.2 * masks
+    found = pixel_ranking(maps, masks)
+    assert pixel_f1_max(maps, masks) == f1_max(maps.ravel(), masks.ravel())
+    assert found == PixelRanking(
+        pixel_auroc(maps, masks), pixel_ap(maps, masks), pixel_f1_max(maps, masks).f1
+    )

@@ -7,10 +7,11 @@ from zsad.evaluate.pixel_floor import (
     PIXEL_STATISTICS,
     choose_pixel_floor,
     floor_counts,
+    floor_map,
     pixel_statistics,
 )
-from zsad.metrics import pixel_auroc
-from zsad.metrics.pixel_counts import counts_auroc
+from zsad.metrics import aupro, pixel_auroc
+from zsad.metrics.pixel_counts import counts_aupro, counts_auroc, total_of
 
 
 def part_with_dark_spot(seed, background=120, spot=60):
@@ -61,7 +62,10 @@ def test_the_choice_equals_the_exact_metric_of_what_was_counted():
     planes = np.stack([planes_of(frame)[name] for frame, _ in parts])
     levels = np.floor(2 * planes) * (1 if sign == "+" else -1)
     exact = pixel_auroc(levels, np.stack([mask for _, mask in parts]))
-    assert counts_auroc(floor.counts["part"].sum(axis=0)) == pytest.approx(exact, abs=1e-12)
+    total = total_of(floor.counts["part"])
+    assert counts_auroc(total) == pytest.approx(exact, abs=1e-12)
+    region = aupro(levels, np.stack([mask for _, mask in parts]))
+    assert counts_aupro(total) == pytest.approx(region, abs=1e-6)
     assert 0.6 < exact < 0.95
 
 
@@ -72,6 +76,14 @@ def test_the_sign_is_chosen_too():
     grey = np.where(mask, 20, 60 + 120 * (rng.random((40, 40)) < 0.5))
     frame = np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
     assert choose_pixel_floor({"part": floor_counts(frame, mask)[None]}).name == "- grey"
+
+
+def test_the_floors_map_is_what_was_counted():
+    parts = [part_with_dark_spot(seed) for seed in range(2)]
+    floor = choose_pixel_floor({"part": np.stack([floor_counts(*part) for part in parts])})
+    maps = np.stack([floor_map(frame, floor) for frame, _ in parts])
+    masks = np.stack([mask for _, mask in parts])
+    assert pixel_auroc(maps, masks) == counts_auroc(total_of(floor.counts["part"]))
 
 
 def test_no_class_with_masks_is_an_error():

@@ -8,6 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from zsad.cli.run import main
+from zsad.data import Sample
+from zsad.evaluate import examine, write_examination
+from zsad.types import AnomalyResult
 
 BROWSER = (
     "chromium",
@@ -38,6 +41,34 @@ def report(make_artifact, tmp_path):
     return out / "report.html"
 
 
+@pytest.fixture
+def evaluation(tmp_path):
+    """The report of an evaluation of two dark parts and two with a bright spot."""
+
+    class Spots:
+        name, classes, has_masks = "spots", ("part",), True
+
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            image, mask = np.full((60, 80, 3), 10 + index, np.uint8), np.zeros((60, 80), bool)
+            mask[20:30, 20:40] = index % 2
+            image[mask] = 250
+            defect = "spot" if index % 2 else "good"
+            return Sample(image, mask, index % 2, "part", defect, f"part{index}")
+
+    class Grey:
+        def predict(self, frame_bgr):
+            anomaly_map = frame_bgr[..., 0].astype(np.float32) / 255
+            return AnomalyResult(float(anomaly_map.max()), anomaly_map)
+
+    write_examination(
+        tmp_path / "eval.json", examine(Grey(), Spots(), subject={"name": "grey"}, draws=20)
+    )
+    return tmp_path / "eval.html"
+
+
 def browse(report, tmp_path, *what):
     profile = f"--user-data-dir={tmp_path / 'profile'}"
     command = [*BROWSER, profile, *what, report.as_uri()]
@@ -60,3 +91,17 @@ def test_a_browser_shows_frames_and_heat_maps_without_any_network(report, tmp_pa
 def test_a_browser_sees_both_frames_in_order_of_their_score(report, tmp_path):
     document = browse(report, tmp_path, "--dump-dom")
     assert 0 < document.index("bright.png") < document.index("dark.png")
+
+
+@pytest.mark.system("chromium")
+def test_a_browser_shows_the_curves_and_cases_of_an_evaluation(evaluation, tmp_path):
+    picture = tmp_path / "page.png"
+    browse(evaluation, tmp_path, f"--screenshot={picture}", "--window-size=900,2600")
+    page = cv2.imread(str(picture)).astype(int)
+    colourful = page.max(axis=2) - page.min(axis=2) > 60
+    assert colourful.sum() > 3000, "the bars of the histogram and the heat maps"
+    # The mean curve is the only thick dark line; a perfect ranking runs along the frame's top.
+    dark = page.max(axis=2) < 60
+    assert max(dark.sum(axis=1)) > 300
+    document = browse(evaluation, tmp_path, "--dump-dom")
+    assert document.index("False alarms") < document.index("Misses") < document.index("Hits")

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("path", metavar="ARTIFACT|CHECKPOINT", type=click.Path(path_type=Path))
-@click.option("--data", required=True, metavar="SPEC", help="synthetic, elpv, folder:PATH, ...")
+@click.argument(
+    "path", metavar="[ARTIFACT|CHECKPOINT]", required=False, type=click.Path(path_type=Path)
+)
+@click.option("--data", metavar="SPEC", help="synthetic, elpv, folder:PATH, ...")
 @click.option("--split", default="test", show_default=True, help="Split of generated data.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many images.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Data seed.")
@@ -37,15 +39,29 @@ if TYPE_CHECKING:
     help="What runs the graph. Default: auto.",
 )
 @click.option("--threads", type=click.IntRange(1), help="Threads of the CPU.")
+@click.option("--batch", type=click.IntRange(1), help="Images judged at once. Default: 1.")
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Threads that read images ahead; the figures do not depend on them.",
+)
+@click.option(
+    "--compare",
+    type=(click.Path(path_type=Path), click.Path(path_type=Path)),
+    metavar="A.json B.json",
+    help="Compare two evaluations of the same images instead.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     metavar="FILE.json",
-    help="Write the figures as JSON, and the table as Markdown beside it.",
+    help="Write the figures as JSON; table, report and scores per image go beside it.",
 )
 def main(
-    path: Path,
-    data: str,
+    path: Path | None,
+    data: str | None,
     split: str,
     limit: int | None,
     seed: int,
@@ -54,35 +70,66 @@ def main(
     precision: Precision | None,
     backend: str | None,
     threads: int | None,
+    batch: int | None,
+    workers: int,
+    compare: tuple[Path, Path] | None,
     out: Path | None,
 ) -> None:
     """Compare an artifact or a checkpoint with the labels and masks of a data set.
 
-    Prints AUROC, AP and F1max of images and AUROC and AP of pixels, per class and their mean, with
-    95 % bootstrap intervals. The floor below them is what plain image statistics reach when they
-    are chosen with the test labels: only the margin over it speaks for the model.
+    Prints AUROC, AP and F1max of images and of pixels, AUPRO and RCPRO, per class and their mean,
+    with 95 % bootstrap intervals. The floor below them is what plain image statistics reach when
+    they are chosen with the test labels: only the margin over it speaks for the model.
+
+    With --compare A.json B.json it says instead how far two evaluations that --out wrote differ on
+    the same images.
     """
     _check_out(out)
+    if compare is not None:
+        _compare(*compare, out, path, data)
+        return
+    if path is None or data is None:
+        raise InputError("name an artifact or a checkpoint and its --data, or --compare two files")
     names = _read_names(exclude)
     from zsad.data import open_dataset
-    from zsad.evaluate import evaluate, text_table, write_evaluation
+    from zsad.evaluate import examine, text_table, write_examination
     from zsad_export.subject import ArtifactOptions, open_subject
 
     dataset = open_dataset(data, split=split, limit=limit, seed=seed)
-    options = ArtifactOptions(recipe, precision, backend, threads)
+    options = ArtifactOptions(recipe, precision, backend, threads, batch)
     bar = click.progressbar(length=len(dataset), label=dataset.name, file=sys.stderr)
+
+    def measuring(class_name: str) -> None:
+        bar.label = f"{dataset.name}: measuring {class_name}"
+        bar.render_progress()
+
     with open_subject(path, options) as subject, bar:
-        found = evaluate(
+        found = examine(
             subject.predictor,
             dataset,
             subject=subject.record,
             exclude=names,
             progress=lambda: bar.update(1),
+            measuring=measuring,
+            workers=workers,
+            batch=batch or 1,
         )
-    click.echo(f"{found.subject['name']}, data set {found.dataset}")
-    click.echo(text_table(found))
+    click.echo(f"{found.evaluation.subject['name']}, data set {found.evaluation.dataset}")
+    click.echo(text_table(found.evaluation))
     if out is not None:
-        write_evaluation(out, found)
+        written = write_examination(out, found)
+        click.echo(f"wrote {out} and beside it {', '.join(p.name for p in written[1:])}")
+
+
+def _compare(a: Path, b: Path, out: Path | None, path: Path | None, data: str | None) -> None:
+    if path is not None or data is not None:
+        raise InputError("--compare reads two evaluations: leave out the artifact and --data")
+    from zsad.evaluate import compare_evaluations, versus_text, write_versus
+
+    versus = compare_evaluations(a, b)
+    click.echo(versus_text(versus))
+    if out is not None:
+        write_versus(out, versus)
         click.echo(f"wrote {out} and {out.with_suffix('.md').name}")
 
 
@@ -90,7 +137,7 @@ def _check_out(out: Path | None) -> None:
     if out is None:
         return
     if out.suffix != ".json":
-        raise InputError(f"--out {out} must end in .json; the Markdown goes beside it")
+        raise InputError(f"--out {out} must end in .json; everything else goes beside it")
     if not out.parent.is_dir():
         raise InputError(f"folder {out.parent} does not exist: make it first")
 

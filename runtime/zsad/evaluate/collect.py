@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from itertools import islice
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -12,8 +13,10 @@ import numpy.typing as npt
 
 from zsad.data import Dataset, Sample
 from zsad.errors import InputError
+from zsad.evaluate.cases import CaseBook
 from zsad.evaluate.floor import image_statistics
 from zsad.evaluate.pixel_floor import floor_counts
+from zsad.evaluate.reading import read_ahead
 from zsad.metrics.pixel_counts import PixelCounts
 from zsad.preprocess import resize_mask
 from zsad.types import AnomalyResult, ArrayBool, ArrayF32, ImageU8, Verdict
@@ -28,24 +31,37 @@ class Predictor(Protocol):
     def predict(self, frame_bgr: ImageU8, /) -> AnomalyResult: ...  # noqa: D102
 
 
+@runtime_checkable
+class BatchPredictor(Predictor, Protocol):
+    """A predictor that judges several frames at once."""
+
+    def predict_batch(self, frames_bgr: Sequence[ImageU8], /) -> list[AnomalyResult]: ...  # noqa: D102
+
+
 @dataclass
 class ClassData:
-    """One class; every list has one entry per image, the last three only with masks.
+    """One class; every list has one entry per image, the last five only with masks.
 
     Attributes:
+        images: Names.
         statistics: (S,) per image, see `zsad.evaluate.floor`.
+        masked: Names of the images with a mask.
         maps: (H, W) float32 anomaly maps.
         masks: (H, W) bool, at the size of the maps.
-        floor_counts: (S, 2, LEVELS) per image, see `zsad.evaluate.pixel_floor`.
+        frames: (H, W, 3) uint8 BGR, at the size of the maps.
+        floor_counts: (S, 3, LEVELS) per image, see `zsad.evaluate.pixel_floor`.
     """
 
     name: str
+    images: list[str] = field(default_factory=list)
     labels: list[bool] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     statistics: list[npt.NDArray[np.float64]] = field(default_factory=list)
+    masked: list[str] = field(default_factory=list)
     maps: list[ArrayF32] = field(default_factory=list)
     masks: list[ArrayBool] = field(default_factory=list)
+    frames: list[ImageU8] = field(default_factory=list)
     floor_counts: list[PixelCounts] = field(default_factory=list)
 
     @property
@@ -54,9 +70,9 @@ class ClassData:
         return len(set(self.labels)) == 2
 
     @property
-    def has_defect_pixels(self) -> bool:
+    def has_both_pixels(self) -> bool:
         """Whether pixel metrics are defined."""
-        return any(mask.any() for mask in self.masks)
+        return any(m.any() for m in self.masks) and not all(m.all() for m in self.masks)
 
 
 @dataclass
@@ -69,6 +85,8 @@ class Collected:
         lost_masks: Masks that were not empty, but are at the size of the map.
         map_hw: The common size of all maps.
         threshold: The threshold behind the verdicts, None if there was none.
+        cases: The pictures that a report shows.
+        seen: Names of the images judged.
     """
 
     classes: dict[str, ClassData] = field(default_factory=dict)
@@ -76,6 +94,8 @@ class Collected:
     lost_masks: int = 0
     map_hw: tuple[int, int] | None = None
     threshold: float | None = None
+    cases: CaseBook = field(default_factory=CaseBook)
+    seen: set[str] = field(default_factory=set)
 
 
 def collect(
@@ -83,21 +103,35 @@ def collect(
     dataset: Dataset,
     exclude: frozenset[str] = frozenset(),
     progress: Progress | None = None,
+    workers: int = 0,
+    batch: int = 1,
 ) -> Collected:
-    """Judge every image that is not excluded.
+    """Judge every image that is not excluded, in the order of the data set.
+
+    Args:
+        predictor: What judges.
+        dataset: Labelled images.
+        exclude: Names to leave out.
+        progress: Called after each image.
+        workers: Threads that read images ahead; 0 reads each when it is judged. They change
+            nothing but the time.
+        batch: Images judged at once; above 1 it takes a `BatchPredictor`.
 
     Raises:
-        InputError: A score is not finite, maps differ in size, or no excluded name was met.
+        InputError: The predictor knows no batches, a score or map is not finite, maps differ in
+            size, two images have one name, or no excluded name was met.
     """
+    judge = _judge_of(predictor, batch)
     collected = Collected()
-    for index in range(len(dataset)):
-        sample = dataset[index]
-        if sample.name in exclude:
-            collected.n_excluded += 1
-        else:
-            _add(collected, sample, predictor.predict(sample.image_bgr))
+    samples = read_ahead(dataset, workers)
+    while group := list(islice(samples, batch)):
+        kept = [sample for sample in group if sample.name not in exclude]
+        collected.n_excluded += len(group) - len(kept)
+        for sample, result in zip(kept, judge([s.image_bgr for s in kept]), strict=True):
+            _add(collected, sample, result)
         if progress is not None:
-            progress()
+            for _ in group:
+                progress()
     if exclude and not collected.n_excluded:
         raise InputError(
             f"none of the {len(exclude)} excluded names, such as '{min(exclude)}', "
@@ -106,17 +140,38 @@ def collect(
     return collected
 
 
+def _judge_of(
+    predictor: Predictor, batch: int
+) -> Callable[[Sequence[ImageU8]], list[AnomalyResult]]:
+    if batch == 1:
+        return lambda frames: [predictor.predict(frame) for frame in frames]
+    if not isinstance(predictor, BatchPredictor):
+        raise InputError(f"this predictor judges one image at a time: a batch of {batch} is no use")
+    return predictor.predict_batch
+
+
 def _add(collected: Collected, sample: Sample, result: AnomalyResult) -> None:
-    if not np.isfinite(result.score):
-        raise InputError(f"image '{sample.name}' got the score {result.score}, not a number")
+    _check(sample, result)
+    if sample.name in collected.seen:
+        raise InputError(f"two images are named '{sample.name}': names must tell them apart")
+    collected.seen.add(sample.name)
     data = collected.classes.setdefault(sample.class_name, ClassData(sample.class_name))
+    data.images.append(sample.name)
     data.labels.append(bool(sample.label))
     data.scores.append(float(result.score))
     data.verdicts.append(result.verdict)
     data.statistics.append(image_statistics(sample.image_bgr))
     collected.threshold = result.threshold
+    collected.cases.offer(sample, result)
     if sample.mask is not None:
         _add_pixels(collected, data, sample, sample.mask, result.anomaly_map)
+
+
+def _check(sample: Sample, result: AnomalyResult) -> None:
+    if not np.isfinite(result.score):
+        raise InputError(f"image '{sample.name}' got the score {result.score}, not a number")
+    if not np.isfinite(result.anomaly_map).all():
+        raise InputError(f"image '{sample.name}' got a map with values that are no numbers")
 
 
 def _add_pixels(
@@ -131,7 +186,11 @@ def _add_pixels(
     collected.map_hw = (height, width)
     at_map = resize_mask(mask, height, width)
     collected.lost_masks += int(mask.any() and not at_map.any())
-    frame = cv2.resize(sample.image_bgr, (width, height), interpolation=cv2.INTER_AREA)
+    frame: ImageU8 = np.asarray(
+        cv2.resize(sample.image_bgr, (width, height), interpolation=cv2.INTER_AREA), np.uint8
+    )
+    data.masked.append(sample.name)
     data.maps.append(np.asarray(anomaly_map, dtype=np.float32))
     data.masks.append(at_map)
-    data.floor_counts.append(floor_counts(np.asarray(frame, dtype=np.uint8), at_map))
+    data.frames.append(frame)
+    data.floor_counts.append(floor_counts(frame, at_map))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,16 @@ import numpy.typing as npt
 from zsad.evaluate.collect import ClassData
 from zsad.evaluate.evaluation import METRICS
 from zsad.evaluate.floor import choose_image_floor
+from zsad.evaluate.measure import (
+    MapCounts,
+    Sampling,
+    map_estimates,
+    measure_floor,
+    measure_maps,
+)
 from zsad.evaluate.pixel_floor import choose_pixel_floor
-from zsad.metrics.bootstrap import Estimate, Metric, bootstrap_draws, mean_of, pixel_draws
-from zsad.metrics.pixel_counts import PixelCounts, counts_ap, counts_auroc, pixel_counts
-from zsad.metrics.ranking import auroc, average_precision, f1_max, pixel_ap, pixel_auroc
+from zsad.metrics import auroc, average_precision, f1_max
+from zsad.metrics.bootstrap import Estimate, Metric, bootstrap_draws, mean_of
 
 Estimates = Mapping[str, Estimate]
 """Keyed as `METRICS`; a metric that the images cannot give is absent."""
@@ -30,25 +36,23 @@ IMAGE_METRICS: Mapping[str, Metric] = {
     "image_ap": average_precision,
     "image_f1_max": _best_f1,
 }
-EXACT_METRICS = {"pixel_auroc": pixel_auroc, "pixel_ap": pixel_ap}
-COUNTED_METRICS = {"pixel_auroc": counts_auroc, "pixel_ap": counts_ap}
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """Bootstrap settings; model and floor of a class share them, so their difference is paired."""
-
-    draws: int
-    seed: tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Estimates per class of the model and of its floor; classes without a figure are absent."""
+    """Estimates per class of the model and of its floor; classes without a figure are absent.
+
+    Attributes:
+        floor_name: What the floor is made of.
+        model: By class.
+        floor: By class.
+        counts: By class, what the model's pixel intervals were drawn from.
+    """
 
     floor_name: str | None
     model: Mapping[str, Estimates]
     floor: Mapping[str, Estimates]
+    counts: Mapping[str, MapCounts] = field(default_factory=dict)
 
 
 def compare_images(classes: Sequence[ClassData], samplings: Mapping[str, Sampling]) -> Comparison:
@@ -60,27 +64,38 @@ def compare_images(classes: Sequence[ClassData], samplings: Mapping[str, Samplin
     scores = {c.name: np.array(c.scores) for c in classes}
     return Comparison(
         floor.name,
-        {name: _image_estimates(scores[name], labels[name], samplings[name]) for name in scores},
+        {name: image_estimates(scores[name], labels[name], samplings[name]) for name in scores},
         {
-            name: _image_estimates(floor.scores[name], labels[name], samplings[name])
+            name: image_estimates(floor.scores[name], labels[name], samplings[name])
             for name in scores
         },
     )
 
 
-def compare_pixels(classes: Sequence[ClassData], samplings: Mapping[str, Sampling]) -> Comparison:
-    """Compare anomaly maps; every class must have anomalous pixels."""
+def compare_pixels(
+    classes: Sequence[ClassData],
+    samplings: Mapping[str, Sampling],
+    measuring: Callable[[str], Any] | None = None,
+) -> Comparison:
+    """Compare anomaly maps; every class must have normal and anomalous pixels.
+
+    Args:
+        classes: What to compare.
+        samplings: By class.
+        measuring: Called with the name of each class before it is measured.
+    """
     if not classes:
         return Comparison(None, {}, {})
     floor = choose_pixel_floor({c.name: np.stack(c.floor_counts) for c in classes})
-    return Comparison(
-        floor.name,
-        {c.name: _map_estimates(c, samplings[c.name]) for c in classes},
-        {
-            name: _counted_estimates(counts, samplings[name])
-            for name, counts in floor.counts.items()
-        },
-    )
+    model, floors, counts = {}, {}, {}
+    for data in classes:
+        if measuring is not None:
+            measuring(data.name)
+        sampling = samplings[data.name]
+        values, counts[data.name] = measure_maps(data)
+        model[data.name] = map_estimates(values, counts[data.name], sampling)
+        floors[data.name] = map_estimates(*measure_floor(data, floor), sampling)
+    return Comparison(floor.name, model, floors, counts)
 
 
 def mean_over(classes: Collection[Estimates]) -> Estimates:
@@ -89,29 +104,19 @@ def mean_over(classes: Collection[Estimates]) -> Estimates:
     return {name: mean_of(found) for name, found in by_metric.items() if found}
 
 
-def _image_estimates(
+def difference(ours: Estimates, theirs: Estimates) -> Estimates:
+    """Return the difference of each metric that both have, draw by draw."""
+    return {name: ours[name] - theirs[name] for name in ours if name in theirs}
+
+
+def image_estimates(
     scores: npt.NDArray[np.float64], labels: npt.NDArray[np.bool_], sampling: Sampling
 ) -> Estimates:
+    """Return the image figures of one class, which must have both labels."""
     return {
         name: Estimate(
             metric(scores, labels),
             bootstrap_draws(metric, scores, labels, sampling.draws, sampling.seed),
         )
         for name, metric in IMAGE_METRICS.items()
-    }
-
-
-def _map_estimates(data: ClassData, sampling: Sampling) -> Estimates:
-    maps, masks = np.stack(data.maps), np.stack(data.masks)  # (N, H, W)
-    counted = _counted_estimates(pixel_counts(maps, masks), sampling)
-    return {name: counted[name].moved_to(EXACT_METRICS[name](maps, masks)) for name in counted}
-
-
-def _counted_estimates(counts: PixelCounts, sampling: Sampling) -> Estimates:
-    return {
-        name: Estimate(
-            float(metric(counts.sum(axis=0))),
-            pixel_draws(metric, counts, sampling.draws, sampling.seed),
-        )
-        for name, metric in COUNTED_METRICS.items()
     }

@@ -15,7 +15,13 @@ import numpy.typing as npt
 
 from zsad.errors import InputError
 from zsad.evaluate.floor import gradient_magnitude
-from zsad.metrics.pixel_counts import PixelCounts, count_levels, counts_auroc
+from zsad.metrics.pixel_counts import (
+    PixelCounts,
+    count_levels,
+    counts_auroc,
+    region_shares,
+    total_of,
+)
 from zsad.types import ArrayBool, ImageU8
 
 PIXEL_STATISTICS = (
@@ -48,12 +54,19 @@ class PixelFloor:
     """The chosen statistic.
 
     Attributes:
-        name: For example `- grey`.
-        counts: (n, 2, LEVELS) per class, bins ascending towards anomalous.
+        statistic: Its place in `PIXEL_STATISTICS`.
+        sign: 1, or -1 where low values are anomalous.
+        counts: (n, 3, LEVELS) per class, bins ascending towards anomalous.
     """
 
-    name: str
+    statistic: int
+    sign: int
     counts: Mapping[str, PixelCounts]
+
+    @property
+    def name(self) -> str:
+        """For example `- grey`."""
+        return f"{'+' if self.sign > 0 else '-'} {PIXEL_STATISTICS[self.statistic]}"
 
 
 def pixel_statistics(frame_bgr: ImageU8) -> npt.NDArray[np.float32]:
@@ -88,33 +101,42 @@ def pixel_statistics(frame_bgr: ImageU8) -> npt.NDArray[np.float32]:
 
 
 def floor_counts(frame_bgr: ImageU8, mask: ArrayBool) -> PixelCounts:
-    """Count every statistic's half grey levels in one image, (S, 2, LEVELS) int32.
+    """Count every statistic's half grey levels in one image, (S, 3, LEVELS) float32.
 
     Args:
         frame_bgr: (H, W, 3) uint8 BGR.
         mask: (H, W) bool, True where anomalous.
     """
-    levels = (pixel_statistics(frame_bgr) * 2).astype(np.int32).clip(0, LEVELS - 1)
-    return np.stack([count_levels(plane, mask, LEVELS) for plane in levels])
+    shares = region_shares(mask)
+    levels = _levels(frame_bgr)
+    return np.stack([count_levels(plane, mask, shares, LEVELS) for plane in levels])
+
+
+def floor_map(frame_bgr: ImageU8, floor: PixelFloor) -> npt.NDArray[np.float32]:
+    """Return the chosen statistic as an anomaly map, (H, W) float32, in half grey levels."""
+    return np.asarray(floor.sign * _levels(frame_bgr)[floor.statistic], np.float32)
 
 
 def choose_pixel_floor(classes: Mapping[str, PixelCounts]) -> PixelFloor:
     """Choose the statistic and sign with the best pixel AUROC, averaged over classes.
 
     Args:
-        classes: Per class with normal and anomalous pixels, (n, S, 2, LEVELS) counts.
+        classes: Per class with normal and anomalous pixels, (n, S, 3, LEVELS) counts.
 
     Raises:
         InputError: There is no class.
     """
     if not classes:
         raise InputError("the pixel floor needs a class with anomalous pixels")
-    values = np.mean([counts_auroc(g.sum(axis=0)) for g in classes.values()], axis=0)  # (S,)
+    values = np.mean([counts_auroc(total_of(g)) for g in classes.values()], axis=0)  # (S,)
     at = int(np.argmax(np.maximum(values, 1 - values)))
-    rising = bool(values[at] >= 0.5)
-    order = slice(None, None, 1 if rising else -1)
-    counts = {name: g[:, at, :, order] for name, g in classes.items()}
-    return PixelFloor(f"{'+' if rising else '-'} {PIXEL_STATISTICS[at]}", counts)
+    sign = 1 if values[at] >= 0.5 else -1
+    counts = {name: g[:, at, :, ::sign] for name, g in classes.items()}
+    return PixelFloor(at, sign, counts)
+
+
+def _levels(frame_bgr: ImageU8) -> npt.NDArray[np.int32]:
+    return (pixel_statistics(frame_bgr) * 2).astype(np.int32).clip(0, LEVELS - 1)
 
 
 def _odd(side: float) -> int:

@@ -8,7 +8,8 @@ is resized to the map, never the map to the mask.
 from __future__ import annotations
 
 import platform
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,17 +17,29 @@ import numpy as np
 import zsad
 from zsad.data import Dataset
 from zsad.errors import InputError
+from zsad.evaluate.cases import CaseBook
 from zsad.evaluate.collect import ClassData, Collected, Predictor, Progress, collect
-from zsad.evaluate.compare import (
-    Estimates,
-    Sampling,
-    compare_images,
-    compare_pixels,
-    mean_over,
-)
+from zsad.evaluate.compare import Estimates, compare_images, compare_pixels, difference, mean_over
 from zsad.evaluate.evaluation import METRICS, SCHEMA, Decisions, Evaluation, Figure, Row
+from zsad.evaluate.evidence import Evidence, ImageScore
+from zsad.evaluate.measure import Sampling
 from zsad.metrics.bootstrap import DRAWS, Estimate, interval_of
 from zsad.types import Verdict
+
+
+@dataclass(frozen=True)
+class Examination:
+    """An evaluation with what stands behind it.
+
+    Attributes:
+        evaluation: The figures.
+        evidence: Scores and counts per image.
+        cases: Pictures of the worst and best images.
+    """
+
+    evaluation: Evaluation
+    evidence: Evidence
+    cases: CaseBook
 
 
 def evaluate(
@@ -38,11 +51,40 @@ def evaluate(
     draws: int = DRAWS,
     seed: int = 0,
     progress: Progress | None = None,
+    workers: int = 0,
+    batch: int = 1,
 ) -> Evaluation:
+    """Return the figures of `examine`; arguments and errors as there."""
+    return examine(
+        predictor,
+        dataset,
+        subject=subject,
+        exclude=exclude,
+        draws=draws,
+        seed=seed,
+        progress=progress,
+        workers=workers,
+        batch=batch,
+    ).evaluation
+
+
+def examine(
+    predictor: Predictor,
+    dataset: Dataset,
+    *,
+    subject: Mapping[str, Any],
+    exclude: Collection[str] = (),
+    draws: int = DRAWS,
+    seed: int = 0,
+    progress: Progress | None = None,
+    measuring: Callable[[str], Any] | None = None,
+    workers: int = 0,
+    batch: int = 1,
+) -> Examination:
     """Judge every image of a data set and compare with its labels and masks.
 
-    The maps of a data set with masks are kept until the end: 1.1 GB for 1000 of 518x518, and twice
-    that again while the pixels of their class are sorted.
+    The maps of a data set with masks are kept until the end, and one copy of the pixels of a class
+    is sorted at a time; docs/evaluate.md has the measured peak.
 
     Args:
         predictor: What is evaluated.
@@ -53,23 +95,28 @@ def evaluate(
         draws: Bootstrap resamples behind every interval.
         seed: Seed of the resamples.
         progress: Called after each image.
+        measuring: Called with the name of each class before its maps are measured, which takes
+            longer than to judge them where the model is fast.
+        workers: Threads that read images ahead; the figures do not depend on them.
+        batch: Images judged at once; above 1 the predictor needs a `predict_batch`. The figures
+            depend on it only as far as the predictor's answers do.
 
     Raises:
         InputError: A score or map cannot be used, no excluded name is in the data set, or there is
             nothing to measure.
     """
-    found = collect(predictor, dataset, frozenset(exclude), progress)
+    found = collect(predictor, dataset, frozenset(exclude), progress, workers, batch)
     classes = [found.classes[name] for name in sorted(found.classes)]
-    samplings = {data.name: Sampling(draws, (seed, i)) for i, data in enumerate(classes)}
+    samplings = samplings_of([data.name for data in classes], draws, seed)
     images = compare_images([c for c in classes if c.has_both_labels], samplings)
-    pixels = compare_pixels([c for c in classes if c.has_defect_pixels], samplings)
+    pixels = compare_pixels([c for c in classes if c.has_both_pixels], samplings, measuring)
     if images.floor_name is None and pixels.floor_name is None:
         raise InputError(f"{dataset.name} has no class with both good and defective images")
     model = {c.name: _merged(images.model, pixels.model, c.name) for c in classes}
     floor = {c.name: _merged(images.floor, pixels.floor, c.name) for c in classes}
-    model_mean, floor_mean = mean_over(model.values()), mean_over(floor.values())
-    margin = {k: model_mean[k] - floor_mean[k] for k in model_mean}
-    return Evaluation(
+    # Class by class, as a class with constant maps has an RCPRO of the floor only.
+    margin = mean_over([difference(model[c.name], floor[c.name]) for c in classes])
+    evaluation = Evaluation(
         schema=SCHEMA,
         subject=subject,
         dataset=dataset.name,
@@ -77,21 +124,43 @@ def evaluate(
         map_hw=found.map_hw,
         lost_masks=found.lost_masks,
         classes=_rows(classes, model),
-        mean=_row("mean", classes, model_mean),
+        mean=_row("mean", classes, mean_over(model.values())),
+        floor_classes=_rows(classes, floor),
+        floor=_row("floor", classes, mean_over(floor.values())),
+        margin=figures(margin),
         image_floor=images.floor_name,
         pixel_floor=pixels.floor_name,
-        floor_classes=_rows(classes, floor),
-        floor=_row("floor", classes, floor_mean),
-        margin=_figures(margin),
         decisions=_decisions(found),
         draws=draws,
         seed=seed,
-        made_by={
-            "zsad": zsad.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
+        made_by=made_by(),
     )
+    return Examination(evaluation, Evidence(tuple(_scores(classes)), pixels.counts), found.cases)
+
+
+def samplings_of(classes: Sequence[str], draws: int, seed: int) -> dict[str, Sampling]:
+    """Return the sampling of each class, from the sorted names of all."""
+    return {name: Sampling(draws, (seed, index)) for index, name in enumerate(classes)}
+
+
+def figures(estimates: Estimates) -> dict[str, Figure | None]:
+    """Return every metric's figure, None where it has no estimate."""
+    return {name: _figure(estimates.get(name)) for name in METRICS}
+
+
+def made_by() -> dict[str, str]:
+    """Return the versions of what computes figures."""
+    return {
+        "zsad": zsad.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _scores(classes: Sequence[ClassData]) -> Iterator[ImageScore]:
+    for data in classes:
+        for name, label, score in zip(data.images, data.labels, data.scores, strict=True):
+            yield ImageScore(name, data.name, int(label), score)
 
 
 def _merged(
@@ -106,11 +175,7 @@ def _rows(classes: Sequence[ClassData], estimates: Mapping[str, Estimates]) -> t
 
 def _row(name: str, classes: Sequence[ClassData], estimates: Estimates) -> Row:
     labels = [label for c in classes for label in c.labels]
-    return Row(name, labels.count(False), labels.count(True), _figures(estimates))
-
-
-def _figures(estimates: Estimates) -> dict[str, Figure | None]:
-    return {name: _figure(estimates.get(name)) for name in METRICS}
+    return Row(name, labels.count(False), labels.count(True), figures(estimates))
 
 
 def _figure(estimate: Estimate | None) -> Figure | None:

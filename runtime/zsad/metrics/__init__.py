@@ -3,13 +3,25 @@
 from zsad.metrics.bootstrap import Interval, bootstrap_interval
 from zsad.metrics.curve import Curve
 from zsad.metrics.pro import aupro, pro_curve
-from zsad.metrics.ranking import F1Max, auroc, average_precision, f1_max, pixel_ap, pixel_auroc
+from zsad.metrics.ranking import (
+    F1Max,
+    PixelRanking,
+    auroc,
+    average_precision,
+    f1_max,
+    pixel_ap,
+    pixel_auroc,
+    pixel_f1_max,
+    pixel_ranking,
+    roc_curve,
+)
 from zsad.metrics.rcpro import rcpro, rcpro_curve
 
 __all__ = [
     "Curve",
     "F1Max",
     "Interval",
+    "PixelRanking",
     "aupro",
     "auroc",
     "average_precision",
@@ -17,7 +29,10 @@ __all__ = [
     "f1_max",
     "pixel_ap",
     "pixel_auroc",
+    "pixel_f1_max",
+    "pixel_ranking",
     "pro_curve",
     "rcpro",
     "rcpro_curve",
+    "roc_curve",
 ]

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from zsad.errors import InputError
-from zsad.metrics.pixel_counts import PixelCounts
 
 Metric = Callable[[npt.NDArray[Any], npt.NDArray[np.bool_]], float]
 Draws = npt.NDArray[np.float64]
@@ -50,8 +49,8 @@ class Estimate:
         return Estimate(self.value - other.value, self.draws - other.draws)
 
     def moved_to(self, value: float) -> Estimate:
-        """Return the same draws about another value, exact where this one is not."""
-        return Estimate(value, self.draws + (value - self.value))
+        """Return the same draws about another value, exact where this one is not, within [0, 1]."""
+        return Estimate(value, np.clip(self.draws + (value - self.value), 0, 1))
 
 
 def mean_of(estimates: Sequence[Estimate]) -> Estimate:
@@ -94,34 +93,40 @@ def bootstrap_draws(
     return np.array([metric(values[i], truth[i]) for i in resamples(truth, n, seed)])
 
 
-def pixel_draws(
-    metric: Callable[[PixelCounts], npt.NDArray[np.float64]],
-    counts: PixelCounts,
-    n: int = DRAWS,
-    seed: Seed = 0,
-) -> Draws:
-    """Return the pixel metric of each of `n` resamples of the images, (n,).
+def resampled_counts(
+    counts: npt.NDArray[Any], has_defect: npt.NDArray[np.bool_], n: int = DRAWS, seed: Seed = 0
+) -> npt.NDArray[np.float64]:
+    """Return the summed counts of each of `n` resamples of the images, (n, ...).
+
+    Drawing images is then a weighted sum of counts, not a new sort of all pixels.
 
     Args:
-        metric: `counts_auroc` or `counts_ap`.
-        counts: (N, 2, B), one histogram of normal and one of anomalous pixels per image. Drawing
-            images is then a weighted sum of histograms, not a new sort of all pixels.
+        counts: (N, ...), whatever adds up over images: `pixel_counts`, `rcpro_counts`.
+        has_defect: (N,) whether an image has an anomalous pixel; the two groups are drawn apart.
         n: Number of resamples.
         seed: As in `bootstrap_draws`.
     """
-    images, _, bins = counts.shape
-    flat = counts.reshape(images, -1).astype(np.float64)  # (N, 2 * B)
+    images = len(counts)
     weights = np.zeros((n, images))
-    has_defect = np.asarray(counts[:, 1].any(axis=1))
     for row, chosen in zip(weights, resamples(has_defect, n, seed), strict=True):
         row += np.bincount(chosen, minlength=images)
-    return metric((weights @ flat).reshape(n, 2, bins))
+    flat = counts.reshape(images, -1).astype(np.float64)
+    return np.asarray((weights @ flat).reshape(n, *counts.shape[1:]))
 
 
 def interval_of(draws: Draws) -> Interval:
-    """Return the central 95 % of the draws."""
+    """Return the central 95 % of the draws.
+
+    A resample that cannot give the metric (NaN: no normal pixel was drawn, say) is left out.
+
+    Raises:
+        InputError: No resample gives it.
+    """
+    known = draws[~np.isnan(draws)]
+    if not known.size:
+        raise InputError("no resample of the images gives this figure: it has no interval")
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail])
+    low, high = np.quantile(known, [tail, 1 - tail])
     return Interval(float(low), float(high))
 
 

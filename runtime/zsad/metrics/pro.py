@@ -14,6 +14,7 @@ float32 take 2.5 GB, the caller's 1.1 GB and the masks included.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -103,7 +104,7 @@ def _exact_area(maps: Floats, masks: Bools, fpr_limit: float, connectivity: Conn
     normal = _normal_scores(maps, masks)
     top = _highest(normal, math.ceil(fpr_limit * normal.size))
     areas = []
-    for scores in region_scores(maps, masks, connectivity):
+    for scores in _regions_of_all(maps, masks, connectivity):
         before, after = _rates(scores, top, normal.size)
         # Each pixel adds 1/size from the rate at which it enters; within a tie it enters evenly.
         width = after - before
@@ -111,6 +112,13 @@ def _exact_area(maps: Floats, masks: Bools, fpr_limit: float, connectivity: Conn
         tied = np.divide(entered**2, 2 * width, out=np.zeros_like(width), where=width > 0)
         areas.append(float((tied + np.maximum(fpr_limit - after, 0)).mean()))
     return float(np.mean(areas)) / fpr_limit
+
+
+def _regions_of_all(maps: Floats, masks: Bools, connectivity: Connectivity) -> Iterator[Floats]:
+    if not masks.any():
+        raise no_region()
+    for anomaly_map, mask in zip(maps, masks, strict=True):
+        yield from region_scores(anomaly_map, mask, connectivity)
 
 
 def _normal_scores(maps: Floats, masks: Bools) -> Floats:
@@ -148,7 +156,7 @@ def _exact_curve(maps: Floats, masks: Bools, connectivity: Connectivity) -> Curv
     score_range(maps)
     normal = _normal_scores(maps, masks)
     normal.sort()
-    regions = list(region_scores(maps, masks, connectivity))
+    regions = list(_regions_of_all(maps, masks, connectivity))
     weights = np.concatenate([np.full(r.size, 1 / (r.size * len(regions))) for r in regions])
     scores, index = np.unique(np.concatenate(regions), return_inverse=True)
     gains = np.bincount(index.reshape(-1), weights)[::-1]
@@ -184,13 +192,25 @@ def region_overlap(
         InputError: No pixel is anomalous.
     """
     total, regions = np.zeros(thresholds.size), 0
-    for scores in region_scores(maps, masks, connectivity):
-        levels = np.searchsorted(scores, thresholds, side="right")  # pixels not above
-        total += 1 - levels[::-1] / scores.size
-        regions += 1
+    for anomaly_map, mask in zip(maps, masks, strict=True):
+        covered, found = covered_regions(anomaly_map, mask, thresholds, connectivity)
+        total += covered
+        regions += found
     if regions == 0:
         raise no_region()
     return total / regions
+
+
+def covered_regions(
+    anomaly_map: Floats, mask: Bools, thresholds: Floats, connectivity: Connectivity
+) -> tuple[npt.NDArray[np.float64], int]:
+    """Return the summed share of one image's regions that is called, (K,), and their number."""
+    total, regions = np.zeros(thresholds.size), 0
+    for scores in region_scores(anomaly_map, mask, connectivity):
+        levels = np.searchsorted(scores, thresholds, side="right")  # pixels not above
+        total += 1 - levels[::-1] / scores.size
+        regions += 1
+    return total, regions
 
 
 def from_top(histogram: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

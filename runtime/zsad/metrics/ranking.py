@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from zsad.errors import InputError
 from zsad.metrics.arrays import Floats, as_bool, as_floats, as_maps
+from zsad.metrics.curve import Curve
 
 CHUNK = 1 << 20
 """Anomalous items compared at a time; bounds the int64 counts that exist at once."""
@@ -35,6 +36,15 @@ class F1Max:
 
     f1: float
     threshold: float
+
+
+@dataclass(frozen=True)
+class PixelRanking:
+    """The ranking metrics of pixels, from one sort of them; each in [0, 1]."""
+
+    auroc: float
+    ap: float
+    f1_max: float
 
 
 def auroc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
@@ -68,14 +78,22 @@ def f1_max(scores: npt.ArrayLike, labels: npt.ArrayLike) -> F1Max:
     Arguments and errors as in `auroc`. Of equally good thresholds the highest is returned.
     """
     anomalous, normal = _split(scores, labels)
-    best, score = 0.0, float(anomalous[-1])
-    for values, hits, false_alarms, _ in _counts(anomalous, normal):
-        f1 = 2 * hits / (hits + false_alarms + anomalous.size)
-        # The last maximum, as the values ascend.
-        at = f1.size - 1 - int(np.argmax(f1[::-1]))
-        if f1[at] >= best:
-            best, score = float(f1[at]), float(values[at])
-    return F1Max(best, _just_below(score, anomalous, normal))
+    f1, score = _best_f1(anomalous, normal)
+    return F1Max(f1, _just_below(score, anomalous, normal))
+
+
+def roc_curve(scores: npt.ArrayLike, labels: npt.ArrayLike) -> Curve:
+    """Return the true positive rate (y) against the false positive rate (x).
+
+    Arguments and errors as in `auroc`, which is the area under it: tied items enter together.
+    """
+    anomalous, normal = _split(scores, labels)
+    thresholds = np.unique(np.concatenate([anomalous, normal]))[::-1]
+    x, y = (
+        1 - np.append(side.size, np.searchsorted(side, thresholds, side="left")) / side.size
+        for side in (normal, anomalous)
+    )
+    return Curve(x, y)
 
 
 def pixel_auroc(maps: Floats, masks: npt.NDArray[np.bool_]) -> float:
@@ -96,6 +114,21 @@ def pixel_ap(maps: Floats, masks: npt.NDArray[np.bool_]) -> float:
     return average_precision(*_pixels(maps, masks))
 
 
+def pixel_f1_max(maps: Floats, masks: npt.NDArray[np.bool_]) -> F1Max:
+    """Return the best F1 over all pixels; arguments and errors as in `pixel_auroc`."""
+    return f1_max(*_pixels(maps, masks))
+
+
+def pixel_ranking(maps: Floats, masks: npt.NDArray[np.bool_]) -> PixelRanking:
+    """Return all of the above from one sort; arguments and errors as in `pixel_auroc`."""
+    anomalous, normal = _split(*_pixels(maps, masks))
+    return PixelRanking(
+        _auroc(anomalous, normal),
+        _average_precision(anomalous, normal),
+        _best_f1(anomalous, normal)[0],
+    )
+
+
 def _auroc(anomalous: Floats, normal: Floats) -> float:
     below_twice = 0
     for _, _, at_least, above in _counts(anomalous, normal):
@@ -111,6 +144,18 @@ def _average_precision(anomalous: Floats, normal: Floats) -> float:
         for _, hits, false_alarms, _ in _counts(anomalous, normal)
     )
     return total / anomalous.size
+
+
+def _best_f1(anomalous: Floats, normal: Floats) -> tuple[float, float]:
+    """Return the best F1 and the highest score whose call `>= score` gives it."""
+    best, score = 0.0, float(anomalous[-1])
+    for values, hits, false_alarms, _ in _counts(anomalous, normal):
+        f1 = 2 * hits / (hits + false_alarms + anomalous.size)
+        # The last maximum, as the values ascend.
+        at = f1.size - 1 - int(np.argmax(f1[::-1]))
+        if f1[at] >= best:
+            best, score = float(f1[at]), float(values[at])
+    return best, score
 
 
 def _counts(

@@ -18,7 +18,7 @@ tens of MB for a map of 518x518.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,21 +26,32 @@ import numpy.typing as npt
 from zsad.errors import InputError
 from zsad.metrics.arrays import Bools, Floats, as_maps
 from zsad.metrics.curve import Curve
-from zsad.metrics.pro import region_overlap
-from zsad.metrics.regions import Connectivity, even_thresholds, label_regions, levels_above
-from zsad.metrics.superlevel import Basins, Indices, find_basins, roots_per_level
+from zsad.metrics.predicted import QualityRule, region_qualities
+from zsad.metrics.pro import covered_regions
+from zsad.metrics.regions import Connectivity, even_thresholds, no_region
 
 Pooling = Literal["regions", "images"]
 Values = npt.NDArray[np.float64]
+RcproCounts = npt.NDArray[np.float64]
+"""(..., 4, K) per threshold, highest first: the rows below, which add up over images."""
+
+COVERED, DEFECTS, QUALITY, PREDICTED = range(4)
+"""Summed share of each defect region that is covered, and their number; summed quality of the
+predicted regions, and their number."""
+
+THRESHOLDS = 200
+"""The paper does not state a number; 200 is its family's."""
+MIN_OVERLAP = 0.05
+EXCESS_TOLERANCE = 2.0
 
 
 def rcpro(
     maps: Floats,
     masks: Bools,
     *,
-    thresholds: int = 200,
-    min_overlap: float = 0.05,
-    excess_tolerance: float = 2.0,
+    thresholds: int = THRESHOLDS,
+    min_overlap: float = MIN_OVERLAP,
+    excess_tolerance: float = EXCESS_TOLERANCE,
     pooling: Pooling = "regions",
     extend_left: bool = True,
     connectivity: Connectivity = 8,
@@ -83,9 +94,9 @@ def rcpro_curve(
     maps: Floats,
     masks: Bools,
     *,
-    thresholds: int = 200,
-    min_overlap: float = 0.05,
-    excess_tolerance: float = 2.0,
+    thresholds: int = THRESHOLDS,
+    min_overlap: float = MIN_OVERLAP,
+    excess_tolerance: float = EXCESS_TOLERANCE,
     pooling: Pooling = "regions",
     extend_left: bool = True,
     connectivity: Connectivity = 8,
@@ -99,81 +110,61 @@ def rcpro_curve(
     if pooling not in ("regions", "images"):
         raise InputError(f"pooling must be 'regions' or 'images', found '{pooling}'")
     values, truth = as_maps(maps, masks)
-    sweep = even_thresholds(values, thresholds)
-    x = region_overlap(values, truth, sweep, connectivity)
-    quality, count = np.zeros(sweep.size), np.zeros(sweep.size)
-    for anomaly_map, mask in zip(values, truth, strict=True):
-        levels = levels_above(anomaly_map, sweep)
-        basins = find_basins(anomaly_map, levels, connectivity)
-        labels, regions = label_regions(mask, connectivity)
-        q, n = _qualities(
-            basins, levels, labels, regions, sweep.size, min_overlap, excess_tolerance
-        )
-        if pooling == "images":
-            q, n = q / np.maximum(n, 1), np.minimum(n, 1)
-        quality += q
-        count += n
-    # Somewhere a pixel exceeds every threshold, so the count is never 0.
-    y = quality / count
+    rule = QualityRule(min_overlap, excess_tolerance)
+    counts = _counts(values, truth, thresholds, rule, connectivity)
+    if pooling == "images":
+        counts[:, QUALITY] /= np.maximum(counts[:, PREDICTED], 1)
+        counts[:, PREDICTED] = np.minimum(counts[:, PREDICTED], 1)
+    x, y = _points(counts.sum(axis=0))
     return Curve(np.append(0, x), np.append(y[0], y)) if extend_left else Curve(x, y)
 
 
-def _qualities(
-    basins: Basins,
-    levels: Indices,
-    labels: npt.NDArray[np.int32],
-    regions: int,
-    top_level: int,
-    min_overlap: float,
-    excess_tolerance: float,
-) -> tuple[Values, Values]:
-    """Return the summed quality and the number of predicted regions, highest threshold first."""
-    quality, count = np.zeros(top_level), np.zeros(top_level)
-    area = np.zeros(basins.peaks.size, np.int64)
-    overlap = np.zeros((basins.peaks.size, regions))
-    sizes = np.bincount(labels.reshape(-1), minlength=regions + 1)[1:]
-    flat, inside = levels.reshape(-1), labels.reshape(-1)
-    touching = np.zeros(basins.peaks.size, np.bool_)
-    touching[basins.of[(inside > 0) & (flat > 0)]] = True
-    by_level = _by_level(flat, top_level) if regions else []
-    for level, root in roots_per_level(basins, top_level):
-        at = top_level - level
-        count[at] = np.count_nonzero(root == np.arange(root.size))
-        if not regions or not root.size:
-            continue
-        pixels = by_level[level]
-        area += np.bincount(basins.of[pixels], minlength=area.size)
-        defects = pixels[inside[pixels] > 0]
-        np.add.at(overlap, (basins.of[defects], inside[defects] - 1), 1)
-        near = np.flatnonzero(touching[: root.size])
-        found, group = np.unique(root[near], return_inverse=True)
-        shared = np.zeros((found.size, regions))
-        np.add.at(shared, group.reshape(-1), overlap[near])
-        whole = np.bincount(root, area[: root.size])[found]
-        quality[at] = _summed(shared, whole, sizes, min_overlap, excess_tolerance)
-    return quality, count
+def rcpro_counts(maps: Floats, masks: Bools) -> RcproCounts:
+    """Return what RCPRO is made of, image by image; its sum over images has the exact RCPRO.
+
+    Args:
+        maps: As in `rcpro`, whose defaults hold.
+        masks: As in `rcpro`.
+
+    Raises:
+        InputError: As `rcpro`.
+    """
+    rule = QualityRule(MIN_OVERLAP, EXCESS_TOLERANCE)
+    return _counts(*as_maps(maps, masks), THRESHOLDS, rule, 8)
 
 
-def _by_level(flat: Indices, top_level: int) -> list[Indices]:
-    """Return the pixels of each level from 0 to `top_level`."""
-    kind = np.uint16 if top_level < 1 << 16 else np.int64
-    order = np.argsort(flat.astype(kind), kind="stable")
-    ends = np.cumsum(np.bincount(flat, minlength=top_level + 1))[:-1]
-    return np.split(order, ends)
+def counts_rcpro(counts: RcproCounts) -> Values:
+    """Return RCPRO from summed counts, (..., 4, K) to (...); NaN without a defect region.
+
+    A subset of the images keeps the thresholds of the whole set. Those above all of its scores
+    have no predicted region: they cover nothing, so they only continue the curve to the left.
+    """
+    x, y = _points(counts)
+    height = np.concatenate([y[..., :1], y], axis=-1)
+    width = np.diff(x, axis=-1, prepend=0)
+    return np.asarray((width * (height[..., 1:] + height[..., :-1])).sum(axis=-1) / 2)
 
 
-def _summed(
-    shared: Values,
-    whole: npt.NDArray[np.integer[Any]],
-    sizes: npt.NDArray[np.integer[Any]],
-    min_overlap: float,
-    excess_tolerance: float,
-) -> float:
-    """Sum the qualities of predicted regions from overlaps (P, G), areas (P,) and sizes (G,)."""
-    if not whole.size:
-        return 0.0
-    matched = shared.argmax(axis=1)
-    overlap, size = shared.max(axis=1), sizes[matched]
-    valid = (overlap > 0) & (overlap >= min_overlap * size)
-    excess = (whole - overlap) / size
-    return float(np.where(valid, excess_tolerance / np.maximum(excess, excess_tolerance), 0).sum())
+def _counts(
+    maps: Floats, masks: Bools, thresholds: int, rule: QualityRule, connectivity: Connectivity
+) -> RcproCounts:
+    sweep = even_thresholds(maps, thresholds)
+    if not masks.any():
+        raise no_region()
+    counts = np.zeros((len(maps), 4, sweep.size))
+    for row, anomaly_map, mask in zip(counts, maps, masks, strict=True):
+        row[COVERED], row[DEFECTS] = covered_regions(anomaly_map, mask, sweep, connectivity)
+        row[QUALITY], row[PREDICTED] = region_qualities(
+            anomaly_map, mask, sweep, rule, connectivity
+        )
+    return counts
+
+
+def _points(counts: RcproCounts) -> tuple[Values, Values]:
+    """Return PRO and mean quality at each threshold, highest first, (..., K) each."""
+    covered, defects, quality, predicted = np.moveaxis(counts, -2, 0)
+    x = np.divide(covered, defects, out=np.full(covered.shape, np.nan), where=defects > 0)
+    # Once a region is there, one is there at every lower threshold.
+    first = np.argmax(predicted > 0, axis=-1)[..., None]
+    y = quality / np.maximum(predicted, 1)
+    return x, np.where(predicted > 0, y, np.take_along_axis(y, first, axis=-1))

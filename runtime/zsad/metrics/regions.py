@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal
 
 import cv2
@@ -34,23 +33,15 @@ def label_regions(mask: Bools, connectivity: Connectivity = 8) -> tuple[Labels, 
     return np.asarray(labels, np.int32), count - 1
 
 
-def region_scores(maps: Floats, masks: Bools, connectivity: Connectivity) -> Iterator[Floats]:
-    """Yield the sorted scores of every region of every mask.
-
-    Raises:
-        InputError: No mask has a region.
-    """
-    found = False
-    for anomaly_map, mask in zip(maps, masks, strict=True):
-        if mask.any():
-            found = True
-            labels, _ = label_regions(mask, connectivity)
-            values, of = anomaly_map[mask], labels[mask]
-            order = np.lexsort((values, of))
-            sizes = np.bincount(of)[1:]
-            yield from np.split(values[order], np.cumsum(sizes)[:-1])
-    if not found:
-        raise no_region()
+def region_scores(anomaly_map: Floats, mask: Bools, connectivity: Connectivity) -> list[Floats]:
+    """Return the sorted scores of every region of one mask; empty without a region."""
+    if not mask.any():
+        return []
+    labels, _ = label_regions(mask, connectivity)
+    values, of = anomaly_map[mask], labels[mask]
+    order = np.lexsort((values, of))
+    sizes = np.bincount(of)[1:]
+    return np.split(values[order], np.cumsum(sizes)[:-1])
 
 
 def no_region() -> InputError:

@@ -77,8 +77,13 @@ def make_card(
     row: ResultRow, frame_bgr: ImageU8, result: AnomalyResult, score_kind: ScoreKind
 ) -> Card:
     """Return the card of a judged frame, (H, W, 3) uint8 BGR of any size."""
+    small = thumbnail(frame_bgr)
+    return Card(row, encode_jpeg(small, 85), encode_jpeg(draw_heat(small, result, score_kind), 85))
+
+
+def thumbnail(frame_bgr: ImageU8) -> ImageU8:
+    """Return a frame, (H, W, 3) uint8 BGR, shrunk to at most 320 pixels a side."""
     height, width = frame_bgr.shape[:2]
     factor = min(1.0, _THUMBNAIL_PX / max(height, width))
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    small = np.asarray(cv2.resize(frame_bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return Card(row, encode_jpeg(small, 85), encode_jpeg(draw_heat(small, result, score_kind), 85))
+    return np.asarray(cv2.resize(frame_bgr, size, interpolation=cv2.INTER_AREA), np.uint8)

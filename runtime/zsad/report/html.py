@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
+from string import Template
 
+from zsad.overlay import scale_rgba
 from zsad.results import ResultRow
+
+
+def page(package: str, **parts: str) -> str:
+    """Return the `page.html` of a package with its `$names` filled in.
+
+    `$style` is the style that every report has.
+    """
+    style = files("zsad.report").joinpath("style.css").read_text(encoding="utf-8")
+    template = files(package).joinpath("page.html").read_text(encoding="utf-8")
+    return Template(template).substitute(parts, style=style)
 
 
 def table(head: Sequence[str], lines: Iterable[Sequence[str]], numbers: bool = False) -> str:
@@ -29,6 +42,15 @@ def note(text: str) -> str:
 def verdict(row: ResultRow) -> str:
     """Return the verdict in its colour."""
     return f'<span class="verdict {row.verdict}">{row.verdict.replace("_", " ")}</span>'
+
+
+def legend(middle: str) -> str:
+    """Return the colour scale of heat maps, with what its middle stands for."""
+    stops = ", ".join(f"rgba({r}, {g}, {b}, {a:.2f})" for r, g, b, a in scale_rgba())
+    return (
+        f'<div class="legend"><div style="background: linear-gradient(90deg, {stops}), #777"></div>'
+        f"<span>0</span><span>{middle}</span><span>1</span></div>"
+    )
 
 
 def number(value: float | None, digits: int = 4) -> str:

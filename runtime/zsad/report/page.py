@@ -6,13 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 
 from zsad.artifact import Artifact
 from zsad.manifest import Precision
-from zsad.overlay import scale_rgba
 from zsad.recipe import Calibration, ScoreKind
 from zsad.report import html
 from zsad.report.gallery import Card
@@ -76,9 +73,9 @@ def render_report(record: RunRecord, rows: Sequence[ResultRow], cards: Sequence[
         rows: All rows of its results.
         cards: The frames to show, in the order to show them.
     """
-    template = files("zsad.report").joinpath("page.html").read_text(encoding="utf-8")
     name = record.artifact.path.resolve().name
-    return Template(template).substitute(
+    return html.page(
+        "zsad.report",
         title=escape(f"Anomaly report: {_short(record.source)}"),
         subtitle=escape(_subtitle(record, name)),
         advice=_advice(record),
@@ -90,7 +87,7 @@ def render_report(record: RunRecord, rows: Sequence[ResultRow], cards: Sequence[
         decision=_decision(record),
         latency=_latency(record.summary),
         parity=_parity(record),
-        row_count=len(rows),
+        row_count=str(len(rows)),
         rows=_all_rows(rows),
     )
 
@@ -153,12 +150,7 @@ def _pictures(cards: Sequence[Card], record: RunRecord, rows: Sequence[ResultRow
 
 def _legend(record: RunRecord) -> str:
     level = record.calibration.map_level if record.calibration is not None else None
-    middle = "0.5" if level is None else f"{level:.3g}"
-    stops = ", ".join(f"rgba({r}, {g}, {b}, {a:.2f})" for r, g, b, a in scale_rgba())
-    return (
-        f'<div class="legend"><div style="background: linear-gradient(90deg, {stops}), #777"></div>'
-        f"<span>0</span><span>{middle}</span><span>1</span></div>"
-    )
+    return html.legend("0.5" if level is None else f"{level:.3g}")
 
 
 def _card(card: Card) -> str:

@@ -120,6 +120,51 @@ def test_exact_aupro_equals_the_plain_form_and_its_curve(seed, tied):
         assert aupro(maps, masks, thresholds=5000) == pytest.approx(expected, abs=0.02)
 
 
+def family_aupro(maps, masks, limit=0.3, count=200):
+    """The family's AUPRO, written from notes/dive.md section 11 alone.
+
+    Evenly spaced thresholds from the lowest score up to below the highest; a pixel strictly above
+    is called. Rates strictly below the limit are kept, without a point at it, and stretched.
+    """
+    regions = []
+    for image, mask in enumerate(masks):
+        labels, n = ndimage.label(mask, EIGHT)
+        regions += [(image, labels == k) for k in range(1, n + 1)]
+    low, high = float(maps.min()), float(maps.max())
+    rates, overlaps = [], []
+    for step in range(count):
+        called = maps.astype(np.float64) > low + step * (high - low) / count
+        false_positives = sum((c & ~m).sum() for c, m in zip(called, masks, strict=True))
+        rates.append(false_positives / (~masks).sum())
+        overlaps.append(np.mean([called[i][region].mean() for i, region in regions]))
+    kept = [(x, y) for x, y in zip(rates, overlaps, strict=True) if x < limit][::-1]
+    first, last = kept[0][0], kept[-1][0]
+    return area([y for _, y in kept], [(x - first) / (last - first) for x, _ in kept])
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("limit", [0.3, 0.1])
+def test_the_familys_aupro_equals_its_plain_form(seed, limit):
+    maps, masks = random_case(seed, False)
+    found = aupro(maps, masks, limit, thresholds=200)
+    assert found == pytest.approx(family_aupro(maps, masks, limit), abs=1e-9)
+    assert found != pytest.approx(aupro(maps, masks, limit), abs=1e-6), "the two forms differ"
+
+
+def test_the_familys_aupro_by_hand():
+    # Ten normal pixels in steps of 0.1, a region of two pixels at 0.75 and 0.95, thresholds at
+    # 0, 0.25, 0.5 and 0.75 of the range 0 to 1. The rates are 9, 7, 4 and 2 tenths.
+    scores = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0]
+    maps = np.array([[[*scores, 0.75, 0.95]]])
+    masks = np.zeros(maps.shape, bool)
+    masks[..., 10:] = True
+    curve = pro_curve(maps, masks, thresholds=4)
+    assert curve.x.tolist() == pytest.approx([0.2, 0.4, 0.7, 0.9])
+    assert curve.y.tolist() == pytest.approx([0.5, 1, 1, 1])
+    # Below 0.7 strictly remain 0.2 and 0.4, stretched to 0 and 1.
+    assert aupro(maps, masks, 0.7, thresholds=4) == pytest.approx(0.75)
+
+
 def test_levels_count_the_thresholds_strictly_below_even_where_they_crowd():
     for low, high in [(0, 1), (-1e5, -99999), (0, 1e-42), (0.3, 0.3001)]:
         values = np.linspace(low, high, 5000).astype(np.float32)
