@@ -25,7 +25,7 @@ def _option(flag: str, name: str, help_text: str, **kwargs: Any) -> Callable[...
 
 @click.command(cls=Command)
 @_option("--method", "method", "What to train.", type=click.Choice(list(METHODS)))
-@_option("--preset", "preset", "Named options of the method, e.g. dive or dive-paper.")
+@_option("--preset", "preset", "Its options by name, e.g. dive-paper [default: --method].")
 @_option("--backbone", "backbone", "`tiny` or an open_clip name (ViT-L-14-336-quickgelu).")
 @_option("--pretrained", "pretrained", "open_clip tag, path to weights, or `random`.")
 @_option("--image-size", "image_size", "Input side in pixels [default: the backbone's].", type=int)

@@ -10,7 +10,7 @@ from zsad.errors import InputError
 if TYPE_CHECKING:
     from zsad_train.methods.base import Method
 
-METHODS = {"dive": "Dive"}
+METHODS = {"dive": "Dive", "anomalyclip": "AnomalyClip"}
 """Method name, which is its module's name here, to class name."""
 
 

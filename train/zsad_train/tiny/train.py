@@ -69,9 +69,7 @@ def train(
     return training
 
 
-def _rows(
-    recipe: Recipe, cache_folder: Path, start: Mapping[str, Tensor] | None
-) -> Tensor | None:
+def _rows(recipe: Recipe, cache_folder: Path, start: Mapping[str, Tensor] | None) -> Tensor | None:
     if start is not None:
         return start["token_embedding.weight"]
     return _taught_rows(cache_folder, recipe.config.text_width) if recipe.teachers else None
@@ -122,9 +120,7 @@ def _report(out: Path, training: Training, terms: list[dict[str, float]], val: C
 @click.option(
     "--start", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Go on from FILE."
 )
-def main(
-    out: Path, cache: Path | None, seed: int, steps: int | None, start: Path | None
-) -> None:
+def main(out: Path, cache: Path | None, seed: int, steps: int | None, start: Path | None) -> None:
     """Train the embedded backbone; a second call goes on where the first one stopped."""
     # Two shards side by side beat two threads in every small operation.
     torch.set_num_threads(1)
