@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 METHODS = {"dive": "Dive", "anomalyclip": "AnomalyClip"}
 """Method name, which is its module's name here, to class name."""
 
+UNTRAINED = {"clip": "Clip"}
+"""Those that need no training: `zsad-export` makes them from a backbone and words."""
+
 
 def method_class(name: str) -> type[Method]:
     """Return the class of the method `name`.
@@ -20,7 +23,8 @@ def method_class(name: str) -> type[Method]:
     Raises:
         InputError: There is no such method.
     """
-    if name not in METHODS:
-        raise InputError(f"unknown method '{name}': choose one of {', '.join(METHODS)}")
-    found: type[Method] = getattr(import_module(f"{__name__}.{name}"), METHODS[name])
+    known = METHODS | UNTRAINED
+    if name not in known:
+        raise InputError(f"unknown method '{name}': choose one of {', '.join(known)}")
+    found: type[Method] = getattr(import_module(f"{__name__}.{name}"), known[name])
     return found

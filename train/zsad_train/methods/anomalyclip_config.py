@@ -1,8 +1,9 @@
 """Every number of AnomalyCLIP (ICLR 2024, arXiv 2310.18961).
 
 [code] marks what was taken from the authors' released code because the paper does not say it, or
-says otherwise; where the two differ, the field says how. The optimiser's numbers (Adam, 1e-3,
-betas 0.5 and 0.999, 15 epochs of batches of 8) are the defaults of `zsad_train.config`.
+says otherwise; where the two differ, the field says how. [?] marks what neither gave us. The
+optimiser's numbers (Adam, 1e-3, betas 0.5 and 0.999, 15 epochs of batches of 8) are the defaults of
+`zsad_train.config`.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class AnomalyClipConfig:
 
     weight_local: float = 1.0
     """lambda: weight of the sum over taps of focal and both dice terms, beside the cross-entropy of
-    the image score. The released code takes 4 with its one tap: what four aliased taps weighed."""
+    the image score. [?] 1: four taps then weigh what the released code's one tap does with 4."""
 
     sigma: float = 4 / 518
     """Gaussian of the map as a share of the shorter image side, so that a small model is not

@@ -87,6 +87,11 @@ class Method(nn.Module):
         self.config = config
         self.words = words
 
+    @classmethod
+    def words_for(cls, thing: str) -> TrainingWords:
+        """Return the words about `thing` of a method that needs no training."""
+        raise NotImplementedError
+
     def forward(self, images: Tensor) -> Prediction:
         """Score images (B, 3, H, W) float, normalised, with the text encoded anew."""
         raise NotImplementedError
