@@ -32,14 +32,15 @@ def subjects(small_clip, tmp_path_factory):
         for learner in (method.normal, method.abnormal):
             learner.context.add_(0.3 * torch.randn_like(learner.context))
     save_checkpoint(folder / "anomalyclip.pt", method, {})
-    untrained = "--method clip --backbone zsad-test-export --pretrained random:3 --object nut"
+    untrained = ["--backbone", "zsad-test-export", "--pretrained", "random:3", "--object", "nut"]
     return {
         "anomalyclip": ["--ckpt", str(folder / "anomalyclip.pt"), "--out", str(folder / "a")],
-        "clip": [*untrained.split(), "--out", str(folder / "c")],
+        "clip": ["--method", "clip", *untrained, "--out", str(folder / "c")],
+        "winclip": ["--method", "winclip", *untrained, "--out", str(folder / "w")],
     }
 
 
-@pytest.fixture(scope="module", params=["anomalyclip", "clip"])
+@pytest.fixture(scope="module", params=["anomalyclip", "clip", "winclip"])
 def exported(request, subjects, engine_cache):
     arguments = [*subjects[request.param], "--fp16", "--sm", "86"]
     result = CliRunner(env={"ZSAD_CACHE": str(engine_cache)}).invoke(export_command, arguments)
@@ -55,8 +56,8 @@ def test_the_manifest_names_the_method_and_the_text_that_was_baked(exported):
     name, artifact, _ = exported
     manifest = artifact.manifest
     assert manifest.method.name == name
-    spoken = {"clip": ("a photo of an anomalous nut.",), "anomalyclip": ()}
-    assert manifest.words.abnormal == spoken[name]
+    spoken = {"clip": "a photo of an anomalous nut.", "winclip": "a photo of a broken nut."}
+    assert manifest.words.abnormal[:1] == ((spoken[name],) if name in spoken else ())
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])

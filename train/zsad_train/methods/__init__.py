@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 METHODS = {"dive": "Dive", "anomalyclip": "AnomalyClip"}
 """Method name, which is its module's name here, to class name."""
 
-UNTRAINED = {"clip": "Clip"}
+UNTRAINED = {"clip": "Clip", "winclip": "WinClip"}
 """Those that need no training: `zsad-export` makes them from a backbone and words."""
 
 

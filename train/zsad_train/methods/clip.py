@@ -7,17 +7,14 @@ patches with text, so its map is known to be poor: it shows what the other metho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from zsad_train.descriptions import encode_sentences
+from zsad_train.descriptions import encode_pair
 from zsad_train.methods.base import TrainingWords
 from zsad_train.methods.options import check_not_negative, check_positive
 from zsad_train.methods.pair import PairMethod, Reading
-from zsad_train.similarity import unit
 from zsad_train.towers import Backbone
 
 NORMAL = "a photo of a normal {}."
@@ -42,12 +39,15 @@ class ClipConfig:
         check_not_negative("clip", self, ("sigma",))
 
 
+PRESETS = {"clip": ClipConfig()}
+
+
 class Clip(PairMethod):
     """Plain CLIP; several sentences about one state are averaged, each at length 1."""
 
     name = "clip"
     config_type = ClipConfig
-    presets = {"clip": ClipConfig()}  # noqa: RUF012 - ClassVar in the base class
+    presets = PRESETS
     text: Tensor
 
     def __init__(self, backbone: Backbone, config: ClipConfig, words: TrainingWords) -> None:
@@ -58,8 +58,8 @@ class Clip(PairMethod):
         """
         reading = Reading(taps=(-1,), vv_from_block=None, cls_ln_post=True)
         super().__init__(backbone, config, words, reading)
-        pair = [_mean_embedding(backbone, words.normal), _mean_embedding(backbone, words.abnormal)]
-        self.register_buffer("text", torch.stack(pair), persistent=False)  # (2, D)
+        text = encode_pair(backbone, words.normal, words.abnormal)
+        self.register_buffer("text", text, persistent=False)  # (2, D)
 
     @classmethod
     def words_for(cls, thing: str) -> TrainingWords:
@@ -69,7 +69,3 @@ class Clip(PairMethod):
     def state_text(self) -> Tensor:
         """Return the two sentences' embeddings (2, D)."""
         return self.text
-
-
-def _mean_embedding(backbone: Backbone, sentences: Sequence[str]) -> Tensor:
-    return unit(encode_sentences(backbone, sentences)).mean(dim=0)
