@@ -139,6 +139,7 @@ def test_a_checkpoint_is_not_overwritten_unasked(out):
         ({"method": "anomalyclip", "preset": "dive"}, "choose one of anomalyclip, anomalyclip-r"),
         ({"method": "anomalyclip", "abnormal_prompts": 2}, "has no option --abnormal-prompts"),
         ({"method": "anomalyclip", "descriptions": "a.json"}, "uses no --descriptions"),
+        ({"method": "winclip"}, "make its artifact with zsad-export --method winclip"),
         ({"image_size": 60}, "60"),
         ({"epochs": 0}, "epochs must be positive"),
         ({"lr": -1}, "lr_prompts must be positive"),
