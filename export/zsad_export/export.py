@@ -56,26 +56,37 @@ class Identity:
     preprocess: PreprocessSpec
 
 
+def read_for_export(path: Path, image_size: int | None = None) -> Checkpoint:
+    """Read a checkpoint without its optimiser, at another input side in pixels where given.
+
+    Raises:
+        InputError: The file is no checkpoint.
+    """
+    checkpoint = dataclasses.replace(load_checkpoint(path), training={})
+    if image_size is None:
+        return checkpoint
+    resized = dataclasses.replace(checkpoint.backbone, image_hw=(image_size, image_size))
+    return dataclasses.replace(checkpoint, backbone=resized)
+
+
 def export_checkpoint(
-    path: Path,
+    checkpoint: Checkpoint,
     out: Path,
     *,
     fp16: bool = False,
-    image_size: int | None = None,
     pretrained: str | None = None,
     allow_parity_loss: bool = False,
     progress: Progress = lambda step: None,
 ) -> Artifact:
-    """Turn the checkpoint at `path` into the artifact directory `out`.
+    """Turn what `checkpoint` says into the artifact directory `out`.
 
     The FP32 graph is always written: it is the reference, and what a CPU runs.
 
     Args:
-        path: What `zsad-train` wrote.
+        checkpoint: A trained method, or one that needs no training.
         out: The artifact; one that stands there is replaced once the new one is whole.
         fp16: Also write an FP16 graph and make it the default.
-        image_size: Side of the input in pixels, if not the one of the training.
-        pretrained: Where the backbone's weights are now, if they have moved since training.
+        pretrained: Where the backbone's weights are now, if they have moved.
         allow_parity_loss: Record a graph that is over the parity limits instead of failing.
         progress: Is told each step as it begins.
 
@@ -83,10 +94,6 @@ def export_checkpoint(
         InputError: The checkpoint or its backbone cannot be used, or `out` cannot be written.
         ParityError: A graph is over the parity limits.
     """
-    checkpoint = dataclasses.replace(load_checkpoint(path), training={})  # no optimiser in memory
-    if image_size is not None:
-        resized = dataclasses.replace(checkpoint.backbone, image_hw=(image_size, image_size))
-        checkpoint = dataclasses.replace(checkpoint, backbone=resized)
 
     def build() -> Method:
         return build_method(checkpoint, pretrained=pretrained).eval()

@@ -6,7 +6,7 @@ import torch
 
 from zsad.artifact import Artifact
 from zsad.errors import InputError, ParityError
-from zsad_export.export import export_checkpoint, export_model, identity_of
+from zsad_export.export import export_checkpoint, export_model, identity_of, read_for_export
 from zsad_train.checkpoint import load_checkpoint
 
 
@@ -122,7 +122,7 @@ class TestGateFailure:
 
 def test_another_image_size_must_fit_the_patches(checkpoint, tmp_path):
     with pytest.raises(InputError, match="33"):
-        export_checkpoint(checkpoint, tmp_path / "out", image_size=33)
+        export_checkpoint(read_for_export(checkpoint, 33), tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
@@ -130,5 +130,5 @@ def test_a_foreign_directory_is_not_replaced(checkpoint, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.doc").write_text("years of work")
     with pytest.raises(InputError, match="is not an artifact"):
-        export_checkpoint(checkpoint, tmp_path / "out")
+        export_checkpoint(load_checkpoint(checkpoint), tmp_path / "out")
     assert listing(tmp_path) == ["out", "out/thesis.doc"]

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from zsad.data import Sample
+from zsad_train.methods.anomalyclip import AnomalyClip
+from zsad_train.methods.anomalyclip_config import AnomalyClipConfig
 from zsad_train.methods.base import Batch, TrainingWords
 from zsad_train.methods.dive import Dive
 from zsad_train.methods.dive_config import DiveConfig
@@ -54,18 +56,32 @@ def make_dive(backbone):
 
 
 @pytest.fixture
-def moved(make_dive):
-    """A DIVE whose every trainable tensor is away from its start, as after training."""
-
+def make_anomalyclip(backbone):
     def make(**options):
-        dive = make_dive(**options)
-        with torch.no_grad():
-            for parameter in dive.parameters():
-                if parameter.requires_grad:
-                    parameter.add_(0.3 * torch.randn_like(parameter))
-        return dive
+        torch.manual_seed(0)
+        config = AnomalyClipConfig(**{"context_length": 6, **options})
+        return AnomalyClip(backbone, config, TrainingWords(WORDS.classes))
 
     return make
+
+
+def move(method):
+    """Put every trainable tensor away from its start, as after training."""
+    with torch.no_grad():
+        for parameter in method.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    return method
+
+
+@pytest.fixture
+def moved(make_dive):
+    return lambda **options: move(make_dive(**options))
+
+
+@pytest.fixture
+def moved_anomalyclip(make_anomalyclip):
+    return lambda **options: move(make_anomalyclip(**options))
 
 
 @pytest.fixture

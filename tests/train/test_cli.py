@@ -61,6 +61,17 @@ def test_a_run_writes_a_checkpoint_and_its_curves(out):
     assert sorted(p.name for p in out.parent.iterdir()) == ["dive.curves.json", "dive.pt"]
 
 
+def test_anomalyclip_trains_with_its_own_preset_words_and_position_table(out):
+    result = command(out, method="anomalyclip")
+    assert result.exit_code == 0, result.stderr
+    checkpoint = load_checkpoint(out)
+    assert checkpoint.method_name == "anomalyclip" and checkpoint.options["deep_length"] == 4
+    assert checkpoint.training["job"]["preset"] == "anomalyclip"
+    assert checkpoint.backbone.pos_resize == "bilinear"
+    assert checkpoint.words.abnormal == () and len(checkpoint.words.classes) > 2
+    assert checkpoint.training["records"][0]["loss"].keys() == {"global", "local", "total"}
+
+
 def test_resume_goes_on_to_the_bit_with_no_option_but_out(out):
     whole = out.with_name("whole.pt")
     assert command(whole, epochs=2).exit_code == 0
@@ -127,6 +138,10 @@ def test_a_checkpoint_is_not_overwritten_unasked(out):
         ({"val": "nonsense"}, "unknown data set 'nonsense'"),
         ({"backbone": "zsad-test-smal"}, "unknown backbone"),
         ({"preset": "dove"}, "unknown preset 'dove' of dive: choose one of dive, dive-paper"),
+        ({"method": "anomalyclip", "preset": "dive"}, "choose one of anomalyclip, anomalyclip-r"),
+        ({"method": "anomalyclip", "abnormal_prompts": 2}, "has no option --abnormal-prompts"),
+        ({"method": "anomalyclip", "descriptions": "a.json"}, "uses no --descriptions"),
+        ({"method": "winclip"}, "make its artifact with zsad-export --method winclip"),
         ({"image_size": 60}, "60"),
         ({"epochs": 0}, "epochs must be positive"),
         ({"lr": -1}, "lr_prompts must be positive"),

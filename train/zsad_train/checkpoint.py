@@ -103,6 +103,31 @@ def load_checkpoint(path: Path) -> Checkpoint:
     )
 
 
+def untrained_checkpoint(
+    name: str, thing: str, backbone: str, *, pretrained: str | None, image_size: int | None
+) -> Checkpoint:
+    """Return what a checkpoint of a method that needs no training would say.
+
+    Args:
+        name: A key of `UNTRAINED`.
+        thing: What the images show, for the sentences: a part's name, or just "object".
+        backbone: `tiny` or an open_clip name.
+        pretrained: open_clip tag, path to weights or `random`; None is what `tiny` embeds.
+        image_size: Input side in pixels; None is the backbone's own.
+
+    Raises:
+        InputError: `thing` is empty, or the backbone cannot be used.
+    """
+    if not thing.strip():
+        raise InputError("--object is empty: name what the images show, or leave it out")
+    cls = method_class(name)
+    info = load_backbone(
+        backbone, pretrained=pretrained, image_size=image_size, pos_resize=cls.pos_resize
+    ).info
+    options = to_json(cls.presets[name])
+    return Checkpoint(name, options, info, cls.words_for(thing.strip()), state={}, training={})
+
+
 def build_method(checkpoint: Checkpoint, *, pretrained: str | None = None) -> Method:
     """Load the backbone that `checkpoint` names and put the trained method on it.
 

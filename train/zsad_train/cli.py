@@ -12,7 +12,7 @@ import click
 from zsad.command import Command
 from zsad.errors import InputError
 from zsad_train.config import AMP, Job, TrainConfig
-from zsad_train.methods import METHODS
+from zsad_train.methods import METHODS, UNTRAINED
 
 
 def _option(flag: str, name: str, help_text: str, **kwargs: Any) -> Callable[..., Any]:
@@ -24,8 +24,8 @@ def _option(flag: str, name: str, help_text: str, **kwargs: Any) -> Callable[...
 
 
 @click.command(cls=Command)
-@_option("--method", "method", "What to train.", type=click.Choice(list(METHODS)))
-@_option("--preset", "preset", "Named options of the method, e.g. dive or dive-paper.")
+@_option("--method", "method", "What to train.", type=click.Choice([*METHODS, *UNTRAINED]))
+@_option("--preset", "preset", "Its options by name, e.g. dive-paper [default: --method].")
 @_option("--backbone", "backbone", "`tiny` or an open_clip name (ViT-L-14-336-quickgelu).")
 @_option("--pretrained", "pretrained", "open_clip tag, path to weights, or `random`.")
 @_option("--image-size", "image_size", "Input side in pixels [default: the backbone's].", type=int)
@@ -61,6 +61,11 @@ def main(ctx: click.Context, /, out: Path, resume: bool, force: bool, **options:
     at most the running epoch; --resume goes on to the bit.
     """
     _check_out(out, resume=resume, force=force)
+    if not resume and options["method"] in UNTRAINED:
+        name = options["method"]
+        raise InputError(
+            f"{name} learns nothing: make its artifact with zsad-export --method {name}"
+        )
     if not resume and options["data"] is None:
         raise InputError("--data is missing: name the training data, for example --data synthetic")
     from zsad_train import run  # heavy: torch

@@ -63,8 +63,8 @@ class Job:
 
     Attributes:
         method: A key of `zsad_train.methods.METHODS`.
-        preset: A key of the method's presets.
-        abnormal_prompts: Overrides the preset's, if not None.
+        preset: A key of the method's presets; None is the one called like the method.
+        abnormal_prompts: Overrides the preset's, if not None; not every method has it.
         vv_from_block: Overrides the preset's, if not None.
         descriptions: JSON file of the description bank; None is the built-in one.
         backbone: `tiny` or an open_clip name.
@@ -82,7 +82,7 @@ class Job:
     data: str
     split: str = "train"
     method: str = "dive"
-    preset: str = "dive"
+    preset: str | None = None
     abnormal_prompts: int | None = None
     vv_from_block: int | None = None
     descriptions: str | None = None

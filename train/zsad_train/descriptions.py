@@ -12,6 +12,7 @@ from torch import Tensor
 from zsad.errors import InputError
 from zsad.schema import from_json, read_json
 from zsad_train.prompts import check_fits
+from zsad_train.similarity import unit
 from zsad_train.towers import Backbone
 
 BUILT_IN = Path(__file__).parent / "data" / "descriptions.json"
@@ -63,3 +64,15 @@ def encode_sentences(backbone: Backbone, sentences: Sequence[str]) -> Tensor:
     token_ids = backbone.tokenize(list(sentences))
     check_fits(backbone.text, token_ids, sentences)
     return backbone.text.encode(token_ids)
+
+
+def encode_pair(backbone: Backbone, normal: Sequence[str], abnormal: Sequence[str]) -> Tensor:
+    """Return the mean embeddings (2, D), [normal, abnormal], of sentences about either state.
+
+    Every sentence counts with length 1, as CLIP's own prompt ensembles do.
+
+    Raises:
+        InputError: A sentence does not fit the text tower's context.
+    """
+    states = (normal, abnormal)
+    return torch.stack([unit(encode_sentences(backbone, s)).mean(dim=0) for s in states])

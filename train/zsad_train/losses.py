@@ -25,6 +25,25 @@ def segmentation_loss(probability: Tensor, mask: Tensor, gamma: float = 2.0) -> 
     )
 
 
+def grid_segmentation_loss(
+    grid: Tensor, mask: Tensor, has_mask: Tensor, gamma: float = 2.0
+) -> Tensor:
+    """Return `segmentation_loss` of patch probabilities, brought to the masks' size bilinearly.
+
+    Args:
+        grid: (B, rows, cols) float32 in [0, 1], that a patch is abnormal.
+        mask: (B, H, W) float32, 1 on defects.
+        has_mask: (B,) bool; images without pixel labels do not enter. With none left the loss is
+            0, and still has a gradient.
+        gamma: Focusing exponent of the focal term.
+    """
+    if not has_mask.any():
+        return grid.sum() * 0
+    size = mask.shape[-2:]
+    full = F.interpolate(grid[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+    return segmentation_loss(full[has_mask], mask[has_mask], gamma)
+
+
 def focal_loss(probability: Tensor, mask: Tensor, gamma: float = 2.0) -> Tensor:
     """Return the mean of -(1 - p_t)^gamma log p_t over all pixels, p_t that of the true class.
 

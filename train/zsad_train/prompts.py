@@ -45,6 +45,7 @@ class PromptLearner(nn.Module):
         deep_length: int = 0,
         context: nn.Parameter | None = None,
         deep: nn.Parameter | None = None,
+        deep_half: bool = False,
     ) -> None:
         """Draw the learned tokens and embed the fixed ones.
 
@@ -58,6 +59,8 @@ class PromptLearner(nn.Module):
             deep_length: Tokens in each deep set.
             context: Share another learner's context instead of drawing one.
             deep: Share another learner's deep sets.
+            deep_half: Round the deep tokens to half precision, and their gradient with them, as
+                AnomalyCLIP's released code does.
 
         Raises:
             InputError: A prompt does not fit the text tower's context.
@@ -66,6 +69,7 @@ class PromptLearner(nn.Module):
         width = backbone.text.width
         self.context = context if context is not None else _new_tokens(length, width)
         self.own = _new_tokens(len(words), own_length, width)
+        self.deep_half = deep_half
         self.deep = deep if deep is not None else _new_tokens(deep_sets, deep_length, width)
 
         placeholders = [_PLACEHOLDER] * (length + own_length)
@@ -85,7 +89,8 @@ class PromptLearner(nn.Module):
 
     def forward(self, text: TextTower) -> Tensor:
         """Return the prompts' embeddings in the joint space, (n, D), not normalised."""
-        embedded: Tensor = text(self.embeddings(), self.eot, self.deep.unbind(0))
+        deep = self.deep.half().to(self.deep.dtype) if self.deep_half else self.deep
+        embedded: Tensor = text(self.embeddings(), self.eot, deep.unbind(0))
         return embedded
 
 

@@ -41,12 +41,17 @@ def train(job: Job, out: Path, report: Report = ignore) -> tuple[EpochRecord, ..
         InputError: Something in `job` cannot be used; nothing is written then.
     """
     torch.manual_seed(job.train.seed)
-    backbone = load_backbone(job.backbone, pretrained=job.pretrained, image_size=job.image_size)
-    data, val = _open(job, backbone.info.image_hw)
     cls = method_class(job.method)
-    sentences = read_descriptions(BUILT_IN if job.descriptions is None else Path(job.descriptions))
-    words = TrainingWords(data.classes, sentences.abnormal, sentences.normal)
-    method = cls(backbone, _method_config(job, cls), words)
+    job = dataclasses.replace(job, preset=job.preset or cls.name)  # what the checkpoint records
+    config = _method_config(job, cls)
+    backbone = load_backbone(
+        job.backbone,
+        pretrained=job.pretrained,
+        image_size=job.image_size,
+        pos_resize=cls.pos_resize,
+    )
+    data, val = _open(job, backbone.info.image_hw)
+    method = cls(backbone, config, _words(job, cls, data.classes))
     return fit(method, data, job.train, out, val=val, job=to_json(job), report=report)
 
 
@@ -88,12 +93,26 @@ def resume(
 
 
 def _method_config(job: Job, cls: type[Method]) -> Any:
-    if job.preset not in cls.presets:
+    preset = job.preset or cls.name
+    if preset not in cls.presets:
         known = ", ".join(cls.presets)
-        raise InputError(f"unknown preset '{job.preset}' of {job.method}: choose one of {known}")
+        raise InputError(f"unknown preset '{preset}' of {job.method}: choose one of {known}")
     overrides = {"abnormal_prompts": job.abnormal_prompts, "vv_from_block": job.vv_from_block}
     given = {name: value for name, value in overrides.items() if value is not None}
-    return dataclasses.replace(cls.presets[job.preset], **given)
+    known_options = {field.name for field in dataclasses.fields(cls.config_type)}
+    if unknown := sorted(given.keys() - known_options):
+        flag = unknown[0].replace("_", "-")
+        raise InputError(f"{job.method} has no option --{flag}: leave it out")
+    return dataclasses.replace(cls.presets[preset], **given)
+
+
+def _words(job: Job, cls: type[Method], classes: tuple[str, ...]) -> TrainingWords:
+    if not cls.attends_to_descriptions:
+        if job.descriptions is not None:
+            raise InputError(f"{job.method} uses no --descriptions: leave them out")
+        return TrainingWords(classes)
+    sentences = read_descriptions(BUILT_IN if job.descriptions is None else Path(job.descriptions))
+    return TrainingWords(classes, sentences.abnormal, sentences.normal)
 
 
 def _open(job: Job, image_hw: tuple[int, int]) -> tuple[Dataset, Dataset | None]:

@@ -24,6 +24,19 @@ def cosine_logits(x: Tensor, text: Tensor, tau: float) -> Tensor:
         return unit(x) @ unit(text).T / tau
 
 
+def abnormal_grid(patches: Tensor, text: Tensor, tau: float, grid_hw: tuple[int, int]) -> Tensor:
+    """Return the probability of the abnormal state, (B, rows, cols) float32.
+
+    Args:
+        patches: (B, rows * cols, D) in raster order.
+        text: (2, D), [normal, abnormal].
+        tau: Temperature of the softmax.
+        grid_hw: (rows, cols).
+    """
+    abnormal = cosine_logits(patches, text, tau).softmax(dim=-1)[..., 1]
+    return abnormal.reshape(-1, *grid_hw)
+
+
 class SimilarityHead(nn.Module):
     """The logit of the abnormal state for a pair of constant text embeddings.
 

@@ -10,15 +10,21 @@ import click
 from zsad.command import Command
 from zsad.errors import InputError
 from zsad_export.cli.sm import parse_sms
+from zsad_train.methods import UNTRAINED
 
 if TYPE_CHECKING:
     from zsad.artifact import Artifact
 
 
 @click.command(cls=Command)
-@click.option("--ckpt", required=True, type=click.Path(path_type=Path), help="Checkpoint to bake.")
+@click.option("--ckpt", type=click.Path(path_type=Path), help="Checkpoint to bake.")
+@click.option("--method", type=click.Choice(list(UNTRAINED)), help="Or one that needs no training.")
+@click.option("--backbone", help="With --method: an open_clip name. [default: tiny]")
+@click.option("--object", "thing", help="With --method: what the images show. [default: object]")
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Artifact directory. [default: beside --ckpt]"
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Artifact directory. [default: beside --ckpt, or --method's name]",
 )
 @click.option("--fp32", is_flag=True, help="Write the FP32 graph; it is always written.")
 @click.option("--fp16", is_flag=True, help="Also write an FP16 graph and make it the default.")
@@ -28,7 +34,10 @@ if TYPE_CHECKING:
 @click.option("--no-engine", is_flag=True, help="Do not compile with TensorRT-RTX.")
 @click.option("--sm", callback=parse_sms, help="Compute capabilities for TensorRT-RTX: 86,89,120.")
 def main(
-    ckpt: Path,
+    ckpt: Path | None,
+    method: str | None,
+    backbone: str | None,
+    thing: str | None,
     out: Path | None,
     fp32: bool,
     fp16: bool,
@@ -38,21 +47,29 @@ def main(
     no_engine: bool,
     sm: tuple[int, ...] | None,
 ) -> None:
-    """Turn a checkpoint into an artifact: graphs, golden frames and a manifest.
+    """Turn a checkpoint, or a method that needs none, into an artifact.
 
-    The graphs are held against the PyTorch reference from camera frame to anomaly map; over the
-    limits nothing is written and the exit code is 3.
+    That is graphs, golden frames and a manifest. The graphs are held against the PyTorch reference
+    from camera frame to anomaly map; over the limits nothing is written and the exit code is 3.
     """
     del fp32  # the FP32 graph is the reference and is written whatever is asked for
-    if not ckpt.is_file():  # before torch is imported, which takes seconds
-        raise InputError(f"checkpoint not found: {ckpt}: give --ckpt a file that zsad-train wrote")
-    from zsad_export.export import export_checkpoint
+    _check_subject(ckpt, method, backbone, thing)  # before torch is imported, which takes seconds
+    from zsad_export.export import export_checkpoint, read_for_export
+    from zsad_train.checkpoint import untrained_checkpoint
 
+    if method is None:
+        assert ckpt is not None
+        checkpoint, target = read_for_export(ckpt, image_size), ckpt.with_suffix("")
+    else:
+        thing = "object" if thing is None else thing
+        checkpoint = untrained_checkpoint(
+            method, thing, backbone or "tiny", pretrained=pretrained, image_size=image_size
+        )
+        target = Path(method)
     artifact = export_checkpoint(
-        ckpt,
-        out or ckpt.with_suffix(""),
+        checkpoint,
+        out or target,
         fp16=fp16,
-        image_size=image_size,
         pretrained=pretrained,
         allow_parity_loss=allow_parity_loss,
         progress=lambda step: click.echo(f"{step} ...", err=True),
@@ -65,6 +82,23 @@ def main(
         "not built: a TensorRT engine for the device, which only the device can build; there, "
         f"run: zsad-engine {artifact.path} --{flag}"
     )
+
+
+def _check_subject(
+    ckpt: Path | None, method: str | None, backbone: str | None, thing: str | None
+) -> None:
+    if (ckpt is None) == (method is None):
+        raise InputError(
+            "give either --ckpt, a file that zsad-train wrote, or --method, one that needs no "
+            f"training: {', '.join(UNTRAINED)}"
+        )
+    if ckpt is None:
+        return
+    if backbone is not None or thing is not None:
+        flag = "--object" if backbone is None else "--backbone"
+        raise InputError(f"{flag} goes with --method: a checkpoint has its own, leave it out")
+    if not ckpt.is_file():
+        raise InputError(f"checkpoint not found: {ckpt}: give --ckpt a file that zsad-train wrote")
 
 
 def _print_graphs(artifact: Artifact) -> None:

@@ -1,7 +1,4 @@
-import io
-
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 
@@ -13,31 +10,24 @@ VARIANTS = [
 ]
 
 
-def assert_equal(found, expected, tolerance=1e-5):
-    for name in ("score", "anomaly_map", "score_logit"):
-        torch.testing.assert_close(
-            getattr(found, name), getattr(expected, name), rtol=tolerance, atol=tolerance, msg=name
-        )
-
-
 @pytest.mark.parametrize("options", VARIANTS)
-def test_baked_equals_unbaked(moved, batch, options):
+def test_baked_equals_unbaked(moved, batch, assert_same, options):
     dive = moved(**options)
-    assert_equal(dive.bake()(batch.images), dive(batch.images))
+    assert_same(dive.bake()(batch.images), dive(batch.images))
 
 
-def test_baked_shares_nothing_with_the_method(moved, batch):
+def test_baked_shares_nothing_with_the_method(moved, batch, assert_same):
     dive = moved()
     expected = dive(batch.images)
     baked = dive.bake()
     baked.half()
-    assert_equal(dive(batch.images), expected, tolerance=0)
+    assert_same(dive(batch.images), expected, tolerance=0)
     baked.float()
     with torch.no_grad():
         for parameter in dive.parameters():
             if parameter.requires_grad:
                 parameter.zero_()
-    assert_equal(baked(batch.images), expected, tolerance=2e-2)
+    assert_same(baked(batch.images), expected, tolerance=2e-2)
 
 
 def test_baked_holds_no_text_tower_and_nothing_to_train(moved):
@@ -46,35 +36,17 @@ def test_baked_holds_no_text_tower_and_nothing_to_train(moved):
     assert not any("text" in name or "semantic" in name for name, _ in baked.named_modules())
 
 
-def test_half_precision_keeps_results_in_float32(moved, batch):
+def test_half_precision_keeps_results_in_float32(moved, batch, assert_same):
     baked = moved().bake()
     expected = baked(batch.images)
     half = baked.half()(batch.images)
     assert {tensor.dtype for tensor in half} == {torch.float32}
-    assert_equal(half, expected, tolerance=2e-2)
+    assert_same(half, expected, tolerance=2e-2)
 
 
-def test_the_exported_graph_matches_at_other_batch_sizes(moved, batch):
+def test_the_exported_graph_matches_at_other_batch_sizes(moved, batch, run_exported):
     baked = moved(abnormal_prompts=3, vv_from_block=2).bake()
-    session = exported(baked, batch.images[:2])
+    run = run_exported(baked, batch.images[:2])
     for images in (batch.images[:1], batch.images[:3]):
-        found = session.run(None, {"images": images.numpy()})
-        for array, tensor in zip(found, baked(images), strict=True):
+        for array, tensor in zip(run(images), baked(images), strict=True):
             np.testing.assert_allclose(array, tensor.numpy(), atol=1e-5)
-
-
-def exported(module, images):
-    program = torch.onnx.export(
-        module,
-        (images,),
-        dynamo=True,
-        input_names=["images"],
-        output_names=["score", "anomaly_map", "score_logit"],
-        dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
-        opset_version=18,
-        verbose=False,
-        optimize=False,
-    )
-    stream = io.BytesIO()
-    program.save(stream)
-    return onnxruntime.InferenceSession(stream.getvalue(), providers=["CPUExecutionProvider"])

@@ -10,8 +10,11 @@ from zsad.errors import InputError
 if TYPE_CHECKING:
     from zsad_train.methods.base import Method
 
-METHODS = {"dive": "Dive"}
+METHODS = {"dive": "Dive", "anomalyclip": "AnomalyClip"}
 """Method name, which is its module's name here, to class name."""
+
+UNTRAINED = {"clip": "Clip", "winclip": "WinClip"}
+"""Those that need no training: `zsad-export` makes them from a backbone and words."""
 
 
 def method_class(name: str) -> type[Method]:
@@ -20,7 +23,8 @@ def method_class(name: str) -> type[Method]:
     Raises:
         InputError: There is no such method.
     """
-    if name not in METHODS:
-        raise InputError(f"unknown method '{name}': choose one of {', '.join(METHODS)}")
-    found: type[Method] = getattr(import_module(f"{__name__}.{name}"), METHODS[name])
+    known = METHODS | UNTRAINED
+    if name not in known:
+        raise InputError(f"unknown method '{name}': choose one of {', '.join(known)}")
+    found: type[Method] = getattr(import_module(f"{__name__}.{name}"), known[name])
     return found

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
-from zsad_train.towers import Backbone
+from zsad_train.towers import Backbone, PosResize
 
 
 class Prediction(NamedTuple):
@@ -64,7 +64,11 @@ class Method(nn.Module):
 
     Attributes:
         name: Its name on the command line and in checkpoints.
-        presets: Named configurations, each a frozen dataclass of `config_type`.
+        presets: Named configurations, each a frozen dataclass of `config_type`; the one that is
+            called like the method is its default.
+        pos_resize: How CLIP's position table is fitted to another input size: open_clip's way
+            unless the method's own code has another.
+        attends_to_descriptions: Whether it uses a bank of described states.
         backbone: The frozen CLIP.
         config: Every option it was built with.
         words: The words it was built with.
@@ -73,6 +77,8 @@ class Method(nn.Module):
     name: ClassVar[str]
     config_type: ClassVar[type]
     presets: ClassVar[Mapping[str, Any]]
+    pos_resize: ClassVar[PosResize] = "bicubic-antialias"
+    attends_to_descriptions: ClassVar[bool] = False
 
     def __init__(self, backbone: Backbone, config: Any, words: TrainingWords) -> None:
         """Hold what every method has; subclasses draw their parameters after this."""
@@ -80,6 +86,11 @@ class Method(nn.Module):
         self.backbone = backbone
         self.config = config
         self.words = words
+
+    @classmethod
+    def words_for(cls, thing: str) -> TrainingWords:
+        """Return the words about `thing` of a method that needs no training."""
+        raise NotImplementedError
 
     def forward(self, images: Tensor) -> Prediction:
         """Score images (B, 3, H, W) float, normalised, with the text encoded anew."""

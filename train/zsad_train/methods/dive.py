@@ -23,11 +23,11 @@ from torch import Tensor, nn
 
 from zsad_train.descriptions import encode_sentences
 from zsad_train.injection import DescriptionAttention
-from zsad_train.losses import pairwise_cosine, segmentation_loss, squared_cosine
+from zsad_train.losses import grid_segmentation_loss, pairwise_cosine, squared_cosine
 from zsad_train.methods.base import Batch, Method, Prediction, TrainingWords
 from zsad_train.methods.dive_config import PRESETS, DiveConfig
 from zsad_train.prompts import PromptLearner
-from zsad_train.similarity import SimilarityHead, cosine_logits
+from zsad_train.similarity import SimilarityHead, abnormal_grid, cosine_logits
 from zsad_train.smoothing import UpsampleBlur
 from zsad_train.towers import Backbone, VisionFeatures
 
@@ -38,6 +38,7 @@ class Dive(Method):
     name = "dive"
     config_type = DiveConfig
     presets = PRESETS
+    attends_to_descriptions = True
     bank: Tensor
 
     def __init__(self, backbone: Backbone, config: DiveConfig, words: TrainingWords) -> None:
@@ -167,17 +168,11 @@ class Dive(Method):
         return terms
 
     def _segmentation(self, patches: Tensor, text: Tensor, batch: Batch) -> Tensor:
-        grid = self._abnormal_grid(patches, text)[:, None]  # (B, 1, rows, cols)
-        if not batch.has_mask.any():
-            return grid.sum() * 0
-        size = batch.masks.shape[-2:]
-        full = F.interpolate(grid, size=size, mode="bilinear", align_corners=False)[:, 0]
-        labelled = batch.has_mask
-        return segmentation_loss(full[labelled], batch.masks[labelled], self.config.focal_gamma)
+        grid = self._abnormal_grid(patches, text)
+        return grid_segmentation_loss(grid, batch.masks, batch.has_mask, self.config.focal_gamma)
 
     def _abnormal_grid(self, patches: Tensor, text: Tensor) -> Tensor:
-        abnormal = cosine_logits(patches, text, self.config.tau).softmax(dim=-1)[..., 1]
-        return abnormal.reshape(-1, *self.backbone.vision.grid_hw)  # (B, rows, cols)
+        return abnormal_grid(patches, text, self.config.tau, self.backbone.vision.grid_hw)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Return prompt learners with F, cross-attention with W, and the two branches."""

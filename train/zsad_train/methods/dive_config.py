@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zsad.errors import InputError
+from zsad_train.methods.options import check_not_negative, check_positive, prompting_depth
 from zsad_train.towers import block_index
 
 
@@ -114,13 +115,9 @@ class DiveConfig:
     def __post_init__(self) -> None:
         """Refuse values that no backbone could take."""
         positive = ("context_length", "ca_heads", "ca_head_width", "mlp_ratio", "tau")
-        for name in (*positive, "abnormal_prompts", "compound_length"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise InputError(f"dive: {name} must be positive, found {value}")
-        for name in ("sigma", "weight_semantic", "weight_disentangle", "weight_prompt_norm"):
-            if getattr(self, name) < 0:
-                raise InputError(f"dive: {name} must not be negative, found {getattr(self, name)}")
+        check_positive("dive", self, (*positive, "abnormal_prompts", "compound_length"))
+        weights = ("weight_semantic", "weight_disentangle", "weight_prompt_norm")
+        check_not_negative("dive", self, ("sigma", *weights))
         lengths = {"visual_prompts": self.visual_prompts, "deep_length": self.deep_tokens}
         for name, length in lengths.items():
             if not 0 < length <= self.context_length:
@@ -145,10 +142,7 @@ class DiveConfig:
         Raises:
             InputError: P was given and is not in 1..blocks.
         """
-        depth = max(1, round(0.75 * blocks)) if self.text_depth is None else self.text_depth
-        if not 1 <= depth <= blocks:
-            raise InputError(f"dive: text_depth {depth} is not in 1..{blocks}, the text blocks")
-        return depth
+        return prompting_depth("dive", self.text_depth, blocks)
 
     def check_blocks(self, depth: int) -> None:
         """Refuse block indices that a vision tower of `depth` blocks does not have.

@@ -2,6 +2,7 @@
 
 from zsad_train.towers.attention import block_index
 from zsad_train.towers.backbone import Backbone, BackboneInfo, load_backbone
+from zsad_train.towers.positions import PosResize
 from zsad_train.towers.text import TextTower
 from zsad_train.towers.vision import Injection, VisionFeatures, VisionTower
 
@@ -9,6 +10,7 @@ __all__ = [
     "Backbone",
     "BackboneInfo",
     "Injection",
+    "PosResize",
     "TextTower",
     "VisionFeatures",
     "VisionTower",

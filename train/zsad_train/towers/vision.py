@@ -145,6 +145,40 @@ class VisionTower(nn.Module):
             patches=tuple(patches[tap] for tap in plan.taps),
         )
 
+    def encode_windows(
+        self, images: Tensor, windows: Sequence[Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Encode images whole and in windows, each window as if it were an image (WinCLIP 4.2).
+
+        A window is CLS and its own patches, at their places in the image, through all blocks.
+
+        Args:
+            images: (B, 3, H, W) float at `image_hw`, RGB, normalised by the backbone's mean/std.
+            windows: Per scale (n, k) long: the k patches, in raster order, of n windows.
+
+        Returns:
+            Image features (B, D), and per scale those of its windows (B, n, D); not normalised.
+
+        Raises:
+            InputError: Wrong image size.
+        """
+        tokens = self._embed(images, None)
+        found = []
+        for patches in windows:
+            picked = tokens[:, 1:].index_select(1, patches.flatten())
+            picked = picked.reshape(-1, *patches.shape, self.width)  # (B, n, k, width)
+            cls_token = tokens[:, :1, None].expand(-1, patches.shape[0], -1, -1)
+            each = torch.cat([cls_token, picked], dim=2).flatten(0, 1)  # (B n, 1 + k, width)
+            found.append(self._encode(each).reshape(-1, patches.shape[0], self.embed_dim))
+        return self._encode(tokens), tuple(found)
+
+    def _encode(self, tokens: Tensor) -> Tensor:
+        for index, block in enumerate(self.blocks):
+            cls_only = index == self.depth - 1 and not self._pools_patches
+            tokens, _ = self._run_block(block, tokens, tokens, False, cls_only)
+        projected: Tensor = self._pool(tokens, True) @ self.proj
+        return projected
+
     def _plan(
         self, taps: Sequence[int], vv_from_block: int | None, injections: Mapping[int, Injection]
     ) -> _Plan:

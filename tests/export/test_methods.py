@@ -1,0 +1,100 @@
+"""Every method beside DIVE through the same commands: export, both precisions, all back ends."""
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from zsad import Detector
+from zsad.artifact import Artifact
+from zsad_export.cli.export import main as export_command
+from zsad_export.golden import read_golden
+from zsad_train.checkpoint import save_checkpoint
+from zsad_train.methods import METHODS, UNTRAINED
+from zsad_train.methods.anomalyclip import AnomalyClip
+from zsad_train.methods.anomalyclip_config import AnomalyClipConfig
+from zsad_train.methods.base import TrainingWords
+from zsad_train.towers import load_backbone
+
+TOLERANCE = {"fp32": 1e-5, "fp16": 2e-2}
+"""Largest difference of scores and maps from PyTorch; half precision is that of DIVE's test."""
+
+
+@pytest.fixture(scope="module")
+def subjects(small_clip, tmp_path_factory):
+    """What `zsad-export` is told for each method."""
+    folder = tmp_path_factory.mktemp("methods")
+    backbone = load_backbone("zsad-test-export", pretrained="random:3")
+    torch.manual_seed(0)
+    words = TrainingWords(("metal plate",))
+    method = AnomalyClip(backbone, AnomalyClipConfig(context_length=4), words)
+    with torch.no_grad():
+        for learner in (method.normal, method.abnormal):
+            learner.context.add_(0.3 * torch.randn_like(learner.context))
+    save_checkpoint(folder / "anomalyclip.pt", method, {})
+    untrained = ["--backbone", "zsad-test-export", "--pretrained", "random:3", "--object", "nut"]
+    return {
+        "anomalyclip": ["--ckpt", str(folder / "anomalyclip.pt"), "--out", str(folder / "a")],
+        "clip": ["--method", "clip", *untrained, "--out", str(folder / "c")],
+        "winclip": ["--method", "winclip", *untrained, "--out", str(folder / "w")],
+    }
+
+
+@pytest.fixture(scope="module", params=["anomalyclip", "clip", "winclip"])
+def exported(request, subjects, engine_cache):
+    arguments = [*subjects[request.param], "--fp16", "--sm", "86"]
+    result = CliRunner(env={"ZSAD_CACHE": str(engine_cache)}).invoke(export_command, arguments)
+    assert result.exit_code == 0, result.output
+    return request.param, Artifact.open(arguments[arguments.index("--out") + 1]), result.output
+
+
+def test_every_method_is_exported_here_or_in_the_tests_of_dive(subjects):
+    assert subjects.keys() | {"dive"} == METHODS.keys() | UNTRAINED.keys()
+
+
+def test_the_manifest_names_the_method_and_the_text_that_was_baked(exported):
+    name, artifact, _ = exported
+    manifest = artifact.manifest
+    assert manifest.method.name == name
+    spoken = {"clip": "a photo of an anomalous nut.", "winclip": "a photo of a broken nut."}
+    assert manifest.words.abnormal[:1] == ((spoken[name],) if name in spoken else ())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_onnx_runtime_agrees_with_pytorch(exported, precision):
+    _, artifact, _ = exported
+    frames, reference = read_golden(artifact)
+    with Detector.load(artifact.path, precision=precision, backend="cpu") as detector:
+        results = [detector.predict(frame.image_bgr) for frame in frames]
+    tolerance = TOLERANCE[precision]
+    np.testing.assert_allclose([r.score for r in results], reference.scores, atol=tolerance)
+    maps = np.stack([result.anomaly_map for result in results])
+    np.testing.assert_allclose(maps, reference.anomaly_maps, atol=tolerance)
+    assert np.ptp(reference.anomaly_maps) > 0.01
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_tensorrt_rtx_compiles_it(exported, precision):
+    pytest.importorskip("tensorrt_rtx")
+    _, _, output = exported
+    assert f"TensorRT-RTX {precision}: built by tensorrt_rtx" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give either --ckpt"),
+        (["--method", "clip", "--ckpt", "a.pt"], "give either --ckpt"),
+        (["--ckpt", "a.pt", "--object", "nut"], "--object goes with --method"),
+        (["--ckpt", "a.pt", "--backbone", "tiny"], "--backbone goes with --method"),
+        (["--ckpt", "none.pt"], "checkpoint not found: none.pt"),
+        (["--method", "clip", "--object", " "], "--object is empty"),
+        (["--method", "clip", "--backbone", "tyni"], "unknown backbone 'tyni'"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(export_command, arguments)
+    assert result.exit_code == 2
+    (line,) = (line for line in result.stderr.splitlines() if "error:" in line)
+    assert message in line and not list(tmp_path.iterdir())
