@@ -65,8 +65,8 @@ def run_trial(trial: Trial) -> Outcome:
     )
     with tempfile.TemporaryDirectory() as folder:
         ckpt = trained(job, Path(folder) / "trial.pt", lambda line: None)
-        found = evaluated(ckpt, TESTED_ON, trial.test_images)
-    return outcome(trial.seed, TESTED_ON, found)
+        ((spec, found),) = evaluated(ckpt, [TESTED_ON], trial.test_images)
+    return outcome(trial.seed, spec, found)
 
 
 def records(results: Sequence[tuple[Trial, Outcome]]) -> list[dict[str, Any]]:

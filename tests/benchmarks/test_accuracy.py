@@ -7,10 +7,12 @@ import pytest
 from click.testing import CliRunner
 
 import accuracy
+import accuracy_runs
 import protocol
 from accuracy_runs import Outcome, epochs_done, trained
 from accuracy_table import paper_table, set_name
 from zsad.errors import InputError
+from zsad.types import AnomalyResult
 from zsad_train.config import Job, TrainConfig
 
 GOOD = {"image_auroc": 0.9, "image_ap": 0.8}
@@ -48,6 +50,29 @@ def test_a_set_that_the_paper_has_not_stands_without_its_figures():
 def test_another_auxiliary_set_than_the_papers_has_our_rows_alone():
     lines = paper_table([reached(0, GOOD, "elpv")], "dive", "synthetic", "dive").splitlines()
     assert lines[2:] == ["| elpv | 4 + 2 | 90.0 / - | 80.0 / - |", "| elpv: floor |  | 60.0 |  |"]
+
+
+def test_twenty_draws_of_elpv_stand_in_one_row_with_their_spread():
+    specs = accuracy_runs.expanded("elpv-377")
+    assert (len(specs), specs[0], accuracy_runs.expanded("elpv")) == (20, "elpv-377:0", ("elpv",))
+    runs = [reached(0, {"image_auroc": 0.5 + 0.1 * i}, spec) for i, spec in enumerate(specs[:2])]
+    assert "| elpv-377 | 4 + 2 | 55.0 ± 7.1 / 83.5" in paper_table(
+        runs, "faprompt", "mvtec", "faprompt"
+    )
+
+
+def test_an_image_in_several_draws_is_judged_once():
+    frames = []
+
+    class Counting:
+        def predict(self, frame_bgr):
+            frames.append(frame_bgr)
+            return AnomalyResult(float(frame_bgr.mean()), np.ones((9, 9), np.float32))
+
+    predictor = accuracy_runs.Remembering(Counting())
+    dark, bright = np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 8, np.uint8)
+    assert [predictor.predict(f).score for f in (dark, bright, dark.copy())] == [0.0, 8.0, 0.0]
+    assert len(frames) == 2
 
 
 def test_a_list_counts_as_the_set_it_is_part_of():

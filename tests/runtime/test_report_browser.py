@@ -23,6 +23,8 @@ BROWSER = (
     "--disable-component-update",
     "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--run-all-compositor-stages-before-draw",
+    "--virtual-time-budget=10000",  # a busy machine paints late
     "--window-size=900,1200",
 )
 
