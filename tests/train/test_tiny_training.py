@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 from zsad.errors import InputError
 from zsad_train.tiny import codec
@@ -19,8 +20,8 @@ from zsad_train.tiny.phrases import (
     with_tones_swapped,
     without_place,
 )
-from zsad_train.tiny.train import publish, train
-from zsad_train.tiny.training import Recipe, Training, continued
+from zsad_train.tiny.train import main, publish, train
+from zsad_train.tiny.training import STAGES, Recipe, Training
 
 SMALL = TinyConfig(64, 16, 32, 1, 16, 16, 32, 1)
 TAUGHT = replace(SMALL, layers=3)  # the teacher's features are read from the last block but two
@@ -238,11 +239,31 @@ def test_a_continued_run_begins_with_the_given_weights(folder, tmp_path, monkeyp
     assert not second.model.token_embedding.weight.requires_grad
 
 
-def test_the_continued_recipe_names_its_start_and_sees_whole_images():
-    recipe = continued(b"weights", seed=5)
-    assert recipe.starts_from == hashlib.sha256(b"weights").hexdigest()
-    assert (recipe.whole_from, recipe.teachers, recipe.seed) == (0.0, False, 5)
-    assert Recipe().starts_from is None
+def test_a_later_stage_goes_on_from_weights_that_its_recipe_names(tmp_path, folder, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "zsad_train.tiny.train.train", lambda *a, **k: seen.append((a[0], k["start"]))
+    )
+    monkeypatch.setattr("zsad_train.tiny.train.publish", lambda training, out: file)
+    file = publish(Training(RECIPE), tmp_path)
+    result = CliRunner().invoke(
+        main, ["--out", str(tmp_path), "--stage", "2", "--start", str(file)]
+    )
+    assert result.exit_code == 0, result.output
+    ((recipe, state),) = seen
+    sha = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert recipe == replace(STAGES[1], starts_from=sha) and "visual.conv1.weight" in state
+
+
+@pytest.mark.parametrize("words", [["--stage", "2"], ["--start", "pyproject.toml"]])
+def test_only_the_first_stage_starts_from_nothing(tmp_path, words):
+    result = CliRunner().invoke(main, ["--out", str(tmp_path), *words])
+    assert result.exit_code == 2 and "--stage 1 starts from nothing" in result.output
+
+
+def test_the_stages_before_the_last_leave_images_as_they_are():
+    assert [stage.overlaid for stage in STAGES] == [0, 0, 0.5]
+    assert [stage.whole_from for stage in STAGES] == [0.82, 0, 0]
 
 
 def test_many_samples_are_drawn_by_several_processes_alike(cache, folder, monkeypatch):

@@ -1,6 +1,6 @@
 """Trains `tiny` on generated data: `python -m zsad_train.tiny.train --out DIR`.
 
-It begins with nothing, or with `--start FILE` where an earlier run ended.
+It takes several stages; each after the first goes on from the weights of the one before.
 
 The recipe counts steps, not minutes, and every step's batch depends on its number alone, so that a
 resumed run and a faster machine give the same weights up to rounding. Only the train split is
@@ -23,10 +23,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from zsad.command import Command
+from zsad.errors import InputError
 from zsad_train.tiny import codec
 from zsad_train.tiny.cache import Cache, open_cache
 from zsad_train.tiny.loader import WEIGHTS_FILE
-from zsad_train.tiny.training import Recipe, Training, continued, means
+from zsad_train.tiny.training import STAGES, Recipe, Training, means
 from zsad_train.tiny.validate import separation
 
 _GENERATED_PX = 224
@@ -115,19 +116,38 @@ def _report(out: Path, training: Training, terms: list[dict[str, float]], val: C
 @click.command(cls=Command)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Generated images; OUT/cache.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all randomness.")
-@click.option("--steps", type=int, help="Length; the recipe's own if not given.")
 @click.option(
-    "--start", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Go on from FILE."
+    "--stage", type=click.IntRange(1, len(STAGES)), default=1, show_default=True, help="Which run."
 )
-def main(out: Path, cache: Path | None, seed: int, steps: int | None, start: Path | None) -> None:
+@click.option(
+    "--start",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Weights that the stage before left.",
+)
+@click.option("--seed", type=int, help="Seed of all randomness; the stage's own if not given.")
+@click.option("--steps", type=int, help="Length; the stage's own if not given.")
+def main(
+    out: Path,
+    cache: Path | None,
+    stage: int,
+    start: Path | None,
+    seed: int | None,
+    steps: int | None,
+) -> None:
     """Train the embedded backbone; a second call goes on where the first one stopped."""
+    if (stage > 1) != (start is not None):
+        raise InputError("--stage 1 starts from nothing, every other from --start FILE")
     # Two shards side by side beat two threads in every small operation.
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    state = codec.read(start.read_bytes(), str(start)) if start else None
-    recipe = continued(start.read_bytes(), seed) if start else replace(Recipe(), seed=seed)
+    recipe = STAGES[stage - 1]
+    recipe = replace(recipe, seed=recipe.seed if seed is None else seed)
     recipe = replace(recipe, steps=steps or recipe.steps)
+    state = None
+    if start is not None:
+        data = start.read_bytes()
+        state = codec.read(data, str(start))
+        recipe = replace(recipe, starts_from=hashlib.sha256(data).hexdigest())
     training = train(recipe, out, cache or out / "cache", report_every=250, start=state)
     path = publish(training, out)
     click.echo(f"{path}: sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}")
