@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from zsad.data.synthetic.noise import pixel_grid
 from zsad.types import ArrayF32
 
 _SHIFT = 4  # fractional bits of OpenCV's polygon corners
@@ -85,3 +86,27 @@ def gear_outline(teeth: int, depth: float) -> ArrayF32:
     ramp = np.clip(2.4 * np.sin(turn * teeth), -1, 1)
     radius = 1 - depth * (0.5 - 0.5 * ramp)
     return np.stack([radius * np.cos(turn), radius * np.sin(turn)], axis=1).astype(np.float32)
+
+
+def outline(corners: list[tuple[float, float]]) -> ArrayF32:
+    """Corners as an array, (n, 2)."""
+    return np.array(corners, np.float32)
+
+
+def disc(size: int, pose: Pose, x: float, y: float, radius: float) -> ArrayF32:
+    """Coverage of a disc given in part coordinates: (size, size) float32 in [0, 1]."""
+    return fill(size, pose.place(circle(x, y, radius)))
+
+
+def radial(size: int, pose: Pose) -> ArrayF32:
+    """Distance from the part's centre in units of its half size, (size, size) float32."""
+    x, y = pixel_grid(size)
+    dx, dy = x * np.float32(size) - np.float32(pose.x), y * np.float32(size) - np.float32(pose.y)
+    return np.asarray(np.sqrt(dx * dx + dy * dy) / np.float32(pose.radius), np.float32)
+
+
+def ring(field: ArrayF32, radius: float, width: float) -> ArrayF32:
+    """A soft ring where a radial field is near `radius`: 1 on it, 0 away from it."""
+    return np.asarray(
+        np.exp(-(((field - np.float32(radius)) / np.float32(width)) ** 2)), np.float32
+    )
