@@ -82,7 +82,7 @@ def chipboard(rng: np.random.Generator, frame: Frame) -> ArrayF32:
         cos, sin = np.cos(turn) * reach, np.sin(turn) * reach
         corners = half * rng.uniform(0.7, 1.2, (4, 1)) @ np.array([[cos, sin], [-sin, cos]])
         flake = hsv(hue + rng.normal(0, 3), rng.uniform(0.25, 0.6), value * rng.uniform(0.7, 1.15))
-        placed = np.round((corners + (x, y)) * 16).astype(np.int32)
+        placed = np.round((corners + np.array([x, y])) * 16).astype(np.int32)
         cv2.fillPoly(board, [placed], flake.tolist(), cv2.LINE_AA, 4)
     grain = np.float32(0.04) * fractal(rng, frame, 40, octaves=2)
     return scale_light(board.astype(np.float32), 1 + grain)

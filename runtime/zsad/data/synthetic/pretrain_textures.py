@@ -31,11 +31,11 @@ def brick_wall(rng: np.random.Generator, frame: Frame) -> ArrayF32:
     """Courses of bricks, each with its own tone, in mortar."""
     courses, squat = rng.uniform(4, 10), rng.uniform(0.3, 0.55)
     v = frame.v * np.float32(courses)
-    u = frame.u * np.float32(courses * squat) + np.float32(0.5) * (np.floor(v + 0.5) % 2)
+    u = frame.u * np.float32(courses * squat) + np.float32(0.5) * (np.floor(v) % 2)
     edge = np.minimum(distance_to_integer(u) / np.float32(squat), distance_to_integer(v))
     edge = edge + np.float32(0.02) * value_noise(rng, frame, 30, 30)
     clay = random_colour(rng, (0, 40), (0.1, 0.65), (0.35, 0.85))
-    tone = np.float32(rng.uniform(0.04, 0.2)) * grid_tones(rng, u + 0.5, v + 0.5)
+    tone = np.float32(rng.uniform(0.04, 0.2)) * grid_tones(rng, u, v)
     bricks = scale_light(clay, 1 + tone + np.float32(0.07) * fractal(rng, frame, 25))
     mortar = scale_light(grey(rng.uniform(0.3, 0.85)), 1 + 0.04 * pixel_noise(rng, frame.size))
     return blend(mortar, bricks, smoothstep(edge, 0.04, 0.09))
