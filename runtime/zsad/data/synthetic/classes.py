@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zsad.data.synthetic import objects, pretrain_grains, pretrain_textures, textures
+from zsad.data.synthetic import (
+    objects,
+    pretrain_goods,
+    pretrain_grains,
+    pretrain_objects,
+    pretrain_textures,
+    textures,
+)
 from zsad.data.synthetic.canvas import Canvas
 from zsad.data.synthetic.colours import random_colour
 from zsad.data.synthetic.defects import DEFECT_TYPES, Place
@@ -90,6 +97,26 @@ PART_KINDS: dict[str, PartKind] = {
     "striped sheet": _surface(pretrain_textures.striped_sheet, "pretrain"),
     "patterned surface": _surface(pretrain_textures.patterned_surface, "pretrain"),
     "wallpaper": _surface(pretrain_textures.wallpaper, "pretrain"),
+    "bracket": _object(pretrain_objects.bracket, "pretrain"),
+    "flange": _object(pretrain_objects.flange, "pretrain"),
+    "key": _object(pretrain_objects.key, "pretrain"),
+    "connector": _object(pretrain_objects.connector, "pretrain"),
+    "spring": _object(pretrain_objects.spring, "pretrain"),
+    "fuse": _object(pretrain_objects.fuse, "pretrain"),
+    "resistor": _object(pretrain_objects.resistor, "pretrain"),
+    "chain": _object(pretrain_objects.chain, "pretrain"),
+    "heat sink": _object(pretrain_objects.heat_sink, "pretrain"),
+    "machined part": _object(pretrain_objects.machined_part, "pretrain"),
+    "screws": _object(pretrain_objects.screws, "pretrain"),
+    "coin": _object(pretrain_goods.coin, "pretrain"),
+    "lens": _object(pretrain_goods.lens, "pretrain"),
+    "biscuit": _object(pretrain_goods.biscuit, "pretrain"),
+    "zipper": _object(pretrain_goods.zipper, "pretrain"),
+    "gauge": _object(pretrain_goods.gauge, "pretrain"),
+    "label": _object(pretrain_goods.label, "pretrain"),
+    "keypad": _object(pretrain_goods.keypad, "pretrain"),
+    "leaf": _object(pretrain_goods.leaf, "pretrain"),
+    "beans": _object(pretrain_goods.beans, "pretrain"),
 }
 
 

@@ -22,6 +22,11 @@ class Pose:
     radius: float
     angle: float
 
+    def within(self, x: float, y: float, scale: float = 1.0, turn: float = 0.0) -> Pose:
+        """A pose at (x, y) of this one's units, `scale` times its size, turned further."""
+        at = self.place(np.array([(x, y)], np.float32))[0]
+        return Pose(float(at[0]), float(at[1]), scale * self.radius, self.angle + turn)
+
     def place(self, points: ArrayF32) -> ArrayF32:
         """Part coordinates, (n, 2) in units of the half size, to pixels."""
         cos, sin = np.cos(self.angle), np.sin(self.angle)
@@ -91,6 +96,11 @@ def gear_outline(teeth: int, depth: float) -> ArrayF32:
 def outline(corners: list[tuple[float, float]]) -> ArrayF32:
     """Corners as an array, (n, 2)."""
     return np.array(corners, np.float32)
+
+
+def box(x0: float, y0: float, x1: float, y1: float) -> ArrayF32:
+    """A rectangle from corner to corner, (4, 2)."""
+    return outline([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
 
 
 def disc(size: int, pose: Pose, x: float, y: float, radius: float) -> ArrayF32:
