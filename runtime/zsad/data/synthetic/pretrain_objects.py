@@ -32,7 +32,7 @@ def bracket(rng: np.random.Generator, size: int) -> Canvas:
     corners = [(-0.7, -0.7), (0.7, -0.7), (0.7, inner), (inner, inner), (inner, reach)]
     cover = fill(size, pose.place(outline([*corners, (-0.7, reach)])))
     middle = -0.7 + 0.5 * arm
-    for place in np.linspace(inner + 0.25, 0.5, int(rng.integers(1, 4))):
+    for place in np.arange(inner + 0.25, 0.55, rng.uniform(0.6, 1.2) * arm):
         cover = cover * (1 - disc(size, pose, float(place), middle, 0.22 * arm))
     cover = cover * (1 - disc(size, pose, middle, reach - 0.2, 0.22 * arm))
     rib = stroke(size, pose.place(outline([(-0.7, inner), (inner, -0.7)])), 4)
@@ -57,8 +57,8 @@ def flange(rng: np.random.Generator, size: int) -> Canvas:
 def key(rng: np.random.Generator, size: int) -> Canvas:
     """A bow with an eye, a grooved blade and its bitting."""
     pose, thick = random_pose(rng, size), rng.uniform(0.09, 0.14)
-    bow = circle(-0.62, 0, 0.36) if rng.random() < 0.5 else rounded_box(0.36, 0.3, 0.12)
-    bow = bow if bow[0, 0] < 0 else bow - np.array([0.6, 0], np.float32)
+    bow = circle(0, 0, 0.36) if rng.random() < 0.5 else rounded_box(0.36, 0.3, 0.12)
+    bow = bow - np.array([0.62, 0], np.float32)
     steps = np.linspace(0.1, 0.95, int(rng.integers(6, 12)))
     bitting = [(float(x), float(thick + rng.uniform(-0.08, 0.1))) for x in steps]
     blade = outline([(-0.4, -thick), (0.98, -thick), *bitting[::-1], (-0.4, thick)])
@@ -67,7 +67,7 @@ def key(rng: np.random.Generator, size: int) -> Canvas:
     cover = cover * (1 - disc(size, pose, -0.78, 0, rng.uniform(0.07, 0.12)))
     groove = stroke(size, pose.place(outline([(-0.3, -0.3 * thick), (0.9, -0.3 * thick)])), 3)
     text = printed_text(rng, size, pose.within(-0.5, 0.0, 0.5), 0.3, 2)
-    skin = scale_light(metal(rng, size), 1 - 0.35 * np.maximum(groove, text))
+    skin = scale_light(metal(rng, size), 1 - np.float32(0.35) * np.maximum(groove, text))
     return assemble(rng, cover, skin, rng.uniform(2, 5))
 
 
