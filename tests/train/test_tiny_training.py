@@ -7,6 +7,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from zsad.data.synthetic import SyntheticDataset
+from zsad.data.synthetic.classes import classes_of
 from zsad.errors import InputError
 from zsad_train.tiny import codec
 from zsad_train.tiny.batches import Views, _overlay, _warp, batches, patch_cover, shard
@@ -45,8 +47,6 @@ def take(cache, steps, whole_from=99):
 
 
 def test_a_cache_holds_what_the_generator_draws(cache, folder):
-    from zsad.data.synthetic import SyntheticDataset
-
     sample = SyntheticDataset("train", 24, 3, 64)[5]
     assert np.array_equal(cache.images[5], sample.image_bgr)
     mask = np.unpackbits(cache.masks[5], axis=-1, count=64).astype(bool)
@@ -264,6 +264,27 @@ def test_only_the_first_stage_starts_from_nothing(tmp_path, words):
 def test_the_stages_before_the_last_leave_images_as_they_are():
     assert [stage.overlaid for stage in STAGES] == [0, 0, 0.5]
     assert [stage.whole_from for stage in STAGES] == [0.82, 0, 0]
+
+
+def test_a_recipe_says_which_split_is_learned_from(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("zsad_train.tiny.train._GENERATED_PX", 64)
+    monkeypatch.setattr("zsad_train.tiny.train._VAL_IMAGES", 8)
+    recipe = replace(RECIPE, split="pretrain", steps=2, train_images=104)
+    training = train(recipe, tmp_path / "run", folder, report_every=2)
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["split"] == "pretrain"
+    cache = open_cache(folder, "pretrain", 104, seed=3, size=64)
+    assert set(cache.class_names) == set(classes_of("pretrain"))
+    with pytest.raises(InputError, match="made by another recipe"):
+        Training(replace(recipe, split="train")).resume(tmp_path / "run" / "state.pt")
+    assert training.step == 2 and {stage.split for stage in STAGES} == {"train"}
+
+
+def test_the_pretrain_split_names_its_class_in_captions_that_can_do_without():
+    for name in classes_of("pretrain"):
+        index = 2 * classes_of("pretrain").index(name)
+        for sample in (SyntheticDataset("pretrain", 200, size=64)[index + i] for i in (0, 1)):
+            plain = with_noun(sample.caption, name, "object")
+            assert name not in plain and "object" in plain, sample.caption
 
 
 def test_many_samples_are_drawn_by_several_processes_alike(cache, folder, monkeypatch):

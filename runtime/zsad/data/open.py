@@ -73,9 +73,9 @@ def open_dataset(
 
     Args:
         spec: One of `SPECS`.
-        split: `train`, `val` or `test`; `all` for every split of a set of files, since the train
-            split of most has no defects. ELPV and textile are test sets, and a folder is used
-            whole, whatever the split.
+        split: `train`, `val` or `test`, of generated data also `pretrain`; `all` for every split of
+            a set of files, since the train split of most has no defects. ELPV and textile are test
+            sets, and a folder is used whole, whatever the split.
         limit: At most this many samples: the first ones of generated data (balanced), of files a
             seeded choice in which each label and class has its share.
         seed: Seed of generated data and of every choice.

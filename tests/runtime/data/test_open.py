@@ -31,6 +31,7 @@ def test_generated_data_by_spec():
     assert dataset[0].image_bgr.shape == (64, 64, 3)
     assert dataset[5].name == "synthetic/val/4/000005"
     assert open_dataset("synthetic-texture").name == "synthetic-texture/test"
+    assert open_dataset("synthetic", split="pretrain").name == "synthetic/pretrain"
 
 
 def test_a_folder_with_masks(parts):

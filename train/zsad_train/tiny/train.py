@@ -3,7 +3,7 @@
 It takes several stages; each after the first goes on from the weights of the one before.
 
 The recipe counts steps, not minutes, and every step's batch depends on its number alone, so that a
-resumed run and a faster machine give the same weights up to rounding. Only the train split is
+resumed run and a faster machine give the same weights up to rounding. Only the recipe's split is
 learned from; figures come from the val split; the test split is never looked at.
 """
 
@@ -48,7 +48,7 @@ def train(
     """
     out.mkdir(parents=True, exist_ok=True)
     (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2), "utf-8")
-    cache = open_cache(cache_folder, "train", recipe.train_images, recipe.seed, _GENERATED_PX)
+    cache = open_cache(cache_folder, recipe.split, recipe.train_images, recipe.seed, _GENERATED_PX)
     val = open_cache(cache_folder, "val", _VAL_IMAGES, 1, _GENERATED_PX)
     training = Training(recipe, _rows(recipe, cache_folder, start), start)
     if (out / "state.pt").is_file():

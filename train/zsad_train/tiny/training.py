@@ -34,6 +34,7 @@ class Recipe:
     steps: int = 4800
     batch: int = 32
     shards: int = 2  # parts of a batch that are worked on at the same time, one thread each
+    split: str = "train"  # of the generated set; `pretrain` has more classes
     train_images: int = 30000
     learning_rate: float = 1e-3
     warm_up: int = 200

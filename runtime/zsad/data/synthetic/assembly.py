@@ -55,6 +55,11 @@ def metal(rng: np.random.Generator, size: int) -> ArrayF32:
     return scale_light(random_colour(rng, saturation=(0, 0.25), value=(0.4, 0.8)), 1 + grit)
 
 
+def metal_or_paint(rng: np.random.Generator, size: int) -> ArrayF32:
+    """Bare or painted, either equally likely."""
+    return metal(rng, size) if rng.random() < 0.5 else paint(rng, size)
+
+
 def printed_text(
     rng: np.random.Generator, size: int, pose: Pose, height: float, letters: int, drop: float = 0.0
 ) -> ArrayF32:

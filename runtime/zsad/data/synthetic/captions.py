@@ -14,7 +14,9 @@ _WITHOUT = ("without defects", "with no damage", "without flaws", "in good condi
 _DAMAGED = ("damaged", "defective", "flawed", "broken", "faulty", "abnormal")
 _MASS_NOUNS = frozenset(
     ("wood", "woven fabric", "brushed metal", "concrete", "leather", "ceramic tiles", "cardboard",
-     "terrazzo", "marble", "carpet", "knitted fabric", "cork", "wire mesh")
+     "terrazzo", "marble", "carpet", "knitted fabric", "cork", "wire mesh",
+     "gravel", "plaid cloth", "hammered metal", "printed paper", "sandpaper", "ribbed plastic",
+     "chipboard", "herringbone parquet", "wallpaper", "screws", "beans")
 )  # fmt: skip
 
 

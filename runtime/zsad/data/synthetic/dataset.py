@@ -16,7 +16,7 @@ from zsad.data.types import GOOD, Sample
 from zsad.errors import InputError
 from zsad.types import ArrayBool, ArrayF32, ImageU8
 
-DEFAULT_COUNTS = {"train": 4096, "val": 512, "test": 1024}
+DEFAULT_COUNTS = {"train": 4096, "val": 512, "test": 1024, "pretrain": 4096}
 _GREY_CAMERAS = 0.25
 _ATTEMPTS = 8
 
@@ -124,7 +124,8 @@ class SyntheticDataset:
     is balanced. Shuffle for training.
 
     Attributes:
-        split: `train`, `val` or `test`; no class is in two splits.
+        split: `train`, `val` or `test`, which share no class, or `pretrain`: the classes of
+            `train` and more that belong to it alone.
         count: Number of samples.
         seed: Another seed gives another, equally large set.
         size: Image side in pixels.

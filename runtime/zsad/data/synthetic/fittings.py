@@ -72,16 +72,19 @@ def glare(rng: np.random.Generator, image: ArrayF32) -> ArrayF32:
     return scale_light(image, 1 + np.float32(rng.uniform(-0.4, 0.4)) * shape)
 
 
-_FITTINGS: tuple[Fitting, ...] = (joint, rivets, print_line, glare)
+FITTINGS: tuple[Fitting, ...] = (joint, rivets, print_line, glare)
 
 
-def fit(rng: np.random.Generator, image: ArrayF32) -> ArrayF32:
-    """Put none, one or two normal things on a surface.
+def fit(
+    rng: np.random.Generator, image: ArrayF32, kinds: tuple[Fitting, ...] = FITTINGS
+) -> ArrayF32:
+    """Put none or one normal thing on a surface.
 
     Args:
         rng: Source of the choice.
         image: Surface, (S, S, 3) float32 BGR in about [0, 255].
+        kinds: What to choose from, each equally likely.
     """
     for _ in range(rng.choice([0, 0, 1, 1])):
-        image = _FITTINGS[int(rng.integers(len(_FITTINGS)))](rng, image)
+        image = kinds[int(rng.integers(len(kinds)))](rng, image)
     return image

@@ -11,6 +11,7 @@ import numpy as np
 from zsad.types import ArrayF32
 
 _TABLE_SIDE = 512
+_TAU = np.float32(2 * np.pi)
 
 
 @lru_cache(maxsize=1)
@@ -103,3 +104,13 @@ def smoothstep(value: ArrayF32, low: float, high: float) -> ArrayF32:
     """0 below `low`, 1 above `high`, smooth between."""
     t = np.clip((value - np.float32(low)) / np.float32(high - low), 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)
+
+
+def wave(phase: ArrayF32) -> ArrayF32:
+    """A sine of period 1 in `phase`, between 0 and 1."""
+    return np.asarray(np.sin(_TAU * phase) * np.float32(0.5) + np.float32(0.5), np.float32)
+
+
+def distance_to_integer(value: ArrayF32) -> ArrayF32:
+    """How far each value is from the nearest whole number, in [0, 0.5]."""
+    return np.asarray(np.abs(value - np.round(value)), np.float32)

@@ -10,47 +10,24 @@ from collections.abc import Callable
 
 import numpy as np
 
-from zsad.data.synthetic.assembly import assemble, metal, paint, printed_text
+from zsad.data.synthetic.assembly import assemble, metal, metal_or_paint, paint, printed_text
 from zsad.data.synthetic.canvas import Canvas
 from zsad.data.synthetic.colours import blend, grey, hsv, random_colour, scale_light
-from zsad.data.synthetic.noise import pixel_grid
 from zsad.data.synthetic.shapes import (
-    Pose,
     circle,
+    disc,
     fill,
     gear_outline,
+    outline,
+    radial,
     random_pose,
     regular_polygon,
+    ring,
     rounded_box,
     stroke,
 )
-from zsad.types import ArrayF32
 
 PartClass = Callable[[np.random.Generator, int], Canvas]
-
-
-def _radius(size: int, pose: Pose) -> ArrayF32:
-    x, y = pixel_grid(size)
-    dx, dy = x * np.float32(size) - np.float32(pose.x), y * np.float32(size) - np.float32(pose.y)
-    return np.asarray(np.sqrt(dx * dx + dy * dy) / np.float32(pose.radius), np.float32)
-
-
-def _points(corners: list[tuple[float, float]]) -> ArrayF32:
-    return np.array(corners, np.float32)
-
-
-def _hole(size: int, pose: Pose, x: float, y: float, radius: float) -> ArrayF32:
-    return fill(size, pose.place(circle(x, y, radius)))
-
-
-def _ring(field: ArrayF32, radius: float, width: float) -> ArrayF32:
-    return np.asarray(
-        np.exp(-(((field - np.float32(radius)) / np.float32(width)) ** 2)), np.float32
-    )
-
-
-def _skin(rng: np.random.Generator, size: int) -> ArrayF32:
-    return metal(rng, size) if rng.random() < 0.5 else paint(rng, size)
 
 
 def metal_plate(rng: np.random.Generator, size: int) -> Canvas:
@@ -60,7 +37,7 @@ def metal_plate(rng: np.random.Generator, size: int) -> Canvas:
     cover = fill(size, pose.place(rounded_box(1.0, half, rng.uniform(0.05, 0.3))))
     x, y, radius = 0.8, half - 0.2, rng.uniform(0.06, 0.12)
     for sx, sy in ((1, 1), (-1, -1), (1, -1), (-1, 1))[: rng.choice([0, 2, 4])]:
-        cover = cover * (1 - _hole(size, pose, sx * x, sy * y, radius))
+        cover = cover * (1 - disc(size, pose, sx * x, sy * y, radius))
     skin = metal(rng, size)
     if rng.random() < 0.5:
         mark = printed_text(rng, size, pose, rng.uniform(0.12, 0.25), int(rng.integers(3, 7)))
@@ -72,21 +49,21 @@ def washer(rng: np.random.Generator, size: int) -> Canvas:
     """A flat ring with turning marks."""
     pose = random_pose(rng, size)
     inner = rng.uniform(0.35, 0.65)
-    cover = _hole(size, pose, 0, 0, 1) * (1 - _hole(size, pose, 0, 0, inner))
-    turning = np.sin(_radius(size, pose) * np.float32(rng.uniform(40, 160)))
-    skin = scale_light(_skin(rng, size), 1 + np.float32(rng.uniform(0, 0.05)) * turning)
+    cover = disc(size, pose, 0, 0, 1) * (1 - disc(size, pose, 0, 0, inner))
+    turning = np.sin(radial(size, pose) * np.float32(rng.uniform(40, 160)))
+    skin = scale_light(metal_or_paint(rng, size), 1 + np.float32(rng.uniform(0, 0.05)) * turning)
     return assemble(rng, cover, skin, rng.uniform(2, 8))
 
 
 def button(rng: np.random.Generator, size: int) -> Canvas:
     """A sewing button with two or four holes and a raised rim."""
     pose = random_pose(rng, size)
-    cover = _hole(size, pose, 0, 0, 1)
+    cover = disc(size, pose, 0, 0, 1)
     count, spread = int(rng.choice([2, 4])), rng.uniform(0.2, 0.3)
     for turn in np.arange(count) * 2 * np.pi / count:
         x, y = spread * np.cos(turn), spread * np.sin(turn)
-        cover = cover * (1 - _hole(size, pose, float(x), float(y), 0.1))
-    rim = _ring(_radius(size, pose), rng.uniform(0.65, 0.85), 0.05)
+        cover = cover * (1 - disc(size, pose, float(x), float(y), 0.1))
+    rim = ring(radial(size, pose), rng.uniform(0.65, 0.85), 0.05)
     skin = scale_light(paint(rng, size), 1 + np.float32(rng.uniform(-0.4, 0.4)) * rim)
     return assemble(rng, cover, skin, rng.uniform(4, 12))
 
@@ -98,7 +75,7 @@ def pill(rng: np.random.Generator, size: int) -> Canvas:
     cover = fill(size, pose.place(rounded_box(1.0, half, min(half, 0.98))))
     skin = paint(rng, size, (0.6, 0.97))
     if rng.random() < 0.5:
-        line = stroke(size, pose.place(_points([(0, -0.8 * half), (0, 0.8 * half)])), 3)
+        line = stroke(size, pose.place(outline([(0, -0.8 * half), (0, 0.8 * half)])), 3)
         skin = scale_light(skin, 1 - np.float32(0.25) * line)
     else:
         mark = printed_text(rng, size, pose, 0.35 * half, int(rng.integers(2, 4)))
@@ -114,7 +91,7 @@ def gasket(rng: np.random.Generator, size: int) -> Canvas:
     cover = cover * (1 - fill(size, pose.place(rounded_box(1 - wall, half - wall, 0.12))))
     for sx, sy in ((1, 1), (-1, 1), (-1, -1), (1, -1)):
         x, y = sx * (1 - 0.5 * wall), sy * (half - 0.5 * wall)
-        cover = cover * (1 - _hole(size, pose, x, y, 0.25 * wall))
+        cover = cover * (1 - disc(size, pose, x, y, 0.25 * wall))
     return assemble(rng, cover, paint(rng, size, (0.12, 0.6)), rng.uniform(2, 6))
 
 
@@ -130,7 +107,7 @@ def circuit_board(rng: np.random.Generator, size: int) -> Canvas:
     for _ in range(rng.integers(3, 7)):
         x = rng.choice(grid_x, 3)
         y = rng.uniform(-0.85, 0.85, 2) * half
-        path = _points([(x[0], y[0]), (x[1], y[0]), (x[1], y[1]), (x[2], y[1])])
+        path = outline([(x[0], y[0]), (x[1], y[0]), (x[1], y[1]), (x[2], y[1])])
         traces = np.maximum(traces, stroke(size, pose.place(path), 2))
     skin = blend(skin, board * np.float32(1.5), traces)
     pads = [pose.place(circle(x, y * half, 0.035, 12)) for x in grid_x for y in (-0.85, 0.85)]
@@ -146,10 +123,10 @@ def hex_nut(rng: np.random.Generator, size: int) -> Canvas:
     """A hexagonal nut with a threaded bore."""
     pose = random_pose(rng, size)
     bore = rng.uniform(0.42, 0.58)
-    cover = fill(size, pose.place(regular_polygon(6))) * (1 - _hole(size, pose, 0, 0, bore))
-    field = _radius(size, pose)
-    skin = scale_light(metal(rng, size), 1 - 0.35 * _ring(field, bore + 0.06, 0.06))
-    skin = scale_light(skin, 1 + 0.2 * _ring(field, 0.84, 0.03))
+    cover = fill(size, pose.place(regular_polygon(6))) * (1 - disc(size, pose, 0, 0, bore))
+    field = radial(size, pose)
+    skin = scale_light(metal(rng, size), 1 - 0.35 * ring(field, bore + 0.06, 0.06))
+    skin = scale_light(skin, 1 + 0.2 * ring(field, 0.84, 0.03))
     return assemble(rng, cover, skin, rng.uniform(4, 9))
 
 
@@ -158,8 +135,8 @@ def bottle_cap(rng: np.random.Generator, size: int) -> Canvas:
     pose = random_pose(rng, size)
     ribs = int(rng.integers(18, 40))
     cover = fill(size, pose.place(gear_outline(ribs, rng.uniform(0.03, 0.08))))
-    field = _radius(size, pose)
-    skin = scale_light(paint(rng, size), 1 - 0.3 * _ring(field, rng.uniform(0.75, 0.85), 0.04))
+    field = radial(size, pose)
+    skin = scale_light(paint(rng, size), 1 - 0.3 * ring(field, rng.uniform(0.75, 0.85), 0.04))
     mark = printed_text(rng, size, pose, rng.uniform(0.2, 0.35), int(rng.integers(2, 5)))
     skin = blend(skin, random_colour(rng), mark * np.float32(rng.uniform(0.4, 1.0)))
     return assemble(rng, cover, skin, rng.uniform(3, 8))
@@ -169,13 +146,13 @@ def gear(rng: np.random.Generator, size: int) -> Canvas:
     """A toothed wheel with a bore, at times with round windows."""
     pose = random_pose(rng, size)
     cover = fill(size, pose.place(gear_outline(int(rng.integers(10, 26)), rng.uniform(0.12, 0.22))))
-    cover = cover * (1 - _hole(size, pose, 0, 0, rng.uniform(0.12, 0.25)))
+    cover = cover * (1 - disc(size, pose, 0, 0, rng.uniform(0.12, 0.25)))
     if rng.random() < 0.5:
         count = int(rng.integers(3, 7))
         for turn in np.arange(count) * 2 * np.pi / count:
             x, y = 0.5 * np.cos(turn), 0.5 * np.sin(turn)
-            cover = cover * (1 - _hole(size, pose, float(x), float(y), 0.11))
-    skin = scale_light(_skin(rng, size), 1 - 0.25 * _ring(_radius(size, pose), 0.72, 0.02))
+            cover = cover * (1 - disc(size, pose, float(x), float(y), 0.11))
+    skin = scale_light(metal_or_paint(rng, size), 1 - 0.25 * ring(radial(size, pose), 0.72, 0.02))
     return assemble(rng, cover, skin, rng.uniform(3, 7))
 
 
@@ -185,9 +162,9 @@ def capsule(rng: np.random.Generator, size: int) -> Canvas:
     half = rng.uniform(0.32, 0.48)
     body = rounded_box(1.0, half, half - 0.01)
     cover = fill(size, pose.place(body))
-    cap = fill(size, pose.place(_points([(0, -1), (1.1, -1), (1.1, 1), (0, 1)])))
+    cap = fill(size, pose.place(outline([(0, -1), (1.1, -1), (1.1, 1), (0, 1)])))
     skin = blend(paint(rng, size, (0.5, 0.95)), paint(rng, size), cap)
-    gleam = stroke(size, pose.place(_points([(-0.7, -0.5 * half), (0.7, -0.5 * half)])), 5)
+    gleam = stroke(size, pose.place(outline([(-0.7, -0.5 * half), (0.7, -0.5 * half)])), 5)
     skin = scale_light(skin, 1 + np.float32(rng.uniform(0.05, 0.4)) * gleam)
     mark = printed_text(rng, size, pose, 0.5 * half, int(rng.integers(2, 6)), 0.2 * half)
     skin = blend(skin, random_colour(rng, value=(0.1, 0.9)), mark * np.float32(0.7))
@@ -203,12 +180,12 @@ def chip_package(rng: np.random.Generator, size: int) -> Canvas:
     for x in np.linspace(-0.78, 0.78, pins):
         wide = 0.5 / pins
         legs.append(
-            _points([(x - wide, -half), (x + wide, -half), (x + wide, half), (x - wide, half)])
+            outline([(x - wide, -half), (x + wide, -half), (x + wide, half), (x - wide, half)])
         )
     pads = fill(size, *(pose.place(leg) for leg in legs))
     skin = blend(metal(rng, size), paint(rng, size, (0.1, 0.4)), body)
     ink = printed_text(rng, size, pose, rng.uniform(0.12, 0.2), int(rng.integers(4, 8)))
-    ink = np.maximum(ink, _hole(size, pose, -0.72, half - 0.32, 0.06))
+    ink = np.maximum(ink, disc(size, pose, -0.72, half - 0.32, 0.06))
     skin = blend(skin, grey(rng.uniform(0.5, 0.95)), ink * body)
     return assemble(rng, np.maximum(body, pads), skin, 3)
 
@@ -216,12 +193,12 @@ def chip_package(rng: np.random.Generator, size: int) -> Canvas:
 def ball_bearing(rng: np.random.Generator, size: int) -> Canvas:
     """Two races with balls between them."""
     pose = random_pose(rng, size)
-    cover = _hole(size, pose, 0, 0, 1) * (1 - _hole(size, pose, 0, 0, rng.uniform(0.3, 0.4)))
-    field = _radius(size, pose)
-    skin = scale_light(metal(rng, size), 1 - 0.6 * _ring(field, 0.68, 0.09))
+    cover = disc(size, pose, 0, 0, 1) * (1 - disc(size, pose, 0, 0, rng.uniform(0.3, 0.4)))
+    field = radial(size, pose)
+    skin = scale_light(metal(rng, size), 1 - 0.6 * ring(field, 0.68, 0.09))
     count = int(rng.integers(7, 13))
     for turn in np.arange(count) * 2 * np.pi / count:
         x, y = float(0.68 * np.cos(turn)), float(0.68 * np.sin(turn))
-        skin = blend(skin, grey(0.7), _hole(size, pose, x, y, 0.1))
-        skin = blend(skin, grey(0.95), _hole(size, pose, x - 0.03, y - 0.03, 0.03))
+        skin = blend(skin, grey(0.7), disc(size, pose, x, y, 0.1))
+        skin = blend(skin, grey(0.95), disc(size, pose, x - 0.03, y - 0.03, 0.03))
     return assemble(rng, cover, skin, rng.uniform(2, 5))

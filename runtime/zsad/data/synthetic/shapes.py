@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from zsad.data.synthetic.noise import pixel_grid
 from zsad.types import ArrayF32
 
 _SHIFT = 4  # fractional bits of OpenCV's polygon corners
@@ -20,6 +21,11 @@ class Pose:
     y: float
     radius: float
     angle: float
+
+    def within(self, x: float, y: float, scale: float = 1.0, turn: float = 0.0) -> Pose:
+        """A pose at (x, y) of this one's units, `scale` times its size, turned further."""
+        at = self.place(np.array([(x, y)], np.float32))[0]
+        return Pose(float(at[0]), float(at[1]), scale * self.radius, self.angle + turn)
 
     def place(self, points: ArrayF32) -> ArrayF32:
         """Part coordinates, (n, 2) in units of the half size, to pixels."""
@@ -85,3 +91,32 @@ def gear_outline(teeth: int, depth: float) -> ArrayF32:
     ramp = np.clip(2.4 * np.sin(turn * teeth), -1, 1)
     radius = 1 - depth * (0.5 - 0.5 * ramp)
     return np.stack([radius * np.cos(turn), radius * np.sin(turn)], axis=1).astype(np.float32)
+
+
+def outline(corners: list[tuple[float, float]]) -> ArrayF32:
+    """Corners as an array, (n, 2)."""
+    return np.array(corners, np.float32)
+
+
+def box(x0: float, y0: float, x1: float, y1: float) -> ArrayF32:
+    """A rectangle from corner to corner, (4, 2)."""
+    return outline([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
+
+
+def disc(size: int, pose: Pose, x: float, y: float, radius: float) -> ArrayF32:
+    """Coverage of a disc given in part coordinates: (size, size) float32 in [0, 1]."""
+    return fill(size, pose.place(circle(x, y, radius)))
+
+
+def radial(size: int, pose: Pose) -> ArrayF32:
+    """Distance from the part's centre in units of its half size, (size, size) float32."""
+    x, y = pixel_grid(size)
+    dx, dy = x * np.float32(size) - np.float32(pose.x), y * np.float32(size) - np.float32(pose.y)
+    return np.asarray(np.sqrt(dx * dx + dy * dy) / np.float32(pose.radius), np.float32)
+
+
+def ring(field: ArrayF32, radius: float, width: float) -> ArrayF32:
+    """A soft ring where a radial field is near `radius`: 1 on it, 0 away from it."""
+    return np.asarray(
+        np.exp(-(((field - np.float32(radius)) / np.float32(width)) ** 2)), np.float32
+    )

@@ -11,26 +11,24 @@ from collections.abc import Callable
 import numpy as np
 
 from zsad.data.synthetic.colours import blend, grey, hsv, random_colour, scale_light
-from zsad.data.synthetic.noise import Frame, fractal, pixel_noise, smoothstep, value_noise
+from zsad.data.synthetic.noise import (
+    Frame,
+    distance_to_integer,
+    fractal,
+    pixel_noise,
+    smoothstep,
+    value_noise,
+    wave,
+)
 from zsad.types import ArrayF32
 
 Texture = Callable[[np.random.Generator, Frame], ArrayF32]
-
-_TAU = np.float32(2 * np.pi)
-
-
-def _wave(phase: ArrayF32) -> ArrayF32:
-    return np.asarray(np.sin(_TAU * phase) * np.float32(0.5) + np.float32(0.5), np.float32)
-
-
-def _distance_to_integer(value: ArrayF32) -> ArrayF32:
-    return np.asarray(np.abs(value - np.round(value)), np.float32)
 
 
 def wood(rng: np.random.Generator, frame: Frame) -> ArrayF32:
     """Grain lines that bend, with fine pores along them."""
     bend = fractal(rng, frame, 0.8, 1.6, 2) * np.float32(rng.uniform(0.1, 0.5))
-    rings = _wave((frame.v + 0.2 * bend) * np.float32(rng.uniform(5, 14)) + bend)
+    rings = wave((frame.v + 0.2 * bend) * np.float32(rng.uniform(5, 14)) + bend)
     pores = fractal(rng, frame, 5, 90, 2)
     hue = rng.uniform(14, 34)
     value = rng.uniform(0.4, 0.85)
@@ -45,7 +43,7 @@ def woven_fabric(rng: np.random.Generator, frame: Frame) -> ArrayF32:
     wobble = np.float32(0.15) * value_noise(rng, frame, 4, 4)
     u, v = frame.u * np.float32(count) + wobble, frame.v * np.float32(count) + wobble
     shift = rng.choice([1, 2])
-    over = _wave((np.floor(u) + np.floor(v) * shift) / (2 * shift))
+    over = wave((np.floor(u) + np.floor(v) * shift) / (2 * shift))
     warp, weft = 1 - 4 * (u % 1 - 0.5) ** 2, 1 - 4 * (v % 1 - 0.5) ** 2
     yarn = random_colour(rng, saturation=(0.0, 0.6), value=(0.35, 0.9))
     other = yarn * np.float32(rng.uniform(0.7, 1.0))
@@ -60,7 +58,7 @@ def brushed_metal(rng: np.random.Generator, frame: Frame) -> ArrayF32:
     gleam = np.exp(-(((frame.v - rng.random()) / rng.uniform(0.2, 0.6)) ** 2))
     tone = rng.uniform(0.35, 0.7) + np.float32(rng.uniform(0.03, 0.09)) * lines + 0.2 * gleam
     if rng.random() < 0.3:
-        seam = _distance_to_integer(frame.v * np.float32(rng.uniform(1, 2)))
+        seam = distance_to_integer(frame.v * np.float32(rng.uniform(1, 2)))
         tone -= np.float32(0.2) * (1 - smoothstep(seam, 0.004, 0.02))
     tint = hsv(rng.uniform(0, 360), rng.uniform(0, 0.15), 1)
     return np.asarray(tone[..., None] * tint, np.float32)
@@ -98,7 +96,7 @@ def ceramic_tiles(rng: np.random.Generator, frame: Frame) -> ArrayF32:
     """Glazed tiles, each with its own tone, and grout lines between them."""
     count = np.float32(rng.uniform(2, 5))
     u, v = frame.u * count, frame.v * count * np.float32(rng.uniform(0.8, 1.6))
-    edge = np.minimum(_distance_to_integer(u), _distance_to_integer(v))
+    edge = np.minimum(distance_to_integer(u), distance_to_integer(v))
     grout = 1 - smoothstep(edge, 0.02, 0.035)
     # A cheap hash gives every tile its own tone.
     tone = np.sin(np.floor(u + 0.5) * 12.99 + np.floor(v + 0.5) * 78.23 + rng.uniform(0, 6))
@@ -144,7 +142,7 @@ def marble(rng: np.random.Generator, frame: Frame) -> ArrayF32:
 
 def carpet(rng: np.random.Generator, frame: Frame) -> ArrayF32:
     """Rows of tufted pile with flecks of a second colour."""
-    rows = _wave(frame.v * np.float32(rng.uniform(18, 34)) + 0.2 * value_noise(rng, frame, 20, 20))
+    rows = wave(frame.v * np.float32(rng.uniform(18, 34)) + 0.2 * value_noise(rng, frame, 20, 20))
     tufts = value_noise(rng, frame, 60, 40)
     pile = random_colour(rng, saturation=(0.05, 0.6), value=(0.25, 0.75))
     fleck = random_colour(rng, saturation=(0.05, 0.5), value=(0.3, 0.8))
@@ -159,7 +157,7 @@ def knitted_fabric(rng: np.random.Generator, frame: Frame) -> ArrayF32:
     column = frame.u * count
     side = np.abs(column % 1 - 0.5) * 2
     row = frame.v * count * np.float32(1.3) + np.float32(0.8) * side
-    loop = _wave(row) * (0.35 + 0.65 * np.sin(np.pi * side))
+    loop = wave(row) * (0.35 + 0.65 * np.sin(np.pi * side))
     yarn = random_colour(rng, saturation=(0.05, 0.7), value=(0.4, 0.9))
     cloth = scale_light(yarn, 0.5 + 0.5 * loop + 0.07 * value_noise(rng, frame, 70, 70))
     if rng.random() < 0.35:
@@ -198,7 +196,7 @@ def wire_mesh(rng: np.random.Generator, frame: Frame) -> ArrayF32:
     bow = np.float32(0.1) * value_noise(rng, frame, 2, 2)
     u, v = frame.u * count + bow, frame.v * count + bow
     width = rng.uniform(0.13, 0.22)
-    across, along = _distance_to_integer(u), _distance_to_integer(v)
+    across, along = distance_to_integer(u), distance_to_integer(v)
     wire_u = np.sqrt(np.clip(1 - (across / width) ** 2, 0, 1))
     wire_v = np.sqrt(np.clip(1 - (along / width) ** 2, 0, 1))
     steel = random_colour(rng, saturation=(0, 0.3), value=(0.6, 0.95))
