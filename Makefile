@@ -44,11 +44,12 @@ BACKBONE ?= ViT-L-14-336-quickgelu
 WEIGHTS ?= openai
 SIZE ?= 518
 PAPER ?= dive
+METHOD ?= dive
 
-reproduce: $(STAMP)  ## A paper's row for who has weights and data: SET=mvtec DATA=DIR [PAPER=dive]
+reproduce: $(STAMP)  ## A paper's row for who has weights and data: SET=mvtec DATA=DIR
 	@test -n '$(SET)' -a -n '$(DATA)' || { echo 'name the data set and the folder of all: make reproduce SET=mvtec DATA=DIR'; exit 2; }
 	mkdir -p runs
-	$(BIN)/python benchmarks/accuracy.py --paper $(PAPER) --set $(SET) --root $(DATA) \
+	$(BIN)/python benchmarks/accuracy.py --paper $(PAPER) --method $(METHOD) --set $(SET) --root $(DATA) \
 		--backbone $(BACKBONE) --pretrained $(WEIGHTS) --image-size $(SIZE) \
 		--work runs/$(PAPER)-$(SET) --json runs/$(PAPER)-$(SET).json
 

@@ -19,6 +19,7 @@ import click
 
 from zsad.command import Command
 from zsad.errors import InputError
+from zsad_train.config import Job, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Plan:
 @click.command(cls=Command)
 @click.option("--paper", type=click.Choice(["dive", "faprompt"]), default="dive",
               show_default=True, help="Whose figures stand beside ours.")  # fmt: skip
-@click.option("--method", help="What to train [default: the paper's].")
+@click.option("--method", help="What to train [default: the paper's own, where zsad has it].")
 @click.option("--set", "sets", multiple=True, metavar="NAME",
               help="Data set of the paper's table, in ROOT/NAME; repeatable.")  # fmt: skip
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of the data sets.")
@@ -62,18 +63,36 @@ class Plan:
               help="Runs at a time of --protocol.")  # fmt: skip
 @click.option("--work", type=click.Path(path_type=Path), help="Keeps the checkpoints; resumes.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write a JSON.")
-def main(json_path: Path | None, protocol: str | None, **options: Any) -> None:
+@click.pass_context
+def main(
+    ctx: click.Context, /, json_path: Path | None, protocol: str | None, **options: Any
+) -> None:
     """Train, test, and print our figures beside a paper's."""
     from machine import describe
     from zsad.schema import write_json
 
     if json_path is not None and not json_path.parent.is_dir():
         raise InputError(f"folder {json_path.parent} does not exist: make it first")
+    _refuse(ctx, _PAPER_ONLY if protocol else _PROTOCOL_ONLY, protocol is not None)
     record, text = _protocol(options) if protocol else _paper(options)
     click.echo(f"\n{text}")
     if json_path is not None:
-        write_json(json_path, {"machine": describe(), "options": _plain(options), **record})
+        write_json(json_path, {"machine": describe(), **record})
         click.echo(f"\n{json_path}")
+
+
+_PAPER_ONLY = ("paper", "sets", "root", "whole", "train_on", "test_on", "backbone", "pretrained",
+               "image_size", "work")  # fmt: skip
+_PROTOCOL_ONLY = ("test_images", "workers")
+
+
+def _refuse(ctx: click.Context, names: tuple[str, ...], protocol: bool) -> None:
+    typed = click.core.ParameterSource.COMMANDLINE
+    for name in names:
+        if ctx.get_parameter_source(name) is typed:
+            flag = {"sets": "set"}.get(name, name).replace("_", "-")
+            fits = "without --protocol" if protocol else "with --protocol"
+            raise InputError(f"--{flag} does something {fits} only: leave it out")
 
 
 def plan(
@@ -97,7 +116,11 @@ def plan(
     auxiliary = train_on or f"{_auxiliary(paper, sets)}:{root}/{_auxiliary(paper, sets)}"
     # The train split of public sets has no defects; lists and generated data are cut for training.
     split = "train" if auxiliary.startswith(("synthetic", "list:")) else "all"
-    return Plan(paper, auxiliary, split, test_on or tuple(f"{s}:{root}/{s}" for s in sets))
+    return Plan(paper, auxiliary, split, test_on or tuple(_spec(name, root) for name in sets))
+
+
+def _spec(name: str, root: Path | None) -> str:
+    return name if name == "elpv-377" else f"{name}:{root}/{name}"  # that one is in a package
 
 
 def _auxiliary(paper: str, sets: tuple[str, ...]) -> str:
@@ -110,8 +133,12 @@ def _auxiliary(paper: str, sets: tuple[str, ...]) -> str:
 
 
 def as_dive_counts(chosen: Plan, work: Path) -> Plan:
-    """Return the plan with lists of as many samples as DIVE's Table 4 counts, kept in `work`."""
+    """Return the plan with lists of as many samples as DIVE's Table 4 counts, kept in `work`.
+
+    A training set that the table does not count is left whole.
+    """
     from resample import keep_dives_counts
+    from zsad.data.resample import DIVE_TABLE_4
 
     def listed(spec: str, split: str) -> str:
         file = work / f"{spec.partition(':')[0]}-{split}.json"
@@ -121,6 +148,9 @@ def as_dive_counts(chosen: Plan, work: Path) -> Plan:
 
     work.mkdir(parents=True, exist_ok=True)
     tests = tuple(listed(spec, "test") for spec in chosen.test_on)
+    row = DIVE_TABLE_4.get(chosen.train_on.partition(":")[0])
+    if row is None or row.train is None:
+        return replace(chosen, test_on=tests)
     return replace(chosen, train_on=listed(chosen.train_on, "train"), split="train", test_on=tests)
 
 
@@ -139,17 +169,23 @@ def _paper(options: dict[str, Any]) -> tuple[dict[str, Any], str]:
         job = _job(options, chosen)
         outcomes = run(job, chosen.test_on, range(options["seeds"] or 1), work, click.echo)
     text = paper_table(outcomes, chosen.paper, set_name(chosen.train_on), job.method)
-    return {"outcomes": as_json(outcomes)}, text
+    trained_on = {"paper": chosen.paper, "trained_on": set_name(chosen.train_on)}
+    return {**trained_on, "job": _plain(job), "outcomes": as_json(outcomes)}, text
 
 
-def _job(options: dict[str, Any], chosen: Plan) -> Any:
-    from zsad_train.config import Job, TrainConfig
+def _job(options: dict[str, Any], chosen: Plan) -> Job:
+    from zsad_train.methods import METHODS
 
+    method = options["method"] or chosen.paper
+    if method not in METHODS:
+        raise InputError(
+            f"zsad has no method '{method}': name one with --method, of {', '.join(METHODS)}"
+        )
     training = TrainConfig()
     return Job(
         data=chosen.train_on,
         split=chosen.split,
-        method=options["method"] or chosen.paper,
+        method=method,
         backbone=options["backbone"],
         pretrained=options["pretrained"],
         image_size=options["image_size"],
@@ -163,6 +199,8 @@ def _protocol(options: dict[str, Any]) -> tuple[dict[str, Any], str]:
     from protocol import PRIORS, Trial, answer, records, run_trials, table
 
     methods = options["method"].split(",") if options["method"] else ["dive", "anomalyclip"]
+    if "dive" not in methods or len(methods) < 2:
+        raise InputError("--protocol dive compares: give --method dive and others, by commas")
     trials = [
         Trial(
             method,
@@ -180,10 +218,14 @@ def _protocol(options: dict[str, Any]) -> tuple[dict[str, Any], str]:
     return {"trials": records(results)}, f"{table(results)}\n\n{answer(results)}"
 
 
-def _plain(options: dict[str, Any]) -> dict[str, Any]:
+def _plain(job: Job) -> dict[str, Any]:
+    from accuracy_table import set_name
+    from zsad.schema import to_json
+
     # Folders belong to whoever ran it.
-    names = ("paper", "method", "sets", "backbone", "pretrained", "image_size", "epochs", "limit")
-    return {name: options[name] for name in (*names, "seeds")}
+    weights = job.pretrained and Path(job.pretrained).name
+    plain: dict[str, Any] = to_json(replace(job, data=set_name(job.data), pretrained=weights))
+    return plain
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ class Outcome:
 
     Attributes:
         seed: Of the training.
-        data: Spec of the data set tested on.
+        data: Name of the data set tested on, with the draw where there are several.
         n_good: Normal images.
         n_defective: Anomalous images.
         figures: Mean over classes, in [0, 1] by metric.
@@ -54,6 +54,10 @@ def run(
     Raises:
         InputError: A data set or a weights file cannot be used, or `work` holds other runs.
     """
+    from zsad.data import open_dataset
+
+    for spec in tests:  # a wrong path must not cost a training
+        open_dataset(spec, split="test")
     work.mkdir(parents=True, exist_ok=True)
     outcomes = []
     for seed in seeds:
@@ -152,8 +156,21 @@ def outcome(seed: int, spec: str, found: Evaluation) -> Outcome:
 
     mean = found.mean
     return Outcome(
-        seed, spec, mean.n_good, mean.n_defective, values(mean.figures), values(found.floor.figures)
+        seed,
+        name_of(spec),
+        mean.n_good,
+        mean.n_defective,
+        values(mean.figures),
+        values(found.floor.figures),
     )
+
+
+def name_of(spec: str) -> str:
+    """Return what a spec opens, without folders: `mvtec` of `list:FILE:mvtec:PATH`."""
+    kind, _, rest = spec.partition(":")
+    if kind == "list":
+        return name_of(rest.partition(":")[2])
+    return spec if rest.isdigit() else kind
 
 
 def as_json(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 
-from accuracy_runs import Outcome
+from accuracy_runs import Outcome, name_of
 from published import published
 
 METRICS = {
@@ -16,12 +16,17 @@ METRICS = {
     "rcpro": "RCPRO",
 }
 NOT_RUN = "not run by us"
+LEGEND = (
+    "Percent, mean over classes. The floor is the best plain image statistics, chosen with the "
+    "test labels. Our AUPRO is exact, over every score."
+)
 
 
 def paper_table(outcomes: Sequence[Outcome], paper: str, trained_on: str, method: str) -> str:
     """Return a row for every data set of a paper's table, and for every other one that we ran.
 
     A cell holds our figure, in percent, and the paper's after a stroke; `-` where there is none.
+    The spread is that of the seeds; several draws of one set are averaged first.
 
     Args:
         outcomes: What was run.
@@ -41,10 +46,11 @@ def paper_table(outcomes: Sequence[Outcome], paper: str, trained_on: str, method
         lines.append(_row([name, _images(runs), *cells]))
         if runs:
             lines.append(_row([f"{name}: floor", "", *(_floor(runs, m) for m in metrics)]))
-    if not tables.tested_on(paper, trained_on):
-        return "\n".join(lines)
-    source = tables.papers[paper]
-    return "\n".join([*lines, "", f"After the stroke: {source.source}. {source.note}"])
+    lines += ["", LEGEND]
+    if tables.tested_on(paper, trained_on):
+        source = tables.papers[paper]
+        lines.append(f"After the stroke: {source.source}. {source.note}")
+    return "\n".join(lines)
 
 
 def by_set(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
@@ -56,9 +62,8 @@ def by_set(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
 
 
 def set_name(spec: str) -> str:
-    """Return the name of the data set that a spec opens: `mvtec` of `list:FILE:mvtec:PATH`."""
-    kind, _, rest = spec.partition(":")
-    return set_name(rest.partition(":")[2]) if kind == "list" else kind
+    """Return the name of the data set that a spec opens, whatever the draw."""
+    return name_of(spec).partition(":")[0]
 
 
 def percent(values: Sequence[float]) -> str:
@@ -81,14 +86,22 @@ def _given(outcomes: Sequence[Outcome], papers: Sequence[Mapping[str, float]]) -
 
 
 def _pair(runs: Sequence[Outcome], theirs: Mapping[str, float], metric: str) -> str:
-    values = [run.figures[metric] for run in runs if metric in run.figures]
+    values = _per_seed(runs, metric)
     ours = percent(values) if values else "-" if runs else NOT_RUN
     return f"{ours} / {theirs[metric]:.1f}" if metric in theirs else f"{ours} / -"
 
 
+def _per_seed(runs: Sequence[Outcome], metric: str) -> list[float]:
+    seeds: dict[int, list[float]] = {}
+    for run in runs:
+        if metric in run.figures:
+            seeds.setdefault(run.seed, []).append(run.figures[metric])
+    return [mean(values) for values in seeds.values()]
+
+
 def _floor(runs: Sequence[Outcome], metric: str) -> str:
-    value = runs[0].floor.get(metric)
-    return "" if value is None else f"{100 * value:.1f}"
+    values = [run.floor[metric] for run in runs if metric in run.floor]
+    return f"{100 * mean(values):.1f}" if values else ""
 
 
 def _images(runs: Sequence[Outcome]) -> str:

@@ -73,8 +73,9 @@ def _judged(detector: Detector, frame: GoodFrame, kind: ScoreKind) -> _Good:
     score = score_of(kind, result.score, result.anomaly_map)
     map_max = score_of("map_max", result.score, result.anomaly_map)
     if not (math.isfinite(score) and math.isfinite(map_max)):
+        what = f"the score {score}" if not math.isfinite(score) else "a map that is no number"
         raise InputError(
-            f"good frame '{frame.name}' got the score {score} from {detector.graph.file}: "
+            f"good frame '{frame.name}' got {what} from {detector.graph.file}: "
             "export the artifact again"
         )
     return _Good(score, map_max)

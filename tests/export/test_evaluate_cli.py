@@ -153,10 +153,18 @@ def test_a_graph_without_a_number_writes_nothing(make_artifact, parts, tmp_path)
     assert not list(tmp_path.glob("eval.*"))
 
 
-def test_a_comparison_takes_no_data(tmp_path):
-    done = run("--compare", "a.json", "b.json", "--data", "synthetic")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--data", "synthetic"), "leave out --data"),
+        (("--limit", "3"), "leave out --limit"),
+        (("--out", "a.json"), "--out a.json is one of the evaluations"),
+    ],
+)
+def test_a_comparison_refuses_what_it_would_ignore_or_destroy(tmp_path, words, message):
+    done = run("--compare", "a.json", "b.json", *words)
     assert done.exit_code == 2
-    assert "leave out the artifact and --data" in done.output
+    assert message in done.output
 
 
 def test_a_recipe_counts_wrong_verdicts(make_artifact, parts, tmp_path):

@@ -135,6 +135,7 @@ def test_a_checkpoint_is_not_overwritten_unasked(out):
     [
         ({"data": "nonsense"}, "unknown data set 'nonsense'"),
         ({"data": "elpv"}, "is a test set"),
+        ({"split": "test"}, "is there to measure on"),
         ({"val": "nonsense"}, "unknown data set 'nonsense'"),
         ({"backbone": "zsad-test-smal"}, "unknown backbone"),
         ({"preset": "dove"}, "unknown preset 'dove' of dive: choose one of dive, dive-paper"),

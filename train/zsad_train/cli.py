@@ -12,7 +12,7 @@ import click
 from zsad.command import Command
 from zsad.errors import InputError
 from zsad_train.config import AMP, Job, TrainConfig
-from zsad_train.methods import METHODS, UNTRAINED
+from zsad_train.methods import METHODS, UNTRAINED, check_learns
 
 
 def _option(flag: str, name: str, help_text: str, **kwargs: Any) -> Callable[..., Any]:
@@ -61,11 +61,8 @@ def main(ctx: click.Context, /, out: Path, resume: bool, force: bool, **options:
     at most the running epoch; --resume goes on to the bit.
     """
     _check_out(out, resume=resume, force=force)
-    if not resume and options["method"] in UNTRAINED:
-        name = options["method"]
-        raise InputError(
-            f"{name} learns nothing: make its artifact with zsad-export --method {name}"
-        )
+    if not resume:
+        check_learns(options["method"])
     if not resume and options["data"] is None:
         raise InputError("--data is missing: name the training data, for example --data synthetic")
     from zsad_train import run  # heavy: torch

@@ -16,7 +16,7 @@ from zsad_train.checkpoint import Checkpoint, build_method, load_checkpoint
 from zsad_train.config import Job
 from zsad_train.descriptions import BUILT_IN, read_descriptions
 from zsad_train.loop import EpochRecord, Progress, Report, fit, ignore
-from zsad_train.methods import method_class
+from zsad_train.methods import check_learns, method_class
 from zsad_train.methods.base import Method, TrainingWords
 from zsad_train.towers import load_backbone
 
@@ -41,6 +41,7 @@ def train(job: Job, out: Path, report: Report = ignore) -> tuple[EpochRecord, ..
         InputError: Something in `job` cannot be used; nothing is written then.
     """
     torch.manual_seed(job.train.seed)
+    check_learns(job.method)
     cls = method_class(job.method)
     job = dataclasses.replace(job, preset=job.preset or cls.name)  # what the checkpoint records
     config = _method_config(job, cls)
@@ -116,6 +117,7 @@ def _words(job: Job, cls: type[Method], classes: tuple[str, ...]) -> TrainingWor
 
 
 def _open(job: Job, image_hw: tuple[int, int]) -> tuple[Dataset, Dataset | None]:
+    _check_split(job)
     size, seed = min(image_hw), job.train.seed
     data = open_dataset(job.data, split=job.split, limit=job.limit, seed=seed, size=size)
     _check_labels(data, job.split)
@@ -124,6 +126,13 @@ def _open(job: Job, image_hw: tuple[int, int]) -> tuple[Dataset, Dataset | None]
         return data, None
     # Validation images are the same whatever the seed, so that runs can be compared.
     return data, open_dataset(val, split="val", limit=job.val_limit, seed=_VAL_SEED, size=size)
+
+
+def _check_split(job: Job) -> None:
+    if job.data in _GENERATED and job.split not in ("train", "pretrain"):
+        raise InputError(
+            f"--split {job.split} of '{job.data}' is there to measure on: train on its train split"
+        )
 
 
 def _check_labels(data: Dataset, split: str) -> None:

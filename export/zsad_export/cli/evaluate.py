@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     "path", metavar="[ARTIFACT|CHECKPOINT]", required=False, type=click.Path(path_type=Path)
 )
 @click.option("--data", metavar="SPEC", help="synthetic, elpv, folder:PATH, ...")
-@click.option("--split", default="test", show_default=True, help="Split of generated data.")
+@click.option(
+    "--split", default="test", show_default=True, help="Split; `all` for all of a public set."
+)
 @click.option("--limit", type=click.IntRange(1), help="At most so many images.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Data seed.")
 @click.option(
@@ -59,7 +61,10 @@ if TYPE_CHECKING:
     metavar="FILE.json",
     help="Write the figures as JSON; table, report and scores per image go beside it.",
 )
+@click.pass_context
 def main(
+    ctx: click.Context,
+    /,
     path: Path | None,
     data: str | None,
     split: str,
@@ -86,7 +91,8 @@ def main(
     """
     _check_out(out)
     if compare is not None:
-        _compare(*compare, out, path, data)
+        _check_alone(ctx)
+        _compare(*compare, out)
         return
     if path is None or data is None:
         raise InputError("name an artifact or a checkpoint and its --data, or --compare two files")
@@ -121,9 +127,17 @@ def main(
         click.echo(f"wrote {out} and beside it {', '.join(p.name for p in written[1:])}")
 
 
-def _compare(a: Path, b: Path, out: Path | None, path: Path | None, data: str | None) -> None:
-    if path is not None or data is not None:
-        raise InputError("--compare reads two evaluations: leave out the artifact and --data")
+def _check_alone(ctx: click.Context) -> None:
+    typed = click.core.ParameterSource.COMMANDLINE
+    given = [name for name in ctx.params if ctx.get_parameter_source(name) is typed]
+    for name in sorted(set(given) - {"compare", "out"}):
+        what = "the artifact" if name == "path" else f"--{name}"
+        raise InputError(f"--compare reads two evaluations: leave out {what}")
+
+
+def _compare(a: Path, b: Path, out: Path | None) -> None:
+    if out is not None and out.resolve() in (a.resolve(), b.resolve()):
+        raise InputError(f"--out {out} is one of the evaluations: name another file")
     from zsad.evaluate import compare_evaluations, versus_text, write_versus
 
     versus = compare_evaluations(a, b)

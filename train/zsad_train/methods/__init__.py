@@ -28,3 +28,15 @@ def method_class(name: str) -> type[Method]:
         raise InputError(f"unknown method '{name}': choose one of {', '.join(known)}")
     found: type[Method] = getattr(import_module(f"{__name__}.{name}"), known[name])
     return found
+
+
+def check_learns(name: str) -> None:
+    """Refuse a method that has nothing to train.
+
+    Raises:
+        InputError: It is a key of `UNTRAINED`.
+    """
+    if name in UNTRAINED:
+        raise InputError(
+            f"{name} learns nothing: make its artifact with zsad-export --method {name}"
+        )

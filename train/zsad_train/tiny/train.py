@@ -24,10 +24,11 @@ from tqdm import tqdm
 
 from zsad.command import Command
 from zsad.errors import InputError
+from zsad.schema import write_json
 from zsad_train.tiny import codec
 from zsad_train.tiny.cache import Cache, open_cache
 from zsad_train.tiny.loader import WEIGHTS_FILE
-from zsad_train.tiny.training import STAGES, Recipe, Training, means
+from zsad_train.tiny.training import STAGES, Recipe, Training, check_recipe, means
 from zsad_train.tiny.validate import separation
 
 _GENERATED_PX = 224
@@ -47,7 +48,9 @@ def train(
     `start` is the state dict of the model that a continued recipe goes on from.
     """
     out.mkdir(parents=True, exist_ok=True)
-    (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2), "utf-8")
+    if (out / "state.pt").is_file():  # before anything is drawn or written
+        check_recipe(out / "state.pt", recipe)
+    write_json(out / "recipe.json", recipe)
     cache = open_cache(cache_folder, recipe.split, recipe.train_images, recipe.seed, _GENERATED_PX)
     val = open_cache(cache_folder, "val", _VAL_IMAGES, 1, _GENERATED_PX)
     training = Training(recipe, _rows(recipe, cache_folder, start), start)

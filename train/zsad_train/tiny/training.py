@@ -135,13 +135,7 @@ class Training:
         Raises:
             InputError: The state was made by another recipe.
         """
-        state = torch.load(path, weights_only=True)
-        made_by = dict(state["recipe"])
-        decay_step = round(made_by["decay_from"] * made_by["steps"])
-        early = int(state["step"]) <= min(decay_step, self.recipe.decay_step)
-        same = asdict(self.recipe) | ({"steps": made_by["steps"]} if early else {})
-        if made_by != same:
-            raise InputError(f"{path} was made by another recipe: use another --out")
+        state = check_recipe(path, self.recipe)
         self.modules.load_state_dict(state["modules"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
@@ -185,6 +179,23 @@ class Training:
 
     def _learned(self) -> list[Tensor]:
         return [parameter for parameter in self.modules.parameters() if parameter.requires_grad]
+
+
+def check_recipe(path: Path, recipe: Recipe) -> dict[str, Any]:
+    """Return a saved state if a run of `recipe` can go on from it.
+
+    Raises:
+        InputError: The state was made by another recipe.
+    """
+    state: dict[str, Any] = torch.load(path, weights_only=True)
+    # Fields that came later had their defaults.
+    made_by = {**asdict(Recipe()), **state["recipe"]}
+    decay_step = round(made_by["decay_from"] * made_by["steps"])
+    early = int(state["step"]) <= min(decay_step, recipe.decay_step)
+    same = asdict(recipe) | ({"steps": made_by["steps"]} if early else {})
+    if made_by != same:
+        raise InputError(f"{path} was made by another recipe: use another --out")
+    return state
 
 
 def means(terms: list[dict[str, float]]) -> dict[str, float]:
