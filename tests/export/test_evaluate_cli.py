@@ -87,14 +87,18 @@ def test_masks_give_pixel_figures(make_artifact, parts, tmp_path):
 def test_calibrated_frames_are_left_out(make_artifact, parts, tmp_path):
     names = tmp_path / "names.txt"
     names.write_text("good/p100\n\ngood/p40\n")
-    found, output = evaluated(
-        tmp_path, make_artifact(), "--data", f"folder:{parts}", "--exclude", names
-    )
+    artifact = make_artifact()
+    options = ("--data", f"folder:{parts}", "--exclude", names)
+    found, output = evaluated(tmp_path, artifact, *options)
     assert found.n_excluded == 2
     assert found.mean.n_good == 2
     # Without the good part at level 100 the ranking is perfect.
     assert found.mean.figures["image_auroc"].value == 1.0
     assert "2 images left out by name" in output
+    assert "note: only" not in output
+    names.write_text("good/p100\nof another line\n")
+    _, output = evaluated(tmp_path, artifact, *options)
+    assert "note: only 1 of the 2 names of --exclude are in folder:" in output
 
 
 def test_a_saved_part_of_a_set_is_evaluated_under_its_own_name(make_artifact, parts, tmp_path):

@@ -120,6 +120,9 @@ def main(
             workers=workers,
             batch=batch or 1,
         )
+    if found.evaluation.n_excluded < len(names):
+        met = f"{found.evaluation.n_excluded} of the {len(names)} names of --exclude"
+        click.echo(f"note: only {met} are in {found.evaluation.dataset}", err=True)
     click.echo(f"{found.evaluation.subject['name']}, data set {found.evaluation.dataset}")
     click.echo(text_table(found.evaluation))
     if out is not None:

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 @click.option("--fp32", is_flag=True, help="Write the FP32 graph; it is always written.")
 @click.option("--fp16", is_flag=True, help="Also write an FP16 graph and make it the default.")
 @click.option("--image-size", type=click.IntRange(1), help="Input side in px, if not training's.")
-@click.option("--pretrained", help="Where the backbone's weights are now, if they have moved.")
+@click.option(
+    "--pretrained",
+    help="open_clip tag or path of the backbone's weights; for --ckpt where they are now.",
+)
 @click.option("--allow-parity-loss", is_flag=True, help="Record a failed parity gate, go on.")
 @click.option("--no-engine", is_flag=True, help="Do not compile with TensorRT-RTX.")
 @click.option("--sm", callback=parse_sms, help="Compute capabilities for TensorRT-RTX: 86,89,120.")

@@ -80,7 +80,8 @@ class Evaluation:
         pixel_floor: The plain pixel statistic that the floor is made of.
         floor_classes: The floor's figures per class.
         floor: Their mean.
-        margin: `mean` minus `floor`, paired: both meet the same resamples.
+        margin: Mean over the classes that have both of model minus floor, paired: both meet the
+            same resamples.
         decisions: Verdicts, where a recipe gave a threshold.
         draws: Bootstrap resamples.
         seed: Their seed.
