@@ -113,7 +113,7 @@ def plan(
         raise InputError("--set needs --root DIR, the folder that holds the data sets by name")
     if train_on is None and not sets:
         raise InputError("--test-on needs --train-on SPEC, the auxiliary data set")
-    auxiliary = train_on or f"{_auxiliary(paper, sets)}:{root}/{_auxiliary(paper, sets)}"
+    auxiliary = train_on or _spec(_auxiliary(paper, sets), root)
     # The train split of public sets has no defects; lists and generated data are cut for training.
     split = "train" if auxiliary.startswith(("synthetic", "list:")) else "all"
     return Plan(paper, auxiliary, split, test_on or tuple(_spec(name, root) for name in sets))

@@ -107,9 +107,8 @@ def epochs_done(job: Job, out: Path) -> int | None:
     if not out.is_file() or not curves.is_file():
         return None
     found = json.loads(curves.read_text("utf-8"))
-    asked = json.loads(json.dumps(to_json(job)))
-    recorded = {**found["job"], "preset": asked["preset"] or found["job"].get("preset")}
-    if recorded != {**asked, "preset": recorded["preset"]}:
+    asked = to_json(replace(job, preset=job.preset or job.method))  # as training records it
+    if found["job"] != json.loads(json.dumps(asked)):
         raise InputError(f"{out} was trained otherwise: give another --work, or remove it")
     return len(found["records"])
 

@@ -84,12 +84,9 @@ def table(results: Sequence[tuple[Trial, Outcome]]) -> str:
     """
     rows = []
     for method in dict.fromkeys(trial.method for trial, _ in results):
-        figures = {
-            priors: _by_seed([r for r in results if (r[0].method, r[0].priors) == (method, priors)])
-            for priors in PRIORS
-        }
+        figures = [_by_seed(results, method, priors).values() for priors in PRIORS]
         for metric, name in METRICS.items():
-            limited, rich = ([f[metric] for f in figures[p].values()] for p in PRIORS)
+            limited, rich = ([run[metric] for run in runs] for runs in figures)
             lost = _lost(results, method, metric)
             rows.append([method, name, percent(limited), percent(rich), percent(lost)])
     return markdown(["method", "metric", "limited priors", "rich priors", "lost"], rows)
@@ -120,13 +117,16 @@ def answer(results: Sequence[tuple[Trial, Outcome]], metric: str = "image_auroc"
 
 
 def _lost(results: Sequence[tuple[Trial, Outcome]], method: str, metric: str) -> list[float]:
-    limited, rich = (
-        _by_seed([r for r in results if (r[0].method, r[0].priors) == (method, priors)])
-        for priors in PRIORS
-    )
+    limited, rich = (_by_seed(results, method, priors) for priors in PRIORS)
     return [rich[seed][metric] - limited[seed][metric] for seed in sorted(rich)]
 
 
-def _by_seed(results: Sequence[tuple[Trial, Outcome]]) -> dict[int, Mapping[str, float]]:
+def _by_seed(
+    results: Sequence[tuple[Trial, Outcome]], method: str, priors: str
+) -> dict[int, Mapping[str, float]]:
     ordered = sorted(results, key=lambda result: result[0].seed)
-    return {trial.seed: reached.figures for trial, reached in ordered}
+    return {
+        trial.seed: reached.figures
+        for trial, reached in ordered
+        if (trial.method, trial.priors) == (method, priors)
+    }
