@@ -110,7 +110,7 @@ def test_patch_tokens_are_those_of_open_clip(trained):
 
     images = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
-        tokens = image_tokens(trained.visual, images, None)
+        tokens = image_tokens(trained.visual, images)
         assert torch.allclose(tokens[:, 0], trained.encode_image(images), atol=1e-5)
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from zsad.data.types import GOOD
@@ -22,6 +21,7 @@ from zsad_train.tiny.phrases import (
     with_tones_swapped,
     without_place,
 )
+from zsad_train.tiny.stem import PATCH
 
 _GENERIC_SHARE = 0.4
 _NEGATIVE_SHARE = 0.3
@@ -30,23 +30,18 @@ _GREY_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Views:
-    """How much of an image a step looks at.
-
-    Most of a patch's evidence is near it, so that small windows buy many more images for the same
-    arithmetic; the last steps see whole images, which large defects and the class token need.
+    """How pictures are changed before a step looks at them.
 
     Attributes:
-        window: Side of the square of patches seen at first.
-        whole_from: Step from which on whole images are seen.
         overlaid: Share of the images that another normal image is laid over: surfaces and clutter
             that no class has, and that are no defect.
         warped: Share of the images that are turned by any angle, stretched and sheared.
+        degraded: Share of the images that lose sharpness, or gain noise or compression blocks.
     """
 
-    window: int
-    whole_from: int
     overlaid: float = 0.0
     warped: float = 0.0
+    degraded: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -54,26 +49,22 @@ class Batch:
     """What one step learns from, or one shard of it.
 
     Attributes:
-        images: (B, 3, S, S) float32, normalised RGB; a window of the image or all of it.
-        places: (B, P) long, which places of the grid the patches take, row by row.
+        images: (B, 3, S, S) float32, normalised RGB.
         covered: (B, P) float32, the defective share of each patch, row by row.
         labels: (B,) long, 1 anomalous.
         types: (B,) long, index into `SEEN_TYPES`, -1 for normal.
         classes: B class names.
         captions: B sentences.
         generic: (B,) bool, captions that name no class.
-        is_window: Whether the images are windows and not whole.
     """
 
     images: torch.Tensor
-    places: torch.Tensor
     covered: torch.Tensor
     labels: torch.Tensor
     types: torch.Tensor
     classes: tuple[str, ...]
     captions: tuple[str, ...]
     generic: torch.Tensor
-    is_window: bool
 
 
 def shard(batch: Batch, number: int, of: int) -> Batch:
@@ -81,14 +72,12 @@ def shard(batch: Batch, number: int, of: int) -> Batch:
     part = slice(number, None, of)
     return Batch(
         images=batch.images[part],
-        places=batch.places[part],
         covered=batch.covered[part],
         labels=batch.labels[part],
         types=batch.types[part],
         classes=batch.classes[part],
         captions=batch.captions[part],
         generic=batch.generic[part],
-        is_window=batch.is_window,
     )
 
 
@@ -99,11 +88,10 @@ def normalise(image_bgr: ImageU8) -> ArrayF32:
     return np.ascontiguousarray(scaled.transpose(2, 0, 1))
 
 
-def patch_cover(mask: ArrayBool, patch_size: int) -> ArrayF32:
+def patch_cover(mask: ArrayBool, patch_px: int = PATCH) -> ArrayF32:
     """The defective share of every patch: (P,) float32, row by row."""
-    grid = mask.shape[0] // patch_size
-    cover = mask[: grid * patch_size, : grid * patch_size].astype(np.float32)
-    blocks = cover.reshape(grid, patch_size, grid, patch_size)  # (rows, patch, columns, patch)
+    grid = mask.shape[0] // patch_px
+    blocks = mask.astype(np.float32).reshape(grid, patch_px, grid, patch_px)
     return np.asarray(blocks.mean((1, 3)).reshape(-1), np.float32)
 
 
@@ -125,35 +113,32 @@ def _make(cache: Cache, config: TinyConfig, views: Views, size: int, seed: int, 
     order = np.random.default_rng([seed, 1, step // per_epoch]).permutation(len(cache))
     chosen = order[step % per_epoch * size :][:size]
     rng = np.random.default_rng([seed, 2, step])
-    window = views.window if step < views.whole_from else None
-    grid = config.image_size // config.patch_size
-    pictures, covers, places, captions, generic = [], [], [], [], []
+    pictures, covers, captions, generic = [], [], [], []
     for index in chosen:
-        image, mask = _view(rng, cache, int(index), config, window)
+        image, mask = _view(rng, cache, int(index), config.image_size)
         if rng.random() < views.overlaid:
-            other = _view(rng, cache, _normal_index(rng, cache), config, window)[0]
+            other = _view(rng, cache, _normal_index(rng, cache), config.image_size)[0]
             image = _overlay(rng, image, _recolour(rng, other))
         if rng.random() < views.warped:
             image, mask = _warp(rng, image, mask)
         negative = bool(rng.random() < _NEGATIVE_SHARE)
         image = _expose(rng, _recolour(rng, 255 - image if negative else image))
+        if rng.random() < views.degraded:
+            image = _degrade(rng, image)
         pictures.append(normalise(image))
-        covers.append(patch_cover(mask, config.patch_size))
-        places.append(_places(rng, grid, window or grid))
+        covers.append(patch_cover(mask))
         caption, plain = _caption(rng, cache, int(index), negative)
         captions.append(caption)
         generic.append(plain)
     names = [cache.defect_types[i] for i in chosen]
     return Batch(
         images=torch.from_numpy(np.stack(pictures)),
-        places=torch.from_numpy(np.stack(places)),
         covered=torch.from_numpy(np.stack(covers)),
         labels=torch.tensor([int(name != GOOD) for name in names]),
         types=torch.tensor([SEEN_TYPES.index(name) if name != GOOD else -1 for name in names]),
         classes=tuple(cache.class_names[i] for i in chosen),
         captions=tuple(captions),
         generic=torch.tensor(generic),
-        is_window=window is not None,
     )
 
 
@@ -169,21 +154,14 @@ def _caption(
     return with_noun(caption, cache.class_names[index], noun), True
 
 
-def _places(rng: np.random.Generator, grid: int, window: int) -> npt.NDArray[np.int64]:
-    top, left = rng.integers(grid - window + 1, size=2)
-    rows, columns = np.arange(top, top + window), np.arange(left, left + window)
-    return np.asarray((rows[:, None] * grid + columns[None]).reshape(-1), np.int64)
-
-
 def _view(
-    rng: np.random.Generator, cache: Cache, index: int, config: TinyConfig, window: int | None
+    rng: np.random.Generator, cache: Cache, index: int, target: int
 ) -> tuple[ImageU8, ArrayBool]:
-    """Cut out and turn one sample: a window of patches, or the whole image."""
+    """Cut out and turn one sample: (target, target, 3) and its mask."""
     image = cache.images[index]
     side = image.shape[0]
     mask = np.unpackbits(cache.masks[index], axis=-1, count=side).astype(np.bool_)
-    target = (window * config.patch_size) if window else config.image_size
-    cut = min(int(side * (target / config.image_size) * rng.uniform(0.7, 1.25)), side)
+    cut = min(int(side * rng.uniform(0.7, 1.25)), side)
     top, left = _corner(rng, mask, cut)
     image = np.asarray(image[top : top + cut, left : left + cut])
     mask = mask[top : top + cut, left : left + cut]
@@ -255,3 +233,21 @@ def _expose(rng: np.random.Generator, image: ImageU8) -> ImageU8:
     table = np.clip(255 * gains * levels ** np.exp(rng.normal(0, 0.15)), 0, 255)
     lookup = np.ascontiguousarray(table.astype(np.uint8)[:, None, :])
     return np.asarray(cv2.LUT(np.ascontiguousarray(image), lookup), np.uint8)
+
+
+def _degrade(rng: np.random.Generator, image: ImageU8) -> ImageU8:
+    """One of what cameras and their streams do: blur, fewer pixels, noise, compression."""
+    kind, side = int(rng.integers(4)), image.shape[0]
+    if kind == 0:
+        return np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.5)), np.uint8)
+    if kind == 1:
+        small = int(side * rng.uniform(0.4, 0.8))
+        fewer = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
+        blurred = cv2.resize(fewer, (side, side), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(blurred, np.uint8)
+    if kind == 2:
+        noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(2, 14))
+        return np.asarray((image + noise).clip(0, 255), np.uint8)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))]
+    packed = cv2.imencode(".jpg", image, quality)[1]
+    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)

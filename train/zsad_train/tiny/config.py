@@ -5,21 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import open_clip
-from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
-MEAN: tuple[float, float, float] = tuple(OPENAI_DATASET_MEAN)
-STD: tuple[float, float, float] = tuple(OPENAI_DATASET_STD)
+from zsad_train.tiny.stem import PATCH, Stem
+
+MEAN = (127 / 255, 127 / 255, 127 / 255)
+STD = (128 / 255, 128 / 255, 128 / 255)
+"""What EfficientNet-Lite was trained with."""
 VOCABULARY = 49408
 """Rows of CLIP's byte-pair vocabulary, all of them kept: users bring their own words."""
 
 
 @dataclass(frozen=True)
 class TinyConfig:
-    """A small open_clip `CLIP`."""
+    """A small open_clip `CLIP` whose patches are embedded by a `Stem`."""
 
     image_size: int = 224
-    patch_size: int = 16
     width: int = 128
     layers: int = 8  # deep injection acts after blocks -5 to -2, so there must be blocks before it
     head_width: int = 32
@@ -33,7 +34,7 @@ class TinyConfig:
             layers=self.layers,
             width=self.width,
             head_width=self.head_width,
-            patch_size=self.patch_size,
+            patch_size=PATCH,
             image_size=self.image_size,
         )
 
@@ -52,8 +53,10 @@ IMAGE_SIZE = TINY.image_size
 
 
 def build_tiny(config: TinyConfig = TINY) -> CLIP:
-    """The architecture with open_clip's random initial weights, drawn from torch's global seed."""
-    return CLIP(config.embed_dim, config.vision(), config.text())
+    """The architecture with random initial weights, drawn from torch's global seed."""
+    model = CLIP(config.embed_dim, config.vision(), config.text())
+    model.visual.conv1 = Stem(config.width)
+    return model
 
 
 def tokenizer() -> open_clip.SimpleTokenizer:

@@ -9,48 +9,17 @@ from open_clip.model import CLIP
 from torch import Tensor, nn
 
 from zsad_train.tiny.config import TinyConfig
+from zsad_train.tiny.stem import PATCH
 
 
 @torch.no_grad()
 def initialise(model: CLIP, config: TinyConfig) -> None:
-    """Set patch filters to a cosine basis, positions to waves, attention to local contrast."""
+    """Set positions to waves, attention to local contrast."""
     visual = model.visual
-    visual.conv1.weight.copy_(_cosine_filters(config.width, config.patch_size))
-    grid = config.image_size // config.patch_size
+    grid = config.image_size // PATCH
     visual.positional_embedding[1:] = 0.5 * _wave_positions(grid, config.width)
     for block in visual.transformer.resblocks:
         _compare_with_neighbours(block.attn)
-
-
-def _cosine_filters(count: int, patch: int) -> Tensor:
-    """The lowest `count` two-dimensional cosines: three in four see grey, the rest colour."""
-    place = (torch.arange(patch) + 0.5) * math.pi / patch
-    order = torch.arange(patch)
-    basis = torch.cos(order[:, None] * place[None]) * math.sqrt(2 / patch)
-    basis[0] /= math.sqrt(2)
-    pairs = sorted(((u, v) for u in range(patch) for v in range(patch)), key=lambda p: sum(p))
-    colours = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [-0.5, 1.0, -0.5]])
-    colours = colours / colours.norm(dim=1, keepdim=True)
-    n_colour = count // 8
-    wanted = [(count - 2 * n_colour, 0), (n_colour, 1), (n_colour, 2)]
-    filters = [
-        _gain(u + v, colour > 0) * torch.einsum("c,h,w->chw", colours[colour], basis[u], basis[v])
-        for number, colour in wanted
-        for u, v in pairs[:number]
-    ]
-    return torch.stack(filters) / math.sqrt(patch)
-
-
-def _gain(frequency: int, is_colour: bool) -> float:
-    """Brings the filter's answer to a typical image to a spread of about 1.
-
-    Images hold little at high frequencies, and that little is what defects are made of: without
-    this the first normalisation leaves nothing but the brightness of each patch. Fitted to the
-    train split.
-    """
-    if is_colour:
-        return 5.0 * (1 + frequency) if frequency else 1.0
-    return (1 + frequency) ** 1.5 / 2.2 if frequency else 0.25
 
 
 def _wave_positions(grid: int, width: int) -> Tensor:

@@ -3,14 +3,13 @@
 - caption: CLIP's contrastive loss, with every caption that is true of an image as a positive;
 - state: the class token against "object" / "damaged object" sentences;
 - dense: every patch against the same sentences, by the share of the patch that is defective;
-- type: defective patches and anomalous images against one sentence for each defect type;
-- texture: the features that a network trained on photographs has for every patch.
+- type: defective patches and anomalous images against one sentence for each defect type.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,9 +21,7 @@ from torch import Tensor
 from zsad_train.tiny import phrases
 from zsad_train.tiny.batches import Batch
 from zsad_train.tiny.config import tokenizer
-
-if TYPE_CHECKING:
-    from zsad_train.tiny.teacher import School
+from zsad_train.tiny.stem import FeatureMaps
 
 TEMPERATURE = 0.07
 """Of every softmax over states and types; the family's value, also that of the methods."""
@@ -32,51 +29,32 @@ TEMPERATURE = 0.07
 MIN_COVER = 0.02
 """A patch is defective from this share on, and unsure (left out) between 0 and it."""
 
-TAUGHT_BLOCK = -3
-"""Whose patches the teacher's features are read from; the blocks after it are free for states."""
-
 
 @dataclass(frozen=True)
 class Weights:
     """Weights of the losses."""
 
     caption: float = 0.5
-    state: float = 1.0
+    state: float = 2.0
     dense: float = 4.0
     type: float = 0.5
-    texture: float = 2.0
     positive_patch: float = 3.0  # defective patches are a few percent of all
 
 
-def image_tokens(visual: VisionTransformer, images: Tensor, places: Tensor | None) -> Tensor:
-    """Projected tokens, class token first: (B, 1 + P, D); see `block_tokens`."""
-    return projected(visual, block_tokens(visual, images, places)[-1])
+def image_tokens(visual: VisionTransformer, images: Tensor) -> Tensor:
+    """Projected tokens of (B, 3, S, S) normalised images, class token first: (B, 1 + P, D)."""
+    return joint_tokens(visual, visual.conv1(images))
 
 
-def projected(visual: VisionTransformer, tokens: Tensor) -> Tensor:
-    """The last block's tokens in the joint space: (B, 1 + P, D)."""
-    joint: Tensor = visual.ln_post(tokens) @ visual.proj
-    return joint
-
-
-def block_tokens(visual: VisionTransformer, images: Tensor, places: Tensor | None) -> list[Tensor]:
-    """Tokens after every block, class token first: each (B, 1 + P, W).
-
-    Args:
-        visual: open_clip's tower.
-        images: (B, 3, S, S) float32, normalised.
-        places: (B, P) long, the patches' places in the grid; None for a whole image.
-    """
-    positions = visual.positional_embedding[1:]
-    x = visual.conv1(images).flatten(2).transpose(1, 2)  # (B, P, W)
-    x = x + (positions if places is None else positions[places])
+def joint_tokens(visual: VisionTransformer, embedded: Tensor) -> Tensor:
+    """Projected tokens of patches (B, W, G, G) that the stem has embedded: (B, 1 + P, D)."""
+    x = embedded.flatten(2).transpose(1, 2) + visual.positional_embedding[1:]  # (B, P, W)
     first = (visual.class_embedding + visual.positional_embedding[0]).expand(x.shape[0], 1, -1)
     x = visual.ln_pre(torch.cat([first, x], dim=1))
-    after = []
     for block in visual.transformer.resblocks:
         x = block(x)
-        after.append(x)
-    return after
+    joint: Tensor = visual.ln_post(x) @ visual.proj
+    return joint
 
 
 def sentence_embeddings(model: CLIP, token_ids: Tensor) -> Tensor:
@@ -90,33 +68,39 @@ def sentence_embeddings(model: CLIP, token_ids: Tensor) -> Tensor:
 
 
 class Objective:
-    """Computes the losses of a batch; its sentences are drawn from the step's generator."""
+    """Computes the losses of a batch; its sentences are drawn from the step's generator.
 
-    def __init__(self, model: CLIP, weights: Weights, school: School | None = None) -> None:
+    Args:
+        model: What learns.
+        weights: Of the terms.
+        features: What the stem sees in (B, 3, S, S) images; its own network if not given.
+    """
+
+    def __init__(
+        self,
+        model: CLIP,
+        weights: Weights,
+        features: Callable[[Tensor], FeatureMaps] | None = None,
+    ) -> None:
         self.model = model
         self.weights = weights
-        self.school = school
+        self._features = features or model.visual.conv1.features
         self._tokenize = tokenizer()
 
     def losses(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
         """The weighted terms; their sum is the loss."""
-        blocks = block_tokens(self.model.visual, batch.images, batch.places)
-        tokens = F.normalize(projected(self.model.visual, blocks[-1]), dim=-1)
+        visual = self.model.visual
+        embedded = visual.conv1.read(*self._features(batch.images))
+        tokens = F.normalize(joint_tokens(visual, embedded), dim=-1)
         image, patches = tokens[:, 0], tokens[:, 1:]
         captions, normal, damaged, types = self._sentences(batch, rng)
         w = self.weights
-        terms = {
+        return {
             "caption": w.caption * self._caption_loss(image, captions, batch),
             "state": w.state * _state_loss(image, normal, damaged, batch.labels),
             "dense": w.dense * self._dense_loss(patches, normal, damaged, batch.covered),
             "type": w.type * _type_loss(image, patches, normal, types, batch),
         }
-        if self.school is not None and batch.is_window:
-            # Whole images come late, when what the teacher knows is learned and steps are dear.
-            taught = self.school.teacher.features(batch.images)
-            seen = blocks[TAUGHT_BLOCK][:, 1:]
-            terms["texture"] = w.texture * self.school.pupil.loss(seen, taught)
-        return terms
 
     def _sentences(self, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, ...]:
         normal = phrases.pick(rng, phrases.NORMAL_STATES, 3)

@@ -76,7 +76,7 @@ def train(
 def _rows(recipe: Recipe, cache_folder: Path, start: Mapping[str, Tensor] | None) -> Tensor | None:
     if start is not None:
         return start["token_embedding.weight"]
-    return _taught_rows(cache_folder, recipe.config.text_width) if recipe.teachers else None
+    return _taught_rows(cache_folder, recipe.config.text_width) if recipe.sentences else None
 
 
 def _taught_rows(cache_folder: Path, width: int) -> Tensor:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from open_clip.model import CLIP
+from torch import Tensor
 
 from zsad.errors import InputError
 from zsad_train.tiny.batches import Batch, Views, batches, shard
 from zsad_train.tiny.cache import Cache
 from zsad_train.tiny.config import TINY, TinyConfig, build_tiny
+from zsad_train.tiny.frozen import frozen
 from zsad_train.tiny.initial import initialise
 from zsad_train.tiny.objective import Objective, Weights
-
-if TYPE_CHECKING:
-    from zsad_train.tiny.teacher import School
+from zsad_train.tiny.pretrained import load_imagenet
 
 
 @dataclass(frozen=True)
@@ -30,20 +30,20 @@ class Recipe:
 
     config: TinyConfig = TINY
     weights: Weights = field(default_factory=Weights)
-    teachers: bool = True  # EfficientNet-Lite2's textures and MiniLM's words
-    steps: int = 4800
+    imagenet: bool = True  # EfficientNet-Lite2's weights in the stem, fixed; else learned
+    sentences: bool = True  # MiniLM's words in the vocabulary, fixed; else learned
+    steps: int = 3600
     batch: int = 32
     shards: int = 2  # parts of a batch that are worked on at the same time, one thread each
-    split: str = "train"  # of the generated set; `pretrain` has more classes
-    train_images: int = 30000
+    split: str = "pretrain+photographs"  # see `cache.open_cache`
+    train_images: int = 64000
     learning_rate: float = 1e-3
     warm_up: int = 200
     weight_decay: float = 0.05
-    window: int = 7  # side, in patches, of what is seen at first
-    whole_from: float = 0.82  # share of the steps after which whole images are seen
-    decay_from: float = 0.7  # share of the steps after which the learning rate falls to zero
-    overlaid: float = 0.0  # see `batches.Views`
-    warped: float = 0.0
+    decay_from: float = 0.3  # share of the steps after which the learning rate falls to zero
+    overlaid: float = 0.3  # see `batches.Views`
+    warped: float = 0.5
+    degraded: float = 0.3
     clip_norm: float = 1.0
     seed: int = 0
     starts_from: str | None = None  # sha256 of the weights file that the run goes on from
@@ -54,25 +54,7 @@ class Recipe:
         return round(self.decay_from * self.steps)
 
 
-# Whole images only and more weight on their state; fresh images, since the seed names the generated
-# set too; no teacher, which knows windows.
-_WHOLE = Recipe(
-    weights=Weights(state=2.0),
-    teachers=False,
-    steps=3600,
-    train_images=60000,
-    whole_from=0.0,
-    decay_from=0.35,
-    seed=1,
-)
-
-STAGES = (
-    Recipe(),
-    _WHOLE,
-    # The second stage fitted its fourteen classes ever better and unseen ones hardly: so images are
-    # laid over each other and warped.
-    replace(_WHOLE, steps=2200, learning_rate=7e-4, decay_from=0.2, overlaid=0.5, warped=0.5),
-)
+STAGES = (Recipe(),)
 """The runs that made the embedded weights, each going on from the weights of the one before."""
 
 
@@ -94,29 +76,30 @@ class Training:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.model = build_tiny(recipe.config)
+        features = self.model.visual.conv1.features
+        features.requires_grad_(not recipe.imagenet)
         if start is None:
             initialise(self.model, recipe.config)
+            if recipe.imagenet:
+                load_imagenet(features)
         else:
             self.model.load_state_dict(dict(start))
         if rows is not None:
             self.model.token_embedding.weight.requires_grad_(False).copy_(rows)
-        self.school = _school(recipe.config.width) if recipe.teachers else None
-        self.modules = nn.ModuleList([self.model])
-        if self.school is not None:
-            self.modules.append(self.school.pupil)
         self.optimiser = torch.optim.AdamW(
-            _parameter_groups(self.modules, recipe.weight_decay),
+            _parameter_groups(self.model, recipe.weight_decay),
             lr=recipe.learning_rate,
             betas=(0.9, 0.98),
             fused=True,
         )
+        self._features = frozen(features, recipe.config.image_size) if recipe.imagenet else None
         self.step = 0
         self.seconds = 0.0
 
     def save(self, path: Path) -> None:
         """Write the state; an old file stays whole until the new one is."""
         state = {
-            "modules": self.modules.state_dict(),
+            "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
@@ -136,16 +119,15 @@ class Training:
             InputError: The state was made by another recipe.
         """
         state = check_recipe(path, self.recipe)
-        self.modules.load_state_dict(state["modules"])
+        self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
 
     def run(self, cache: Cache, last_step: int) -> Iterator[dict[str, float]]:
         """Take steps up to `last_step`, giving the loss terms of each."""
         recipe = self.recipe
-        objective = Objective(self.model, recipe.weights, self.school)
-        whole_from = round(recipe.whole_from * recipe.steps)
-        views = Views(recipe.window, whole_from, recipe.overlaid, recipe.warped)
+        objective = Objective(self.model, recipe.weights, self._features)
+        views = Views(recipe.overlaid, recipe.warped, recipe.degraded)
         steps = range(self.step, last_step)
         supply = batches(cache, recipe.config, views, recipe.batch, recipe.seed, steps)
         self.model.train()
@@ -178,7 +160,7 @@ class Training:
         self.optimiser.step()
 
     def _learned(self) -> list[Tensor]:
-        return [parameter for parameter in self.modules.parameters() if parameter.requires_grad]
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
 
 def check_recipe(path: Path, recipe: Recipe) -> dict[str, Any]:
@@ -205,18 +187,11 @@ def means(terms: list[dict[str, float]]) -> dict[str, float]:
     return {name: sum(values) / len(values) for name, values in found.items()}
 
 
-def _school(width: int) -> School:
-    # Here, since only whoever trains the backbone anew installs the teachers.
-    from zsad_train.tiny.teacher import Pupil, School, Teacher
-
-    return School(Teacher(), Pupil(width))
-
-
-def _parameter_groups(modules: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def _parameter_groups(model: CLIP, weight_decay: float) -> list[dict[str, Any]]:
     # Rows of words that never occur must keep their initial values: no decay on tables.
     decayed: list[Tensor] = []
     free: list[Tensor] = []
-    for name, parameter in modules.named_parameters():
+    for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         table = parameter.ndim < 2 or "embedding" in name

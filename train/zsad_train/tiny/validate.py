@@ -37,7 +37,7 @@ def separation(model: CLIP, config: TinyConfig, cache: Cache, count: int) -> Sep
     scores, maps = [], []
     for start in range(0, count, 32):
         pictures = [_fit(cache.images[i], config) for i in range(start, min(start + 32, count))]
-        tokens = image_tokens(model.visual, torch.from_numpy(np.stack(pictures)), None)
+        tokens = image_tokens(model.visual, torch.from_numpy(np.stack(pictures)))
         logits = F.normalize(tokens, dim=-1) @ direction  # (B, 1 + P)
         scores.append(logits[:, 0].numpy())
         maps.append(logits[:, 1:].numpy())

@@ -82,7 +82,7 @@ class VisionTower(nn.Module):
         self.blocks = visual.transformer.resblocks
         self.ln_post = visual.ln_post
         self.proj = visual.proj
-        self.width: int = visual.conv1.out_channels
+        self.width: int = visual.class_embedding.shape[0]
         self.depth = len(self.blocks)
         self.heads: int = self.blocks[0].attn.num_heads
         self.embed_dim: int = visual.proj.shape[1]
@@ -203,7 +203,7 @@ class VisionTower(nn.Module):
                 f"{images.shape[-2]}x{images.shape[-1]}: resize them, or load the backbone with "
                 "that image size"
             )
-        patches = self.conv1(images.to(self.conv1.weight.dtype))
+        patches = self.conv1(images.to(self.class_embedding.dtype))
         patches = patches.flatten(2).transpose(1, 2)  # (B, P, width)
         batch = patches.shape[0]
         cls_token = self.class_embedding.to(patches.dtype).expand(batch, 1, -1)
