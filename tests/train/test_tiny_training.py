@@ -297,7 +297,7 @@ def test_many_samples_are_drawn_by_several_processes_alike(cache, folder, monkey
 
 def test_type_sentences_follow_the_types():
     sentences = type_phrases("a photo of an object with {}")
-    assert len(sentences) == len(SEEN_TYPES) == 12
+    assert len(sentences) == len(SEEN_TYPES) == 22
     assert sentences[SEEN_TYPES.index("missing part")] == (
         "a photo of an object with a missing part"
     )

@@ -11,7 +11,7 @@ import re
 
 import numpy as np
 
-from zsad.data.synthetic.defects import DEFECT_TYPES
+from zsad.data.synthetic.defect_table import DEFECT_TYPES
 
 NORMAL_STATES = (
     "object",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from zsad.data.synthetic.colours import luma
-from zsad.data.synthetic.defects import DEFECT_TYPES
+from zsad.data.synthetic.defect_table import DEFECT_TYPES
 from zsad.types import ArrayBool, ArrayF32
 
 _VIEWS = ("a photo of", "a close-up of", "a picture of", "an inspection image of", "a view of", "")

@@ -17,7 +17,7 @@ from zsad.data.synthetic import (
 )
 from zsad.data.synthetic.canvas import Canvas
 from zsad.data.synthetic.colours import random_colour
-from zsad.data.synthetic.defects import DEFECT_TYPES, Place
+from zsad.data.synthetic.defect_table import DEFECT_TYPES, Place
 from zsad.data.synthetic.fittings import FITTINGS, fit
 from zsad.data.synthetic.noise import random_frame
 from zsad.data.synthetic.pretrain_fittings import MORE_FITTINGS
@@ -133,15 +133,15 @@ def classes_of(split: str, textures_only: bool = False) -> tuple[str, ...]:
 def types_for(class_name: str, split: str, few: bool = False) -> tuple[tuple[str, ...], ...]:
     """Groups of defect types that a class of a split can show; each group is equally likely.
 
-    All splits but `test` have one group, the seen types. `test` has two: half of its
-    defects are of types that no other split shows.
+    `train` and `val` have one group, the types of every split. `test` and `pretrain` have two: half
+    of their defects are of types that no other split shows. `few` leaves `pretrain` the first.
     """
     wrong_place = Place.OBJECTS if PART_KINDS[class_name].is_texture else Place.TEXTURES
-    fitting = [name for name, kind in DEFECT_TYPES.items() if kind.place is not wrong_place]
-    seen = tuple(
+    fitting = {name: kind for name, kind in DEFECT_TYPES.items() if kind.place is not wrong_place}
+    shared = tuple(
         name
-        for name in fitting
-        if not DEFECT_TYPES[name].held_out and (name in FEW_TYPES or not few)
+        for name, kind in fitting.items()
+        if kind.split is None and (name in FEW_TYPES or not few)
     )
-    held_out = tuple(name for name in fitting if DEFECT_TYPES[name].held_out)
-    return (seen, held_out) if split == "test" else (seen,)
+    own = tuple(name for name, kind in fitting.items() if kind.split == split)
+    return (shared, own) if own and (split == "test" or not few) else (shared,)

@@ -11,7 +11,7 @@ from zsad.data.synthetic.canvas import Canvas
 from zsad.data.synthetic.captions import describe_defect, describe_good
 from zsad.data.synthetic.classes import PART_KINDS, SPLITS, classes_of, types_for
 from zsad.data.synthetic.colours import luma
-from zsad.data.synthetic.defects import DEFECT_TYPES
+from zsad.data.synthetic.defect_table import DEFECT_TYPES
 from zsad.data.types import GOOD, Sample
 from zsad.errors import InputError
 from zsad.types import ArrayBool, ArrayF32, ImageU8

@@ -1,46 +1,32 @@
 """The defect types: each draws one defect on a clean part and says which pixels it changed.
 
 A drawer is `(rng, canvas) -> (image, mask)`: image (S, S, 3) float32 BGR in about [0, 255], mask
-(S, S) bool. The table at the end names them, says where they may occur and how captions call them.
+(S, S) bool. The table in `defect_table` names them, says where they may occur and how captions
+call them.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
 
 import cv2
 import numpy as np
 
 from zsad.data.synthetic.canvas import Canvas
 from zsad.data.synthetic.colours import blend, hsv, random_colour, scale_light
-from zsad.data.synthetic.marks import blob, contrast, edge_of, local_luma, soft, spot, walk
+from zsad.data.synthetic.marks import (
+    Drawn,
+    blob,
+    contrast,
+    edge_of,
+    line_width,
+    local_luma,
+    on_part,
+    shift,
+    soft,
+    spot,
+    walk,
+)
 from zsad.data.synthetic.noise import fractal, pixel_grid, pixel_noise, random_frame, smoothstep
 from zsad.data.synthetic.shapes import fill, stroke
-from zsad.types import ArrayBool, ArrayF32
-
-Drawn = tuple[ArrayF32, ArrayBool]
-Drawer = Callable[[np.random.Generator, Canvas], Drawn]
-
-
-def _line_width(rng: np.random.Generator, size: int, low: float, high: float) -> float:
-    return float(rng.uniform(low, high) * size / 224)
-
-
-def _on_part(canvas: Canvas, cover: ArrayF32) -> ArrayF32:
-    return np.asarray(cover * canvas.part, np.float32)
-
-
-def _shift(
-    canvas: Canvas, cover: ArrayF32, change: float, tint: ArrayF32 | None = None
-) -> ArrayF32:
-    # A dark mark scales the surface, so that its pattern shows through and never clips at black.
-    darker = np.float32(max(0.3, 1 + change / max(local_luma(canvas, cover), 1.0)))
-    target = canvas.image * darker if change < 0 else canvas.image + np.float32(change)
-    if tint is not None:
-        target = target * tint
-    return blend(canvas.image, target, cover)
 
 
 def scratch(rng: np.random.Generator, canvas: Canvas) -> Drawn:
@@ -50,37 +36,37 @@ def scratch(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     for _ in range(rng.choice([1, 1, 2, 3])):
         near = (start[0] + rng.normal(0, 0.02), start[1] + rng.normal(0, 0.02))
         path = walk(rng, near, angle + rng.normal(0, 0.1), rng.uniform(0.15, 0.6), 0.04, 9)
-        cover = np.maximum(cover, stroke(size, path * size, _line_width(rng, size, 1.2, 3.0)))
-    cover = _on_part(canvas, cover)
+        cover = np.maximum(cover, stroke(size, path * size, line_width(rng, size, 1.2, 3.0)))
+    cover = on_part(canvas, cover)
     change = contrast(rng, local_luma(canvas, cover), 40, 110, dark=0.4)
-    return _shift(canvas, cover, change), cover > 0.35
+    return shift(canvas, cover, change), cover > 0.35
 
 
 def crack(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     """A jagged dark line with branches."""
     size, angle = canvas.size, rng.uniform(0, 2 * np.pi)
     trunk = walk(rng, spot(rng, canvas.part), angle, rng.uniform(0.2, 0.7), 0.5, 16)
-    cover = stroke(size, trunk * size, _line_width(rng, size, 1.5, 3.5))
+    cover = stroke(size, trunk * size, line_width(rng, size, 1.5, 3.5))
     for _ in range(rng.integers(0, 4)):
         fork = trunk[rng.integers(3, 13)]
         turn = angle + rng.choice([-1, 1]) * rng.uniform(0.5, 1.3)
         twig = walk(rng, (0.0, 0.0), turn, rng.uniform(0.06, 0.22), 0.4, 8)
         twig = twig - twig[0] + fork
-        cover = np.maximum(cover, stroke(size, twig * size, _line_width(rng, size, 0.8, 1.8)))
-    cover = _on_part(canvas, cover)
+        cover = np.maximum(cover, stroke(size, twig * size, line_width(rng, size, 0.8, 1.8)))
+    cover = on_part(canvas, cover)
     level = local_luma(canvas, cover)
     change = -rng.uniform(40, max(0.65 * level, 50)) if level > 70 else rng.uniform(30, 80)
-    return _shift(canvas, cover, change), cover > 0.35
+    return shift(canvas, cover, change), cover > 0.35
 
 
 def hole(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     """A small opening through the surface with a lit rim."""
     size = canvas.size
     field = blob(rng, size, spot(rng, canvas.part), rng.uniform(0.025, 0.08), 0.25)
-    cover = _on_part(canvas, soft(field, 0.15))
+    cover = on_part(canvas, soft(field, 0.15))
     depth = canvas.behind * np.float32(rng.uniform(0.2, 0.7))
-    rim = _on_part(canvas, soft(field + np.float32(0.35), 0.2))
-    raised = _shift(canvas, rim, rng.uniform(-40, 40))
+    rim = on_part(canvas, soft(field + np.float32(0.35), 0.2))
+    raised = shift(canvas, rim, rng.uniform(-40, 40))
     return blend(raised, depth, cover), np.maximum(cover, rim) > 0.35
 
 
@@ -89,10 +75,10 @@ def stain(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     size = canvas.size
     field = blob(rng, size, spot(rng, canvas.part), rng.uniform(0.05, 0.15), 0.4)
     rim = np.exp(-((field / np.float32(0.15)) ** 2)) * np.float32(rng.uniform(0, 0.6))
-    cover = _on_part(canvas, soft(field, rng.uniform(0.1, 0.5)))
+    cover = on_part(canvas, soft(field, rng.uniform(0.1, 0.5)))
     change = contrast(rng, local_luma(canvas, cover), 35, 85, dark=0.75)
     tint = hsv(rng.uniform(0, 360), rng.uniform(0, 0.5), 1) / np.float32(255)
-    return _shift(canvas, cover * (0.8 + rim), change, tint), cover > 0.4
+    return shift(canvas, cover * (0.8 + rim), change, tint), cover > 0.4
 
 
 def dent(rng: np.random.Generator, canvas: Canvas) -> Drawn:
@@ -120,7 +106,7 @@ def _relief(
         radius * size
     )
     light = np.float32(strength) * tilt + np.float32(gleam) * smoothstep(field, 0.5, 1.0)
-    cover = _on_part(canvas, (field > 0).astype(np.float32))
+    cover = on_part(canvas, (field > 0).astype(np.float32))
     base = np.maximum(canvas.image, np.float32(60))
     image = canvas.image + base * (np.maximum(light, np.float32(-0.45)) * canvas.part)[..., None]
     return np.asarray(image, np.float32), cover > 0.5
@@ -134,7 +120,7 @@ def chip(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     turn = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(5, 9))))
     reach = radius * rng.uniform(0.6, 1.2, turn.size)
     outline = np.stack([at[0] + reach * np.cos(turn), at[1] + reach * np.sin(turn)], axis=1)
-    cover = _on_part(canvas, fill(size, outline.astype(np.float32) * size))
+    cover = on_part(canvas, fill(size, outline.astype(np.float32) * size))
     if canvas.is_texture:
         level = local_luma(canvas, cover)
         change = contrast(rng, level, 25, 80, dark=0.3)
@@ -143,7 +129,7 @@ def chip(rng: np.random.Generator, canvas: Canvas) -> Drawn:
         fresh = blend(canvas.image, facet_bgr, cover * np.float32(0.85))
         return fresh, cover > 0.4
     inner = cv2.erode(cover, np.ones((3, 3), np.uint8), iterations=int(rng.integers(1, 4)))
-    broken = _shift(canvas, cover, contrast(rng, local_luma(canvas, cover), 25, 70, dark=0.4))
+    broken = shift(canvas, cover, contrast(rng, local_luma(canvas, cover), 25, 70, dark=0.4))
     return blend(broken, canvas.behind, np.asarray(inner, np.float32)), cover > 0.4
 
 
@@ -157,7 +143,7 @@ def missing_part(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     side = np.float32(np.cos(angle)) * dx + np.float32(np.sin(angle)) * dy + jag
     far = np.abs(np.float32(np.cos(angle)) * dy - np.float32(np.sin(angle)) * dx) + jag
     gone = soft(np.minimum(side, np.float32(rng.uniform(0.06, 0.16)) - far), 0.015)
-    cover = _on_part(canvas, gone)
+    cover = on_part(canvas, gone)
     return blend(canvas.image, canvas.behind, cover), cover > 0.4
 
 
@@ -168,7 +154,7 @@ def thread(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     path = walk(rng, spot(rng, canvas.part), rng.uniform(0, 6.3), rng.uniform(0.25, 0.8), 0.08, 24)
     bend = np.linspace(-1, 1, 24)[:, None] ** 2 * turn
     path = (path + bend * rng.uniform(-1, 1, 2)).astype(np.float32)
-    cover = stroke(size, path * size, _line_width(rng, size, 1.2, 2.8))
+    cover = stroke(size, path * size, line_width(rng, size, 1.2, 2.8))
     shadow = np.roll(cover, 2, axis=(0, 1)) * np.float32(0.35)
     colour = random_colour(rng, saturation=(0, 0.9), value=(0.05, 1.0))
     level = local_luma(canvas, cover)
@@ -183,11 +169,11 @@ def discolouration(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     """A broad area of another shade with soft limits."""
     size = canvas.size
     field = blob(rng, size, spot(rng, canvas.part), rng.uniform(0.08, 0.18), 0.35)
-    cover = _on_part(canvas, soft(field, rng.uniform(0.2, 0.5)))
+    cover = on_part(canvas, soft(field, rng.uniform(0.2, 0.5)))
     change = contrast(rng, local_luma(canvas, cover), 30, 65)
     tint = hsv(rng.uniform(0, 360), rng.uniform(0.2, 0.7), 1) / np.float32(255)
     tint = tint / np.float32(tint.mean())
-    return _shift(canvas, cover, change, tint), cover > 0.4
+    return shift(canvas, cover, change, tint), cover > 0.4
 
 
 def contamination(rng: np.random.Generator, canvas: Canvas) -> Drawn:
@@ -200,16 +186,16 @@ def contamination(rng: np.random.Generator, canvas: Canvas) -> Drawn:
         reach = rng.uniform(0.004, 0.013) * rng.uniform(0.6, 1.3, 6)
         corners = np.stack([x + reach * np.cos(turn), y + reach * np.sin(turn)], axis=1)
         outlines.append(corners.astype(np.float32) * size)
-    cover = _on_part(canvas, fill(size, *outlines))
+    cover = on_part(canvas, fill(size, *outlines))
     change = contrast(rng, local_luma(canvas, cover), 40, 110, dark=0.6)
-    return _shift(canvas, cover, change), cover > 0.35
+    return shift(canvas, cover, change), cover > 0.35
 
 
 def abrasion(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     """A rubbed patch: the surface's own texture is gone, fine parallel marks take its place."""
     size = canvas.size
     field = blob(rng, size, spot(rng, canvas.part), rng.uniform(0.06, 0.17), 0.3)
-    cover = _on_part(canvas, soft(field, 0.3))
+    cover = on_part(canvas, soft(field, 0.3))
     marks = fractal(rng, random_frame(rng, size), 3, 70, 2, 0.8)
     level = local_luma(canvas, cover)
     change = contrast(rng, level, 15, 45, dark=0.35)
@@ -228,7 +214,7 @@ def distortion(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     map_x = x * np.float32(size) - np.float32(0.5) + pull * np.float32(np.cos(turn))
     map_y = y * np.float32(size) - np.float32(0.5) + pull * np.float32(np.sin(turn))
     moved = cv2.remap(canvas.image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    cover = _on_part(canvas, (field > 0.05).astype(np.float32))
+    cover = on_part(canvas, (field > 0.05).astype(np.float32))
     return blend(canvas.image, np.asarray(moved, np.float32), cover), cover > 0.5
 
 
@@ -240,10 +226,10 @@ def burn(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     brown = canvas.image * (
         hsv(28, rng.uniform(0.4, 0.7), rng.uniform(0.45, 0.7)) / np.float32(255)
     )
-    image = blend(canvas.image, brown, _on_part(canvas, scorch))
+    image = blend(canvas.image, brown, on_part(canvas, scorch))
     soot = hsv(20, 0.3, rng.uniform(0.12, 0.3))
-    image = blend(image, soot, _on_part(canvas, char * np.float32(rng.uniform(0.7, 1.0))))
-    return image, _on_part(canvas, scorch) > 0.4
+    image = blend(image, soot, on_part(canvas, char * np.float32(rng.uniform(0.7, 1.0))))
+    return image, on_part(canvas, scorch) > 0.4
 
 
 def cut(rng: np.random.Generator, canvas: Canvas) -> Drawn:
@@ -256,9 +242,9 @@ def cut(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     ) * np.array([0.5 * length, 0.5 * gape])
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     outline = ((lens @ turn + np.array(spot(rng, canvas.part))) * size).astype(np.float32)
-    cover = _on_part(canvas, fill(size, outline))
-    lip = _on_part(canvas, np.roll(cover, 2, axis=int(rng.integers(2))))
-    lit = _shift(canvas, lip * np.float32(0.6), rng.uniform(30, 70))
+    cover = on_part(canvas, fill(size, outline))
+    lip = on_part(canvas, np.roll(cover, 2, axis=int(rng.integers(2))))
+    lit = shift(canvas, lip * np.float32(0.6), rng.uniform(30, 70))
     level = local_luma(canvas, cover)
     inside = canvas.image * np.float32(rng.uniform(0.35, 0.6) if level > 70 else 2.0)
     return blend(lit, inside, cover), np.maximum(cover, lip) > 0.35
@@ -278,52 +264,5 @@ def wrinkle(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     profile = across / width * np.exp(np.float32(0.5) - np.float32(0.5) * (across / width) ** 2)
     fold = profile * ends * canvas.part
     image = canvas.image + (fold * np.float32(rng.uniform(30, 70)))[..., None]
-    cover = _on_part(canvas, ((np.abs(across) < 2 * width) & (ends > 0.3)).astype(np.float32))
+    cover = on_part(canvas, ((np.abs(across) < 2 * width) & (ends > 0.3)).astype(np.float32))
     return np.asarray(image, np.float32), cover > 0.5
-
-
-class Place(Enum):
-    """Where a defect type can occur."""
-
-    ANYWHERE = "anywhere"
-    OBJECTS = "objects"
-    TEXTURES = "textures"
-
-
-@dataclass(frozen=True)
-class DefectType:
-    """One row of the table.
-
-    Attributes:
-        draw: The drawer.
-        phrase: Noun with its article, `a scratch`.
-        adjective: What it makes of the part, `scratched`.
-        held_out: Never drawn for training or validation.
-        place: Where it can occur.
-    """
-
-    draw: Drawer
-    phrase: str
-    adjective: str
-    held_out: bool = False
-    place: Place = Place.ANYWHERE
-
-
-DEFECT_TYPES: dict[str, DefectType] = {
-    "scratch": DefectType(scratch, "a scratch", "scratched"),
-    "crack": DefectType(crack, "a crack", "cracked"),
-    "hole": DefectType(hole, "a hole", "pierced"),
-    "stain": DefectType(stain, "a stain", "stained"),
-    "dent": DefectType(dent, "a dent", "dented"),
-    "chip": DefectType(chip, "a chip", "chipped"),
-    "missing part": DefectType(missing_part, "a missing part", "incomplete", place=Place.OBJECTS),
-    "thread": DefectType(thread, "a loose thread", "contaminated"),
-    "discolouration": DefectType(discolouration, "a discolouration", "discoloured"),
-    "contamination": DefectType(contamination, "contamination", "dirty"),
-    "abrasion": DefectType(abrasion, "an abrasion", "worn"),
-    "distortion": DefectType(distortion, "a distortion", "distorted", place=Place.TEXTURES),
-    "burn": DefectType(burn, "a burn", "burnt", held_out=True),
-    "cut": DefectType(cut, "a cut", "cut", held_out=True),
-    "bump": DefectType(bump, "a bump", "bumpy", held_out=True),
-    "wrinkle": DefectType(wrinkle, "a wrinkle", "wrinkled", held_out=True),
-}

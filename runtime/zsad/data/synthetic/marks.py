@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from zsad.data.synthetic.canvas import Canvas
-from zsad.data.synthetic.colours import luma
+from zsad.data.synthetic.colours import blend, luma
 from zsad.data.synthetic.noise import Frame, fractal, pixel_grid, smoothstep
 from zsad.types import ArrayBool, ArrayF32
 
 Point = tuple[float, float]
 """x and y as fractions of the image side."""
+Drawn = tuple[ArrayF32, ArrayBool]
+"""The picture with a defect, (S, S, 3) float32 BGR, and the pixels it changed, (S, S) bool."""
+Drawer = Callable[[np.random.Generator, Canvas], Drawn]
 
 
 def spot(rng: np.random.Generator, where: ArrayBool) -> Point:
@@ -88,3 +93,23 @@ def contrast(
     if level + sign * change > 250 or level + sign * change < 5:
         sign = -sign
     return sign * change
+
+
+def line_width(rng: np.random.Generator, size: int, low: float, high: float) -> float:
+    """A width in pixels, given for an image of 224 pixels."""
+    return float(rng.uniform(low, high) * size / 224)
+
+
+def on_part(canvas: Canvas, cover: ArrayF32) -> ArrayF32:
+    """A coverage (S, S) where the part is, 0 elsewhere."""
+    return np.asarray(cover * canvas.part, np.float32)
+
+
+def shift(canvas: Canvas, cover: ArrayF32, change: float, tint: ArrayF32 | None = None) -> ArrayF32:
+    """The picture, `change` grey levels brighter where `cover` is 1, and tinted there."""
+    # A dark mark scales the surface, so that its pattern shows through and never clips at black.
+    darker = np.float32(max(0.3, 1 + change / max(local_luma(canvas, cover), 1.0)))
+    target = canvas.image * darker if change < 0 else canvas.image + np.float32(change)
+    if tint is not None:
+        target = target * tint
+    return blend(canvas.image, target, cover)
