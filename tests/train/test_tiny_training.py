@@ -12,7 +12,7 @@ from zsad.data.synthetic.classes import classes_of
 from zsad.errors import InputError
 from zsad_train.tiny import codec
 from zsad_train.tiny.batches import Views, _degrade, _overlay, _warp, batches, patch_cover, shard
-from zsad_train.tiny.cache import open_cache
+from zsad_train.tiny.cache import chained, open_cache
 from zsad_train.tiny.config import VOCABULARY, TinyConfig
 from zsad_train.tiny.objective import Objective, Weights, _true_of
 from zsad_train.tiny.phrases import (
@@ -32,8 +32,7 @@ RECIPE = Recipe(
     sentences=False,
     steps=6,
     batch=4,
-    split="train",
-    train_images=24,
+    images=(("train", 24),),
     warm_up=2,
     decay_from=0.7,
     seed=3,
@@ -268,17 +267,34 @@ def test_only_the_first_stage_starts_from_nothing(tmp_path, words):
     assert result.exit_code == 2 and "--stage 1 starts from nothing" in result.output
 
 
-def test_a_recipe_says_which_split_is_learned_from(folder, tmp_path, monkeypatch):
+def test_a_recipe_says_which_splits_are_learned_from(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("zsad_train.tiny.train._GENERATED_PX", 64)
     monkeypatch.setattr("zsad_train.tiny.train._VAL_IMAGES", 8)
-    recipe = replace(RECIPE, split="pretrain", steps=2, train_images=104)
+    recipe = replace(RECIPE, images=(("pretrain", 104), ("train", 24)), steps=2)
     training = train(recipe, tmp_path / "run", folder, report_every=2)
-    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["split"] == "pretrain"
-    cache = open_cache(folder, "pretrain", 104, seed=3, size=64)
-    assert set(cache.class_names) == set(classes_of("pretrain"))
+    kept = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    assert kept["images"] == [["pretrain", 104], ["train", 24]]
+    assert set(open_cache(folder, "pretrain", 104, 3, 64).class_names) == set(
+        classes_of("pretrain")
+    )
+    Training(recipe).resume(tmp_path / "run" / "state.pt")
     with pytest.raises(InputError, match="made by another recipe"):
-        Training(replace(recipe, split="train")).resume(tmp_path / "run" / "state.pt")
+        Training(replace(recipe, images=(("train", 24),))).resume(tmp_path / "run" / "state.pt")
     assert training.step == 2
+
+
+def test_chained_caches_keep_their_order(cache, folder):
+    more = open_cache(folder, "val", 6, seed=3, size=64)
+    both = chained([cache, more])
+    assert len(both) == 30 and both.captions == cache.captions + more.captions
+    for index, (part, row) in {
+        0: (cache, 0),
+        23: (cache, 23),
+        24: (more, 0),
+        29: (more, 5),
+    }.items():
+        assert np.array_equal(both.images[index], part.images[row])
+        assert np.array_equal(both.masks[index], part.masks[row])
 
 
 def test_the_pretrain_split_names_its_class_in_captions_that_can_do_without():

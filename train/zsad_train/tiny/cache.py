@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,26 +23,57 @@ _MANY = 1000
 """From here on starting processes pays."""
 
 
+class Rows(Protocol):
+    """Arrays by number, as a mapped array gives them."""
+
+    def __getitem__(self, index: int, /) -> npt.NDArray[np.uint8]:
+        """Row `index`."""
+
+
 @dataclass(frozen=True)
 class Cache:
-    """Samples of one split, in the generator's order.
+    """Samples in the generator's order, of one split or of several one after the other.
 
     Attributes:
-        images: (n, S, S, 3) uint8 BGR, mapped from disk.
-        masks: (n, S, S / 8) uint8, one bit per pixel, packed along the last axis.
+        images: n of (S, S, 3) uint8 BGR, mapped from disk.
+        masks: n of (S, S / 8) uint8, one bit per pixel, packed along the last axis.
         class_names: n class names.
         defect_types: n defect types, `good` for a normal sample.
         captions: n captions.
     """
 
-    images: npt.NDArray[np.uint8]
-    masks: npt.NDArray[np.uint8]
+    images: Rows
+    masks: Rows
     class_names: tuple[str, ...]
     defect_types: tuple[str, ...]
     captions: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.captions)
+
+
+class _Chained:
+    """Rows of several arrays, one after the other, each left on disk."""
+
+    def __init__(self, parts: Sequence[Rows], sizes: Sequence[int]) -> None:
+        self._parts = parts
+        self._starts = np.cumsum([0, *sizes])
+
+    def __getitem__(self, index: int, /) -> npt.NDArray[np.uint8]:
+        part = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return self._parts[part][index - int(self._starts[part])]
+
+
+def chained(caches: Sequence[Cache]) -> Cache:
+    """Several caches as one, in the order given."""
+    sizes = [len(cache) for cache in caches]
+    return Cache(
+        images=_Chained([cache.images for cache in caches], sizes),
+        masks=_Chained([cache.masks for cache in caches], sizes),
+        class_names=tuple(name for cache in caches for name in cache.class_names),
+        defect_types=tuple(name for cache in caches for name in cache.defect_types),
+        captions=tuple(caption for cache in caches for caption in cache.captions),
+    )
 
 
 def open_cache(folder: Path, split: str, count: int, seed: int, size: int) -> Cache:

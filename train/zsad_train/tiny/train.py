@@ -26,7 +26,7 @@ from zsad.command import Command
 from zsad.errors import InputError
 from zsad.schema import write_json
 from zsad_train.tiny import codec
-from zsad_train.tiny.cache import Cache, open_cache
+from zsad_train.tiny.cache import Cache, chained, open_cache
 from zsad_train.tiny.loader import WEIGHTS_FILE
 from zsad_train.tiny.training import STAGES, Recipe, Training, check_recipe, means
 from zsad_train.tiny.validate import separation
@@ -51,7 +51,11 @@ def train(
     if (out / "state.pt").is_file():  # before anything is drawn or written
         check_recipe(out / "state.pt", recipe)
     write_json(out / "recipe.json", recipe)
-    cache = open_cache(cache_folder, recipe.split, recipe.train_images, recipe.seed, _GENERATED_PX)
+    drawn = [
+        open_cache(cache_folder, split, count, recipe.seed, _GENERATED_PX)
+        for split, count in recipe.images
+    ]
+    cache = chained(drawn)
     val = open_cache(cache_folder, "val", _VAL_IMAGES, 1, _GENERATED_PX)
     training = Training(recipe, _rows(recipe, cache_folder, start), start)
     if (out / "state.pt").is_file():

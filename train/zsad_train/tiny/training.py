@@ -35,8 +35,8 @@ class Recipe:
     steps: int = 3600
     batch: int = 32
     shards: int = 2  # parts of a batch that are worked on at the same time, one thread each
-    split: str = "pretrain+photographs"  # see `cache.open_cache`
-    train_images: int = 64000
+    # Splits and how many samples of each are drawn; see `cache.open_cache`.
+    images: tuple[tuple[str, int], ...] = (("pretrain", 36000), ("photographs", 24000))
     learning_rate: float = 1e-3
     warm_up: int = 200
     weight_decay: float = 0.05

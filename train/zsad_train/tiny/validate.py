@@ -73,7 +73,7 @@ def _fit(image: Array, config: TinyConfig) -> ArrayF32:
 
 def _pixel_auroc(patches: Array, cache: Cache, count: int) -> float:
     """AUROC of the up-sampled maps on every second pixel of each axis."""
-    side = cache.images.shape[1]
+    side = cache.images[0].shape[0]
     grid = round(patches.shape[1] ** 0.5)
     scores, truths = [], []
     for index in range(count):
