@@ -18,9 +18,10 @@ from zsad.data.synthetic import (
 from zsad.data.synthetic.canvas import Canvas
 from zsad.data.synthetic.colours import random_colour
 from zsad.data.synthetic.defects import DEFECT_TYPES, Place
-from zsad.data.synthetic.fittings import FITTINGS, fit
+from zsad.data.synthetic.fittings import FITTINGS, Fitting, fit
 from zsad.data.synthetic.noise import random_frame
 from zsad.data.synthetic.pretrain_fittings import MORE_FITTINGS
+from zsad.types import ArrayF32
 
 SPLITS = ("train", "val", "test", "pretrain")
 """A sample's seed holds its split's place here: append only."""
@@ -38,13 +39,26 @@ class PartKind:
     is_texture: bool
 
 
+def surface_canvas(
+    rng: np.random.Generator, image: ArrayF32, fittings: tuple[Fitting, ...]
+) -> Canvas:
+    """A surface that fills the image, with at most one normal thing on it.
+
+    Args:
+        rng: Source of the fitting and of what lies behind.
+        image: The bare surface, (S, S, 3) float32 BGR in about [0, 255].
+        fittings: What may be on it.
+    """
+    image = fit(rng, image, fittings)
+    behind = np.zeros_like(image) + random_colour(rng, value=(0.02, 0.35))
+    return Canvas(image, np.ones(image.shape[:2], np.bool_), behind, is_texture=True)
+
+
 def _surface(texture: textures.Texture, split: str) -> PartKind:
     fittings = MORE_FITTINGS if split == "pretrain" else FITTINGS
 
     def draw(rng: np.random.Generator, size: int) -> Canvas:
-        image = fit(rng, texture(rng, random_frame(rng, size)), fittings)
-        behind = np.zeros_like(image) + random_colour(rng, value=(0.02, 0.35))
-        return Canvas(image, np.ones(image.shape[:2], np.bool_), behind, is_texture=True)
+        return surface_canvas(rng, texture(rng, random_frame(rng, size)), fittings)
 
     return PartKind(draw, split, is_texture=True)
 
@@ -136,8 +150,7 @@ def types_for(class_name: str, split: str, few: bool = False) -> tuple[tuple[str
     All splits but `test` have one group, the seen types. `test` has two: half of its
     defects are of types that no other split shows.
     """
-    wrong_place = Place.OBJECTS if PART_KINDS[class_name].is_texture else Place.TEXTURES
-    fitting = [name for name, kind in DEFECT_TYPES.items() if kind.place is not wrong_place]
+    fitting = _fitting_types(PART_KINDS[class_name].is_texture)
     seen = tuple(
         name
         for name in fitting
@@ -145,3 +158,13 @@ def types_for(class_name: str, split: str, few: bool = False) -> tuple[tuple[str
     )
     held_out = tuple(name for name in fitting if DEFECT_TYPES[name].held_out)
     return (seen, held_out) if split == "test" else (seen,)
+
+
+def seen_types(is_texture: bool) -> tuple[str, ...]:
+    """The defect types that may be trained on and fit a surface or an object."""
+    return tuple(name for name in _fitting_types(is_texture) if not DEFECT_TYPES[name].held_out)
+
+
+def _fitting_types(is_texture: bool) -> list[str]:
+    wrong_place = Place.OBJECTS if is_texture else Place.TEXTURES
+    return [name for name, kind in DEFECT_TYPES.items() if kind.place is not wrong_place]
