@@ -145,20 +145,20 @@ def _make(cache: Cache, config: TinyConfig, views: Views, size: int, seed: int, 
 def _caption(
     rng: np.random.Generator, cache: Cache, index: int, negative: bool
 ) -> tuple[str, bool]:
-    caption = without_place(cache.captions[index])
+    caption, name = without_place(cache.captions[index]), cache.class_names[index]
     if negative:
         caption = with_tones_swapped(caption)
     if rng.random() >= _GENERIC_SHARE:
-        return caption, False
+        return caption, name not in caption  # photographs are captioned "surface" or "object"
     noun = GENERIC_NOUNS[int(rng.integers(len(GENERIC_NOUNS)))]
-    return with_noun(caption, cache.class_names[index], noun), True
+    return with_noun(caption, name, noun), True
 
 
 def _view(
     rng: np.random.Generator, cache: Cache, index: int, target: int
 ) -> tuple[ImageU8, ArrayBool]:
     """Cut out and turn one sample: (target, target, 3) and its mask."""
-    image = cache.images[index]
+    image: ImageU8 = cache.images[index]
     side = image.shape[0]
     mask = np.unpackbits(cache.masks[index], axis=-1, count=side).astype(np.bool_)
     cut = min(int(side * rng.uniform(0.7, 1.25)), side)
@@ -167,7 +167,7 @@ def _view(
     mask = mask[top : top + cut, left : left + cut]
     if cut != target:
         scaling = cv2.INTER_AREA if cut > target else cv2.INTER_LINEAR
-        image = cv2.resize(image, (target, target), interpolation=scaling)
+        image = np.asarray(cv2.resize(image, (target, target), interpolation=scaling), np.uint8)
         cover = cv2.resize(mask.astype(np.float32), (target, target), interpolation=scaling)
         mask = np.asarray(cover >= 0.5)
     turns, flip = int(rng.integers(4)), bool(rng.integers(2))

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from zsad.data.synthetic import SyntheticDataset
 from zsad.data.types import Sample
+from zsad_train.tiny.photographs import PHOTOGRAPHS, Photographs
 
 _MANY = 1000
 """From here on starting processes pays."""
@@ -80,7 +81,7 @@ def open_cache(folder: Path, split: str, count: int, seed: int, size: int) -> Ca
     """Map the cache of a split, drawing it first if it is not there."""
     home = folder / f"{split}-{count}-{seed}-{size}"
     if not home.is_dir():
-        _draw(home, SyntheticDataset(split, count, seed, size))
+        _draw(home, _dataset(split, count, seed, size))
     words = json.loads((home / "words.json").read_text("utf-8"))
     return Cache(
         images=np.load(home / "images.npy", mmap_mode="r"),
@@ -91,7 +92,13 @@ def open_cache(folder: Path, split: str, count: int, seed: int, size: int) -> Ca
     )
 
 
-def _samples(dataset: SyntheticDataset) -> Iterator[Sample]:
+def _dataset(split: str, count: int, seed: int, size: int) -> SyntheticDataset | Photographs:
+    if split == PHOTOGRAPHS:
+        return Photographs(count, seed, size)
+    return SyntheticDataset(split, count, seed, size)
+
+
+def _samples(dataset: SyntheticDataset | Photographs) -> Iterator[Sample]:
     """Every sample in order, drawn on all cores where there are many."""
     indices = range(len(dataset))
     bar = partial(tqdm, total=len(dataset), desc=f"drawing {dataset.name}", mininterval=5)
@@ -102,7 +109,7 @@ def _samples(dataset: SyntheticDataset) -> Iterator[Sample]:
         yield from bar(pool.map(dataset.__getitem__, indices, chunksize=32))
 
 
-def _draw(home: Path, dataset: SyntheticDataset) -> None:
+def _draw(home: Path, dataset: SyntheticDataset | Photographs) -> None:
     unfinished = home.with_name(f"{home.name}.{os.getpid()}.part")
     unfinished.mkdir(parents=True)
     count, size = len(dataset), dataset.size

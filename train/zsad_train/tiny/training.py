@@ -32,7 +32,7 @@ class Recipe:
     weights: Weights = field(default_factory=Weights)
     imagenet: bool = True  # EfficientNet-Lite2's weights in the stem, fixed; else learned
     sentences: bool = True  # MiniLM's words in the vocabulary, fixed; else learned
-    steps: int = 3600
+    steps: int = 2000
     batch: int = 32
     shards: int = 2  # parts of a batch that are worked on at the same time, one thread each
     # Splits and how many samples of each are drawn; see `cache.open_cache`.

@@ -101,7 +101,11 @@ def highlight(rng: np.random.Generator, size: int) -> ArrayF32:
 
 
 def assemble(
-    rng: np.random.Generator, cover: ArrayF32, skin: ArrayF32, bevel_px: float = 5.0
+    rng: np.random.Generator,
+    cover: ArrayF32,
+    skin: ArrayF32,
+    bevel_px: float = 5.0,
+    behind: ArrayF32 | None = None,
 ) -> Canvas:
     """Lay a part on a background, with lit edges and a soft shadow.
 
@@ -110,9 +114,11 @@ def assemble(
         cover: Coverage of the part, (S, S) float32 in [0, 1].
         skin: Colour of the part, (S, S, 3) float32 BGR.
         bevel_px: Width of the rounded edge.
+        behind: The background, (S, S, 3) float32 BGR; drawn if not given.
     """
     size = cover.shape[0]
-    behind = background(rng, size)
+    if behind is None:
+        behind = background(rng, size)
     if rng.random() < 0.7:
         offset = rng.integers(-6, 7, 2)
         cast = cv2.blur(np.roll(cover, tuple(offset), (0, 1)), (9, 9))

@@ -18,9 +18,10 @@ from zsad.data.synthetic import (
 from zsad.data.synthetic.canvas import Canvas
 from zsad.data.synthetic.colours import random_colour
 from zsad.data.synthetic.defect_table import DEFECT_TYPES, Place
-from zsad.data.synthetic.fittings import FITTINGS, fit
+from zsad.data.synthetic.fittings import FITTINGS, Fitting, fit
 from zsad.data.synthetic.noise import random_frame
 from zsad.data.synthetic.pretrain_fittings import MORE_FITTINGS
+from zsad.types import ArrayF32
 
 SPLITS = ("train", "val", "test", "pretrain")
 """A sample's seed holds its split's place here: append only."""
@@ -38,13 +39,26 @@ class PartKind:
     is_texture: bool
 
 
+def surface_canvas(
+    rng: np.random.Generator, image: ArrayF32, fittings: tuple[Fitting, ...]
+) -> Canvas:
+    """A surface that fills the image, with at most one normal thing on it.
+
+    Args:
+        rng: Source of the fitting and of what lies behind.
+        image: The bare surface, (S, S, 3) float32 BGR in about [0, 255].
+        fittings: What may be on it.
+    """
+    image = fit(rng, image, fittings)
+    behind = np.zeros_like(image) + random_colour(rng, value=(0.02, 0.35))
+    return Canvas(image, np.ones(image.shape[:2], np.bool_), behind, is_texture=True)
+
+
 def _surface(texture: textures.Texture, split: str) -> PartKind:
     fittings = MORE_FITTINGS if split == "pretrain" else FITTINGS
 
     def draw(rng: np.random.Generator, size: int) -> Canvas:
-        image = fit(rng, texture(rng, random_frame(rng, size)), fittings)
-        behind = np.zeros_like(image) + random_colour(rng, value=(0.02, 0.35))
-        return Canvas(image, np.ones(image.shape[:2], np.bool_), behind, is_texture=True)
+        return surface_canvas(rng, texture(rng, random_frame(rng, size)), fittings)
 
     return PartKind(draw, split, is_texture=True)
 
@@ -136,7 +150,12 @@ def types_for(class_name: str, split: str, few: bool = False) -> tuple[tuple[str
     `train` and `val` have one group, the types of every split. `test` and `pretrain` have two: half
     of their defects are of types that no other split shows. `few` leaves `pretrain` the first.
     """
-    wrong_place = Place.OBJECTS if PART_KINDS[class_name].is_texture else Place.TEXTURES
+    return fitting_types(PART_KINDS[class_name].is_texture, split, few)
+
+
+def fitting_types(is_texture: bool, split: str, few: bool = False) -> tuple[tuple[str, ...], ...]:
+    """The groups of `types_for`, for any surface or any object."""
+    wrong_place = Place.OBJECTS if is_texture else Place.TEXTURES
     fitting = {name: kind for name, kind in DEFECT_TYPES.items() if kind.place is not wrong_place}
     shared = tuple(
         name

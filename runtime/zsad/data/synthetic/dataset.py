@@ -72,13 +72,32 @@ def render(
         with_clean: Also take the picture without the defect; else `clean_bgr` is `image_bgr`.
     """
     canvas = PART_KINDS[class_name].draw(rng, size)
+    return render_canvas(rng, canvas, class_name, types, with_clean)
+
+
+def render_canvas(
+    rng: np.random.Generator,
+    canvas: Canvas,
+    noun: str,
+    types: tuple[tuple[str, ...], ...] | None,
+    with_clean: bool = False,
+) -> Scene:
+    """Put a defect on a clean picture and photograph it.
+
+    Args:
+        rng: Source of the defect, the wording and the camera.
+        canvas: The clean picture.
+        noun: What the caption calls the part.
+        types: As for `render`.
+        with_clean: As for `render`.
+    """
     if types is None:
-        drawn = _Drawn(canvas.image, np.zeros((size, size), np.bool_), GOOD)
-        caption = describe_good(rng, class_name)
+        drawn = _Drawn(canvas.image, np.zeros_like(canvas.part), GOOD)
+        caption = describe_good(rng, noun)
     else:
         drawn = _draw_visible(rng, canvas, types)
         caption = describe_defect(
-            rng, class_name, drawn.defect_type, canvas.image, drawn.image, drawn.mask
+            rng, noun, drawn.defect_type, canvas.image, drawn.image, drawn.mask
         )
     grey_scale = bool(rng.random() < _GREY_CAMERAS)
     camera = int(rng.integers(2**63))
