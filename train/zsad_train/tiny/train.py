@@ -34,6 +34,7 @@ from zsad_train.tiny.validate import separation
 _GENERATED_PX = 224
 _SAVE_EVERY = 50
 _VAL_IMAGES = 512
+_LOG = "log.jsonl"
 
 
 def train(
@@ -115,9 +116,15 @@ def _report(out: Path, training: Training, terms: list[dict[str, float]], val: C
         **{name: round(value, 4) for name, value in means(terms).items()},
         **{name: round(value, 4) for name, value in asdict(measured).items()},
     }
-    with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+    with (out / _LOG).open("a", encoding="utf-8") as log:
         log.write(json.dumps(line) + "\n")
     tqdm.write(json.dumps(line))
+
+
+def last_report(out: Path) -> dict[str, float]:
+    """What the run in `out` reported last: step, seconds, loss terms, validation figures."""
+    report: dict[str, float] = json.loads((out / _LOG).read_text("utf-8").splitlines()[-1])
+    return report
 
 
 @click.command(cls=Command)

@@ -1,0 +1,52 @@
+import json
+from dataclasses import fields
+
+import pytest
+from click.testing import CliRunner
+
+import ablation
+from zsad_train.tiny import training
+from zsad_train.tiny.config import TinyConfig
+from zsad_train.tiny.training import Recipe
+
+SMALL = Recipe(
+    config=TinyConfig(64, 32, 1, 16, 16, 32, 1), sentences=False, batch=4, images=(("train", 16),)
+)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(training, "STAGES", (SMALL,))
+    monkeypatch.setattr("zsad_train.tiny.train._GENERATED_PX", 64)
+    monkeypatch.setattr("zsad_train.tiny.train._VAL_IMAGES", 8)
+
+
+def test_every_variant_changes_what_the_recipe_has():
+    names = {field.name for field in fields(Recipe)}
+    default = Recipe()
+    for changes in list(ablation.VARIANTS.values())[1:]:
+        assert changes and set(changes) <= names
+        assert all(getattr(default, name) != value for name, value in changes.items())
+
+
+def test_the_table_has_a_row_for_each_run():
+    runs = [{"variant": "a", "image_auroc": 0.7, "pixel_auroc": 0.9, "seconds": 12}]
+    assert ablation.table(runs).splitlines()[-1] == "| a | 70.0 | 90.0 | 12 |"
+
+
+def test_short_runs_are_measured_on_val(small, tmp_path):
+    names = ["the recipe", "without overlays, warps and degradation"]
+    only = [word for name in names for word in ("--only", name)]
+    path = tmp_path / "ablation.json"
+    words = ["--steps", "2", "--share", "0.5", "--cache", str(tmp_path / "cache"), *only]
+    result = CliRunner().invoke(ablation.main, [*words, "--json", str(path)])
+    assert result.exit_code == 0, result.output
+    runs = json.loads(path.read_text())["runs"]
+    assert [run["variant"] for run in runs] == names
+    assert all(0 <= run["pixel_auroc"] <= 1 for run in runs)
+    assert sorted(p.name for p in (tmp_path / "cache").iterdir()) == ["train-8-0-64", "val-8-1-64"]
+
+
+def test_a_variant_that_does_not_exist_is_named(tmp_path):
+    result = CliRunner().invoke(ablation.main, ["--cache", str(tmp_path), "--only", "nothing"])
+    assert result.exit_code == 2 and "unknown variant 'nothing'" in result.output
