@@ -64,6 +64,21 @@ class ClassData:
     frames: list[ImageU8] = field(default_factory=list)
     floor_counts: list[PixelCounts] = field(default_factory=list)
 
+    def add(
+        self,
+        image: str,
+        label: bool,
+        score: float,
+        verdict: Verdict,
+        statistics: npt.NDArray[np.float64],
+    ) -> None:
+        """Add what every image has."""
+        self.images.append(image)
+        self.labels.append(label)
+        self.scores.append(score)
+        self.verdicts.append(verdict)
+        self.statistics.append(statistics)
+
     @property
     def has_both_labels(self) -> bool:
         """Whether image metrics are defined."""
@@ -96,6 +111,10 @@ class Collected:
     threshold: float | None = None
     cases: CaseBook = field(default_factory=CaseBook)
     seen: set[str] = field(default_factory=set)
+
+    def of_class(self, name: str) -> ClassData:
+        """Return the class of this name, empty if no image of it was seen yet."""
+        return self.classes.setdefault(name, ClassData(name))
 
 
 def collect(
@@ -155,12 +174,9 @@ def _add(collected: Collected, sample: Sample, result: AnomalyResult) -> None:
     if sample.name in collected.seen:
         raise InputError(f"two images are named '{sample.name}': names must tell them apart")
     collected.seen.add(sample.name)
-    data = collected.classes.setdefault(sample.class_name, ClassData(sample.class_name))
-    data.images.append(sample.name)
-    data.labels.append(bool(sample.label))
-    data.scores.append(float(result.score))
-    data.verdicts.append(result.verdict)
-    data.statistics.append(image_statistics(sample.image_bgr))
+    data = collected.of_class(sample.class_name)
+    statistics = image_statistics(sample.image_bgr)
+    data.add(sample.name, bool(sample.label), float(result.score), result.verdict, statistics)
     collected.threshold = result.threshold
     collected.cases.offer(sample, result)
     if sample.mask is not None:

@@ -106,12 +106,24 @@ def examine(
             nothing to measure.
     """
     found = collect(predictor, dataset, frozenset(exclude), progress, workers, batch)
+    return examination_of(found, dataset.name, subject, draws, seed, measuring)
+
+
+def examination_of(
+    found: Collected,
+    dataset: str,
+    subject: Mapping[str, Any],
+    draws: int = DRAWS,
+    seed: int = 0,
+    measuring: Callable[[str], Any] | None = None,
+) -> Examination:
+    """Measure what was collected of the data set of this name; the rest as in `examine`."""
     classes = [found.classes[name] for name in sorted(found.classes)]
     samplings = samplings_of([data.name for data in classes], draws, seed)
     images = compare_images([c for c in classes if c.has_both_labels], samplings)
     pixels = compare_pixels([c for c in classes if c.has_both_pixels], samplings, measuring)
     if images.floor_name is None and pixels.floor_name is None:
-        raise InputError(f"{dataset.name} has no class with both good and defective images")
+        raise InputError(f"{dataset} has no class with both good and defective images")
     model = {c.name: _merged(images.model, pixels.model, c.name) for c in classes}
     floor = {c.name: _merged(images.floor, pixels.floor, c.name) for c in classes}
     # Class by class, as a class with constant maps has an RCPRO of the floor only.
@@ -119,7 +131,7 @@ def examine(
     evaluation = Evaluation(
         schema=SCHEMA,
         subject=subject,
-        dataset=dataset.name,
+        dataset=dataset,
         n_excluded=found.n_excluded,
         map_hw=found.map_hw,
         lost_masks=found.lost_masks,
