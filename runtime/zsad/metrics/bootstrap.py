@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zsad.errors import InputError
+from zsad.metrics.arrays import as_bool
 
 Metric = Callable[[npt.NDArray[Any], npt.NDArray[np.bool_]], float]
 Draws = npt.NDArray[np.float64]
@@ -85,7 +86,7 @@ def bootstrap_draws(
     Two scores of the same images with the same seed meet the same resamples, so the difference of
     their draws is a paired comparison.
     """
-    values, truth = np.asarray(scores), np.asarray(labels).astype(np.bool_)
+    values, truth = np.asarray(scores), as_bool(labels)
     if values.shape != truth.shape or values.ndim != 1:
         raise InputError(
             f"scores and labels must both be (N,), found {values.shape} and {truth.shape}"
