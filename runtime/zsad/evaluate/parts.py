@@ -10,6 +10,7 @@ from zsad.data.subset import Entry, entries_of
 from zsad.errors import InputError
 from zsad.evaluate.collect import ClassData, Collected, Predictor, collect
 from zsad.evaluate.evaluation import Evaluation
+from zsad.evaluate.pixel_file import PixelFile
 from zsad.evaluate.protocol import examination_of
 from zsad.metrics.bootstrap import DRAWS
 
@@ -42,13 +43,15 @@ def evaluate_parts(
     """
     if whole.has_masks:
         raise InputError(f"{whole.name} has masks: evaluate its parts one by one")
-    found = collect(predictor, whole)
+    no_pixels = PixelFile()
+    found = collect(predictor, whole, no_pixels)
     known = {
         name: (data, at) for data in found.classes.values() for at, name in enumerate(data.images)
     }
     return [
         examination_of(
             _chosen(known, part.name, entries_of(part), found.threshold),
+            no_pixels,
             part.name,
             subject,
             draws,
