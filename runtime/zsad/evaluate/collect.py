@@ -105,6 +105,7 @@ class Collected:
         classes: By name.
         n_excluded: Images left out by name.
         lost_masks: Masks that were not empty, but are at the size of the map.
+        empty_masks: Anomalous images whose mask is empty to begin with.
         threshold: The threshold behind the verdicts, None if there was none.
         cases: The pictures that a report shows.
         seen: Names of the images judged.
@@ -113,6 +114,7 @@ class Collected:
     classes: dict[str, ClassData] = field(default_factory=dict)
     n_excluded: int = 0
     lost_masks: int = 0
+    empty_masks: int = 0
     threshold: float | None = None
     cases: CaseBook = field(default_factory=CaseBook)
     seen: set[str] = field(default_factory=set)
@@ -188,6 +190,7 @@ def _add(collected: Collected, pixels: PixelFile, sample: Sample, result: Anomal
     collected.cases.offer(sample, result)
     if sample.mask is not None:
         _check_size(sample, result.anomaly_map, pixels)
+        collected.empty_masks += bool(sample.label and not sample.mask.any())
         collected.lost_masks += _add_pixels(data, pixels, sample, sample.mask, result.anomaly_map)
 
 

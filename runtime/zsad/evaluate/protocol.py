@@ -138,6 +138,7 @@ def examination_of(
         n_excluded=found.n_excluded,
         map_hw=kept.map_hw,
         lost_masks=found.lost_masks,
+        empty_masks=found.empty_masks,
         classes=_rows(classes, model),
         mean=_row("mean", classes, mean_over(model.values())),
         floor_classes=_rows(classes, floor),

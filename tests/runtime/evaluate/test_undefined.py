@@ -93,3 +93,20 @@ def test_defective_images_only_give_every_pixel_figure_with_an_interval():
     figures = run(ListDataset(samples)).mean.figures
     for name in ("pixel_auroc", "aupro", "rcpro"):
         assert 0 <= figures[name].low <= figures[name].high <= 1
+
+
+def test_an_empty_mask_of_a_defective_image_is_said():
+    samples = parts()
+    samples[3] = dataclasses.replace(samples[3], mask=np.zeros_like(samples[3].mask))
+    found = run(ListDataset(samples))
+    assert (found.empty_masks, found.lost_masks) == (1, 0)
+    assert "1 defective images have an empty mask" in text_table(found)
+    assert "empty mask" not in text_table(run(ListDataset(parts())))
+
+
+def test_empty_masks_only_give_image_figures_and_say_why():
+    samples = [dataclasses.replace(s, mask=np.zeros_like(s.mask)) for s in parts()]
+    found = run(ListDataset(samples))
+    assert found.mean.figures["pixel_auroc"] is None
+    assert "6 defective images have an empty mask" in text_table(found)
+    assert "pixels compared" not in text_table(found)
