@@ -116,10 +116,12 @@ def image_estimates(
     scores: npt.NDArray[np.float64], labels: npt.NDArray[np.bool_], sampling: Sampling
 ) -> Estimates:
     """Return the image figures of one class, which must have both labels."""
-    return {
+    found = {
         name: Estimate(
             metric(scores, labels),
             bootstrap_draws(metric, scores, labels, sampling.draws, sampling.seed),
         )
         for name, metric in IMAGE_METRICS.items()
     }
+    # Without this, 95 % intervals of F1max hold the truth 70 to 80 times in 100.
+    return {**found, "image_f1_max": found["image_f1_max"].without_bias()}
