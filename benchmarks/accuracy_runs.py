@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from zsad.errors import InputError
 from zsad.schema import to_json
-from zsad.types import AnomalyResult, ImageU8
 from zsad_train.config import Job
 
 if TYPE_CHECKING:
+    from zsad.data import Dataset
     from zsad.evaluate import Evaluation, Predictor
 
 Say = Callable[[str], None]
@@ -113,38 +110,32 @@ def epochs_done(job: Job, out: Path) -> int | None:
     return len(found["records"])
 
 
-class Remembering:
-    """A predictor that judges an image once, however many draws have it; for sets without masks."""
-
-    def __init__(self, predictor: Predictor) -> None:
-        """Wrap a predictor."""
-        self._predictor = predictor
-        self._known: dict[bytes, AnomalyResult] = {}
-
-    def predict(self, frame_bgr: ImageU8) -> AnomalyResult:
-        """Judge (H, W, 3) uint8 BGR; a known frame gets its score again, and an empty map."""
-        key = hashlib.sha256(frame_bgr.tobytes()).digest()
-        if key not in self._known:
-            result = self._predictor.predict(frame_bgr)
-            self._known[key] = replace(result, anomaly_map=np.zeros((1, 1), np.float32))
-        return self._known[key]
-
-
 def evaluated(
     ckpt: Path, specs: Sequence[str], limit: int | None = None
 ) -> list[tuple[str, Evaluation]]:
     """Evaluate a checkpoint on the test splits of data sets, or on `limit` images of each."""
     from zsad.data import open_dataset
-    from zsad.evaluate import evaluate
     from zsad_export.subject import ArtifactOptions, open_subject
 
     sets = [open_dataset(spec, split="test", limit=limit) for spec in specs]
     with open_subject(ckpt, ArtifactOptions()) as subject:
-        several = len(sets) > 1 and not any(data.has_masks for data in sets)
-        predictor = Remembering(subject.predictor) if several else subject.predictor
-        record = subject.record
-        found = [evaluate(predictor, data, subject=record, draws=NO_INTERVALS) for data in sets]
+        found = evaluations(subject.predictor, sets, subject.record)
     return list(zip(specs, found, strict=True))
+
+
+def evaluations(
+    predictor: Predictor, sets: Sequence[Dataset], subject: Mapping[str, Any]
+) -> list[Evaluation]:
+    """Evaluate on each set; an image that several draws without masks share is judged once."""
+    from zsad.data.files import ImageFileDataset
+    from zsad.evaluate import evaluate, evaluate_parts
+
+    files = [data for data in sets if isinstance(data, ImageFileDataset) and not data.has_masks]
+    if len(sets) == 1 or len(files) < len(sets):
+        return [evaluate(predictor, data, subject=subject, draws=NO_INTERVALS) for data in sets]
+    union = dict.fromkeys(item for data in files for item in data.items)
+    whole = replace(files[0], items=tuple(union))
+    return evaluate_parts(predictor, whole, files, subject=subject, draws=NO_INTERVALS)
 
 
 def outcome(seed: int, spec: str, found: Evaluation) -> Outcome:

@@ -1,6 +1,9 @@
 """How fast exact AUPRO and RCPRO are, against a sort and against the plain form, on one core.
 
     OMP_NUM_THREADS=1 python benchmarks/metrics.py --json benchmarks/results/metrics.json
+    python benchmarks/metrics.py --memory 1000 --json benchmarks/results/metrics.json
+
+The second measures peak memory instead and leaves the timings in the file as they are.
 
 Maps are made as zero-shot models make theirs: a 37x37 grid, enlarged and smoothed. `--rough` adds
 white noise to every pixel, the hardest case for a union-find.
@@ -19,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zsad.command import Command
+from zsad.errors import InputError
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
@@ -31,17 +35,48 @@ Bools = npt.NDArray[np.bool_]
 )
 @click.option("--side", default=518, show_default=True, help="Side of a map in pixels.")
 @click.option("--repeats", default=3, show_default=True, help="Runs of each; the median counts.")
+@click.option("--memory", type=click.IntRange(2), metavar="MAPS", help="Measure memory instead.")
 @click.option("--rough", is_flag=True, help="Add white noise to the maps.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write a JSON.")
 def main(
-    count: int, plain_maps: int, side: int, repeats: int, rough: bool, json_path: Path | None
+    count: int,
+    plain_maps: int,
+    side: int,
+    repeats: int,
+    memory: int | None,
+    rough: bool,
+    json_path: Path | None,
 ) -> None:
-    """Time both metrics and print them beside their goals."""
+    """Time both metrics, or measure their memory, and print that beside the goals."""
+    from memory import measured, memory_table
+    from zsad.schema import read_json, write_json
+
+    if json_path is not None and not json_path.parent.is_dir():
+        raise InputError(f"folder {json_path.parent} does not exist: make it first")
+    known = read_json(json_path, "JSON") if json_path is not None and json_path.is_file() else {}
+    if memory is None:
+        found = speed(count, plain_maps, side, repeats, rough)
+        # The memory of an earlier run still holds.
+        record, text = {**_memory_of(known), **found}, table(found)
+    else:
+        peaks = measured(memory, side)
+        record, text = {**known, "memory": peaks}, memory_table(peaks)
+    click.echo(text)
+    if json_path is not None:
+        write_json(json_path, record)
+        click.echo(str(json_path))
+
+
+def _memory_of(known: Any) -> dict[str, Any]:
+    return {"memory": known["memory"]} if "memory" in known else {}
+
+
+def speed(count: int, plain_maps: int, side: int, repeats: int, rough: bool) -> dict[str, Any]:
+    """Return the seconds of both metrics and of what they are compared with."""
     import cv2
 
     from machine import describe
     from zsad.metrics import aupro, rcpro
-    from zsad.schema import write_json
 
     cv2.setNumThreads(1)
     maps, masks = make_maps(count, side, rough)
@@ -51,7 +86,8 @@ def main(
     aupro_s, _ = timed(lambda: aupro(maps, masks), repeats)
     rcpro_s, ours = timed(lambda: rcpro(few, few_masks), repeats)
     plain_s, plain = timed(lambda: plain_rcpro(few, few_masks), repeats)
-    record = {
+    return {
+        "machine": describe(),
         "maps": count,
         "plain_maps": plain_maps,
         "side_px": side,
@@ -65,10 +101,6 @@ def main(
         "rcpro_speedup": plain_s / rcpro_s,
         "rcpro_difference": abs(ours - plain),
     }
-    click.echo(table(record))
-    if json_path is not None:
-        write_json(json_path, {"machine": describe(), **record})
-        click.echo(str(json_path))
 
 
 def make_maps(count: int, side: int, rough: bool) -> tuple[Floats, Bools]:

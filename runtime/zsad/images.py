@@ -149,8 +149,8 @@ def _read_deep(file: Path, scale_16bit: Scale16 | None) -> ImageU8:
         raise InputError(f"{file} holds {pixels.dtype} pixels: save it with 8 or 16 bits")
     if scale_16bit is None:
         raise InputError(
-            f"{file} has 16 bits per sample, 8 are wanted: convert it, or say how to scale it"
-            f" with --scale-16bit {'|'.join(SCALES_16BIT)}"
+            f"{file} has 16 bits per sample, 8 are wanted: convert it; zsad-run and zsad-calibrate"
+            f" can scale it with --scale-16bit {'|'.join(SCALES_16BIT)}"
         )
     grey = _to_8bit(pixels, scale_16bit, file)
     return np.ascontiguousarray(grey if grey.ndim == 3 else np.repeat(grey[..., None], 3, axis=2))

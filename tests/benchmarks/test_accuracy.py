@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ import accuracy_runs
 import protocol
 from accuracy_runs import Outcome, epochs_done, trained
 from accuracy_table import paper_table, set_name
+from zsad.data import open_dataset
 from zsad.errors import InputError
 from zsad.types import AnomalyResult
 from zsad_train.config import Job, TrainConfig
@@ -65,18 +67,25 @@ def test_twenty_draws_of_elpv_stand_in_one_row():
     )
 
 
-def test_an_image_in_several_draws_is_judged_once():
-    frames = []
+def test_an_image_in_several_draws_is_judged_once_and_no_figure_changes(tmp_path):
+    names = [f"{kind}/{index}.png" for kind in ("good", "cell") for index in range(6)]
+    for level, name in enumerate(names):
+        save(tmp_path / name, np.full((8, 8, 3), 40 + 7 * level % 60, np.uint8))
+    whole = open_dataset(f"folder:{tmp_path}")
+    draws = [replace(whole, name=f"draw {step}", items=whole.items[::step]) for step in (1, 2, 3)]
 
     class Counting:
-        def predict(self, frame_bgr):
-            frames.append(frame_bgr)
-            return AnomalyResult(float(frame_bgr.mean()), np.ones((9, 9), np.float32))
+        seen = 0
 
-    predictor = accuracy_runs.Remembering(Counting())
-    dark, bright = np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 8, np.uint8)
-    assert [predictor.predict(f).score for f in (dark, bright, dark.copy())] == [0.0, 8.0, 0.0]
-    assert len(frames) == 2
+        def predict(self, frame_bgr):
+            self.seen += 1
+            return AnomalyResult(float(frame_bgr.mean()) / 255, np.ones((9, 9), np.float32))
+
+    predictor = Counting()
+    found = accuracy_runs.evaluations(predictor, draws, {"name": "mean"})
+    assert predictor.seen == len(names)
+    alone = [accuracy_runs.evaluations(Counting(), [each], {"name": "mean"})[0] for each in draws]
+    assert found == alone
 
 
 def test_a_list_counts_as_the_set_it_is_part_of():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import memory
 import metrics as benchmark
 from zsad.metrics import rcpro
 
@@ -43,3 +44,36 @@ def test_the_command_prints_both_goals_and_writes_what_it_measured(tmp_path):
     assert record["rcpro_difference"] < 1e-6
     assert record["rcpro_speedup"] == pytest.approx(record["plain_rcpro_s"] / record["rcpro_s"])
     assert f"| {record['aupro_over_sort']:.2f} | <= 2 |" in done.output
+
+
+def invoke(*words):
+    return CliRunner().invoke(benchmark.main, [str(word) for word in words])
+
+
+def test_memory_is_measured_in_fresh_processes_and_leaves_the_timings_alone(tmp_path):
+    out = tmp_path / "metrics.json"
+    out.write_text('{"aupro_s": 3, "machine": {"cpu": "another"}}')
+    done = invoke("--memory", 4, "--side", 48, "--json", out)
+    assert done.exit_code == 0, done.output
+    record = json.loads(out.read_text())
+    assert (record["aupro_s"], record["machine"]) == (3, {"cpu": "another"})
+    peaks = record["memory"]
+    assert (peaks["maps"], peaks["side_px"]) == (4, 48) and peaks["machine"]["cores"] > 0
+    assert 0.02 < peaks["metrics_peak_gb"] < 2 and 0.02 < peaks["evaluation_peak_gb"] < 2
+    assert (
+        f"| evaluation, 4 maps of 48x48 | {peaks['evaluation_peak_gb']:.2f} | <= 8 |" in done.output
+    )
+    sizes = ("--maps", 2, "--plain-maps", 2, "--side", 48, "--repeats", 1)
+    assert invoke(*sizes, "--json", out).exit_code == 0
+    again = json.loads(out.read_text())
+    assert again["memory"] == peaks and again["aupro_s"] != 3
+
+
+def test_memory_grows_with_the_maps():
+    few, many = (memory.peak_bytes("metrics", count, 400) for count in (2, 62))
+    assert many - few > 60 * 400 * 400 * 4
+
+
+def test_a_process_that_fails_gives_no_figure():
+    with pytest.raises(RuntimeError, match="ended with status"):
+        memory.peak_bytes("nothing", 2, 48)

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import tempfile
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from zsad.artifact import Artifact
 from zsad.data.subset import NameList
 from zsad.evaluate import read_evaluation
 from zsad.recipe import SCHEMA, Bound, Calibration, Recipe, write_recipe
+from zsad.types import AnomalyResult
 from zsad_export.cli.evaluate import main
 
 # The known graph's score is the mean grey level / 255, so these are the ranking.
@@ -226,13 +228,52 @@ def test_options_of_an_artifact_are_refused_for_a_checkpoint(parts, tmp_path):
         ((".", "--data", "synthetic", "--out", "eval.txt"), "must end in .json"),
         ((".", "--data", "synthetic", "--out", "no/such/eval.json"), "no/such does not exist"),
         ((".", "--data", "synthetic", "--exclude", "no.txt"), "no.txt cannot be read"),
+        ((".", "--data", "synthetic", "--out", "taken.json"), "taken.json is a folder"),
+        (("--compare", "a.json", "b.json", "--out", "taken.json"), "taken.json is a folder"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(arguments, message):
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken.json").mkdir()
     result = run(*arguments)
     assert result.exit_code == 2
     assert message in result.output
     assert len(result.output.strip().splitlines()) == 1
+
+
+def test_a_folder_that_takes_no_file_is_found_before_anything_is_judged(
+    make_artifact, parts, tmp_path, monkeypatch
+):
+    def refuse(dir):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    result = run(make_artifact(), "--data", f"folder:{parts}", "--out", tmp_path / "eval.json")
+    assert result.exit_code == 2
+    assert result.output.endswith(f"nothing can be written into {tmp_path}: Permission denied\n")
+    assert len(result.output.splitlines()) == 1
+
+
+def test_an_interrupted_evaluation_writes_nothing(make_artifact, parts, tmp_path, monkeypatch):
+    shown = []
+
+    def interrupt(self, frame):
+        shown.append(frame)
+        if len(shown) == 4:
+            raise KeyboardInterrupt
+        return AnomalyResult(0.5, np.zeros((8, 12), np.float32))
+
+    monkeypatch.setattr("zsad.detector.Detector.predict", interrupt)
+    before = set(tmp_path.rglob("*"))
+    result = run(make_artifact(), "--data", f"folder:{parts}", "--out", tmp_path / "eval.json")
+    assert result.exit_code == 130 and "interrupted" in result.output
+    assert not [path for path in set(tmp_path.rglob("*")) - before if "eval" in path.name]
+
+
+@pytest.mark.parametrize("options", [("--batch", 0), ("--workers", -1), ("--limit", 0)])
+def test_numbers_out_of_range_are_refused(options, tmp_path):
+    result = run(tmp_path, "--data", "synthetic", *options)
+    assert result.exit_code == 2 and "is not in the range" in result.output
 
 
 def test_an_empty_list_of_names_is_refused(make_artifact, parts, tmp_path):

@@ -23,6 +23,10 @@ def part_with_dark_spot(seed, background=120, spot=60):
     return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2), mask
 
 
+def summed(parts):
+    return total_of(np.stack([floor_counts(*part) for part in parts]))
+
+
 def planes_of(frame):
     return dict(zip(PIXEL_STATISTICS, pixel_statistics(frame), strict=True))
 
@@ -57,12 +61,12 @@ def test_statistics_fit_into_their_levels():
 
 def test_the_choice_equals_the_exact_metric_of_what_was_counted():
     parts = [part_with_dark_spot(seed, spot=117) for seed in range(3)]
-    floor = choose_pixel_floor({"part": np.stack([floor_counts(*part) for part in parts])})
+    floor = choose_pixel_floor([summed(parts)])
     sign, name = floor.name.split()
     planes = np.stack([planes_of(frame)[name] for frame, _ in parts])
     levels = np.floor(2 * planes) * (1 if sign == "+" else -1)
     exact = pixel_auroc(levels, np.stack([mask for _, mask in parts]))
-    total = total_of(floor.counts["part"])
+    total = summed(parts)[floor.statistic, :, :: floor.sign]
     assert counts_auroc(total) == pytest.approx(exact, abs=1e-12)
     region = aupro(levels, np.stack([mask for _, mask in parts]))
     assert counts_aupro(total) == pytest.approx(region, abs=1e-6)
@@ -75,17 +79,18 @@ def test_the_sign_is_chosen_too():
     mask = rng.random((40, 40)) < 0.5
     grey = np.where(mask, 20, 60 + 120 * (rng.random((40, 40)) < 0.5))
     frame = np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
-    assert choose_pixel_floor({"part": floor_counts(frame, mask)[None]}).name == "- grey"
+    assert choose_pixel_floor([floor_counts(frame, mask)]).name == "- grey"
 
 
 def test_the_floors_map_is_what_was_counted():
     parts = [part_with_dark_spot(seed) for seed in range(2)]
-    floor = choose_pixel_floor({"part": np.stack([floor_counts(*part) for part in parts])})
-    maps = np.stack([floor_map(frame, floor) for frame, _ in parts])
+    floor = choose_pixel_floor([summed(parts)])
+    maps, counts = map(np.stack, zip(*(floor_map(*part, floor) for part in parts), strict=True))
     masks = np.stack([mask for _, mask in parts])
-    assert pixel_auroc(maps, masks) == counts_auroc(total_of(floor.counts["part"]))
+    assert pixel_auroc(maps, masks) == counts_auroc(total_of(counts))
+    assert (total_of(counts) == summed(parts)[floor.statistic, :, :: floor.sign]).all()
 
 
 def test_no_class_with_masks_is_an_error():
     with pytest.raises(InputError, match="anomalous pixels"):
-        choose_pixel_floor({})
+        choose_pixel_floor([])

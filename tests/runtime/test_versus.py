@@ -156,6 +156,14 @@ def test_other_images_are_refused_and_the_first_difference_named(written, data, 
         compare_evaluations(a, b)
 
 
+def test_two_images_of_one_name_are_told_apart_by_their_masks(written):
+    mask = np.zeros((SIDE, SIDE), bool)
+    mask[3:7, 5:10] = True
+    a, b = written("a"), written("b", change={5: {"mask": mask}})
+    with pytest.raises(InputError, match=r"'part5' has 16 defective pixels in .*a\.json, 20 in"):
+        compare_evaluations(a, b)
+
+
 def test_maps_of_another_size_leave_image_figures(written):
     versus = compare_evaluations(written("a"), written("b", step=2))
     figures = versus.differences[-1].figures

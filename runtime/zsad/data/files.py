@@ -11,7 +11,7 @@ import numpy as np
 from zsad.data.choice import fair_choice
 from zsad.data.types import GOOD, Sample
 from zsad.errors import InputError
-from zsad.images import read_image
+from zsad.images import SUFFIXES, read_image
 from zsad.types import Array, ArrayBool
 
 
@@ -42,6 +42,22 @@ class ImageItem:
     def sample_name(self) -> str:
         """The name of its sample."""
         return self.name or "/".join(self.path.with_suffix("").parts[-2:])
+
+
+def is_image(path: Path, root: Path) -> bool:
+    """Whether a path below `root` is an image file and nothing on its way is hidden."""
+    hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+    return path.suffix.lower() in SUFFIXES and path.is_file() and not hidden
+
+
+def find_image(stem: Path) -> tuple[Path, ...]:
+    """Return the image file of this path without suffix, a PNG if there are several, or nothing."""
+    for suffix in sorted(SUFFIXES, key=lambda each: each != ".png"):
+        for written in (suffix, suffix.upper()):
+            path = stem.with_name(stem.name + written)
+            if path.is_file():
+                return (path,)
+    return ()
 
 
 @dataclass(frozen=True)
@@ -81,6 +97,21 @@ class ImageFileDataset:
             defect_type=item.defect_type,
             name=item.sample_name,
         )
+
+    def check_names(self) -> None:
+        """Check that names tell the samples apart, before a run has judged half of them.
+
+        Raises:
+            InputError: Two have one name, as `0.png` and `0.bmp` of one folder have.
+        """
+        known: dict[str, Path] = {}
+        for item in self.items:
+            other = known.setdefault(item.sample_name, item.path)
+            if other is not item.path:
+                raise InputError(
+                    f"two images are named '{item.sample_name}', {other} and {item.path}: "
+                    "names without suffix must tell images apart"
+                )
 
     def limited(self, limit: int | None, seed: int) -> ImageFileDataset:
         """A seeded random subset of `limit` samples with its share of each label and class."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import csv
-import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from zsad.data.files import ImageFileDataset, ImageItem
 from zsad.data.types import GOOD
 from zsad.errors import InputError
+from zsad.schema import parse_json
 
 _VISA_LIST = Path("split_csv") / "1cls.csv"
 _VISA_COLUMNS = ("object", "split", "label", "image", "mask")
+ANOMALY = "anomaly"
+"""The type of an anomalous image that its list gives none."""
 _META_KEYS = ("img_path", "mask_path", "cls_name", "specie_name", "anomaly")
 
 
@@ -28,7 +29,7 @@ def open_visa(root: Path, split: str) -> ImageFileDataset:
     """
     path = root / _VISA_LIST
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream)
             missing = [name for name in _VISA_COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
@@ -43,7 +44,7 @@ def open_visa(root: Path, split: str) -> ImageFileDataset:
             row["image"],
             row["mask"] or "",
             row["object"],
-            GOOD if row["label"] == "normal" else "anomaly",
+            GOOD if row["label"] == "normal" else ANOMALY,
         )
         for row in rows
     )
@@ -53,16 +54,16 @@ def open_visa(root: Path, split: str) -> ImageFileDataset:
 def open_meta(path: Path, split: str) -> ImageFileDataset:
     """Open a `meta.json`: split, then class, then a list of images with their masks.
 
-    Paths in it are relative to its folder, or absolute. An anomalous image without a mask makes the
-    whole set one without masks.
+    Paths in it are relative to its folder, or absolute. The label is `anomaly` alone, whatever
+    `specie_name` says. A set whose anomalous images have no mask at all is one without masks.
 
     Raises:
-        InputError: The file is missing, laid out differently or without this split, or names a file
-            that is not there.
+        InputError: The file is missing, laid out differently or without this split, names a file
+            that is not there, or only some of its anomalous images have masks.
     """
     path = path / "meta.json" if path.is_dir() else path
     try:
-        data = json.loads(path.read_text("utf-8"))
+        data = parse_json(path.read_text("utf-8-sig"))  # Windows editors write a mark
     except (OSError, ValueError) as error:
         raise InputError(f"meta file {path} cannot be read: {error}") from None
     classes = data.get(split) if isinstance(data, dict) else None
@@ -80,15 +81,17 @@ def _meta_item(path: Path, row: Any) -> ImageItem:
     missing = [key for key in _META_KEYS if not isinstance(row, dict) or key not in row]
     if missing:
         raise InputError(f"{path}: an image has no {', '.join(missing)}: is it such a meta.json?")
-    kind = str(row["specie_name"]) or "anomaly"
-    return _item(
-        path.parent,
-        path,
-        str(row["img_path"]),
-        str(row["mask_path"] or "") if row["anomaly"] else "",
-        str(row["cls_name"]),
-        kind if row["anomaly"] else GOOD,
-    )
+    image, class_name, anomaly = row["img_path"], row["cls_name"], row["anomaly"]
+    if not all(isinstance(text, str) and text for text in (image, class_name)):
+        raise InputError(f"{path}: img_path and cls_name must be text, found {row}")
+    # A "0" in quotes would be true.
+    if anomaly not in (0, 1):
+        raise InputError(f"{path}: anomaly of {image} must be 0 or 1, found {anomaly!r}")
+    if not anomaly:
+        return _item(path.parent, path, image, "", class_name, GOOD)
+    kind = str(row["specie_name"] or ANOMALY)
+    mask = str(row["mask_path"] or "")
+    return _item(path.parent, path, image, mask, class_name, ANOMALY if kind == GOOD else kind)
 
 
 def _item(
@@ -102,8 +105,14 @@ def _item(
         class_name=class_name.replace("_", " "),
         defect_type=defect_type,
         mask_paths=(root / mask,) if mask else (),
-        name=Path(image).with_suffix("").as_posix(),
+        name=_name(root, Path(image)),
     )
+
+
+def _name(root: Path, image: Path) -> str:
+    # An absolute path below the list's folder would make names of one machine.
+    inner = image.relative_to(root) if image.is_relative_to(root) else image
+    return inner.with_suffix("").as_posix()
 
 
 def _dataset(
@@ -111,7 +120,11 @@ def _dataset(
 ) -> ImageFileDataset:
     if not items:
         raise InputError(f"{listed_in} lists no image of split '{split}'")
-    has_masks = all(item.mask_paths for item in items if item.label)
-    if not has_masks:
-        items = tuple(replace(item, mask_paths=()) for item in items)
-    return ImageFileDataset(name, items, has_masks and any(item.label for item in items))
+    anomalous = [item for item in items if item.label]
+    bare = [item for item in anomalous if not item.mask_paths]
+    if bare and len(bare) < len(anomalous):
+        raise InputError(
+            f"{listed_in}: {len(bare)} of {len(anomalous)} anomalous images have no mask, the "
+            f"first is {bare[0].path}: give all of them a mask, or none"
+        )
+    return ImageFileDataset(name, items, bool(anomalous) and not bare)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from zsad.data.files import ImageFileDataset, ImageItem
-from zsad.data.public import entries, is_image
+from zsad.data.files import ImageFileDataset, ImageItem, is_image
+from zsad.data.public import entries
 from zsad.data.types import GOOD
 from zsad.errors import InputError
 

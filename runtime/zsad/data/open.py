@@ -92,7 +92,9 @@ def open_dataset(
         return SyntheticDataset(split, None, seed, size, spec.endswith("texture")).limited(limit)
     if spec.startswith("list:"):
         return _open_list(spec, split, seed, size).limited(limit, seed)
-    return _open_files(spec, split).limited(limit, seed)
+    files = _open_files(spec, split)
+    files.check_names()
+    return files.limited(limit, seed)
 
 
 def _open_list(spec: str, split: str, seed: int, size: int) -> Subset:

@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zsad.data.files import ImageFileDataset, ImageItem
+from zsad.data.files import ImageFileDataset, ImageItem, find_image, is_image
 from zsad.data.types import GOOD
 from zsad.errors import InputError
-from zsad.images import SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -112,12 +111,6 @@ def entries(root: Path) -> str:
     return ", ".join(sorted(path.name for path in root.iterdir())[:6]) or "nothing"
 
 
-def is_image(path: Path, root: Path) -> bool:
-    """Whether a path below `root` is an image file and nothing on its way is hidden."""
-    hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-    return path.suffix.lower() in SUFFIXES and path.is_file() and not hidden
-
-
 def _images(layout: Layout, root: Path, split: str) -> list[Path]:
     patterns = (pattern.format(split=split) for pattern in layout.images)
     found = (path for pattern in patterns for path in sorted(root.glob(pattern)))
@@ -139,8 +132,6 @@ def _item(layout: Layout, root: Path, path: Path) -> ImageItem:
 
 def _mask(root: Path, stems: list[str], image: Path) -> Path:
     for stem in stems:
-        for suffix in SUFFIXES:
-            for name in (stem + suffix, stem + suffix.upper()):
-                if (root / name).is_file():
-                    return root / name
+        if found := find_image(root / stem):
+            return found[0]
     raise InputError(f"{image} has no mask: expected {root / stems[0]}.png")

@@ -2,6 +2,7 @@
 
 from zsad.evaluate.collect import Predictor
 from zsad.evaluate.evaluation import Evaluation, read_evaluation
+from zsad.evaluate.parts import evaluate_parts
 from zsad.evaluate.protocol import Examination, evaluate, examine
 from zsad.evaluate.tables import markdown, text_table
 from zsad.evaluate.versus import Versus, compare_evaluations, versus_text, write_versus
@@ -14,6 +15,7 @@ __all__ = [
     "Versus",
     "compare_evaluations",
     "evaluate",
+    "evaluate_parts",
     "examine",
     "markdown",
     "read_evaluation",

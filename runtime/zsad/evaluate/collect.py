@@ -15,9 +15,10 @@ from zsad.data import Dataset, Sample
 from zsad.errors import InputError
 from zsad.evaluate.cases import CaseBook
 from zsad.evaluate.floor import image_statistics
+from zsad.evaluate.pixel_file import PixelFile
 from zsad.evaluate.pixel_floor import floor_counts
 from zsad.evaluate.reading import read_ahead
-from zsad.metrics.pixel_counts import PixelCounts
+from zsad.metrics.pixel_counts import COVERED, PixelCounts
 from zsad.preprocess import resize_mask
 from zsad.types import AnomalyResult, ArrayBool, ArrayF32, ImageU8, Verdict
 
@@ -40,16 +41,15 @@ class BatchPredictor(Predictor, Protocol):
 
 @dataclass
 class ClassData:
-    """One class; every list has one entry per image, the last five only with masks.
+    """One class; every list has one entry per image, the last two only with masks.
 
     Attributes:
         images: Names.
         statistics: (S,) per image, see `zsad.evaluate.floor`.
         masked: Names of the images with a mask.
-        maps: (H, W) float32 anomaly maps.
-        masks: (H, W) bool, at the size of the maps.
-        frames: (H, W, 3) uint8 BGR, at the size of the maps.
-        floor_counts: (S, 3, LEVELS) per image, see `zsad.evaluate.pixel_floor`.
+        places: Where their pixels are in the `PixelFile`.
+        floor_counts: (S, 3, LEVELS) of all of them together, see `zsad.evaluate.pixel_floor`; None
+            without any.
     """
 
     name: str
@@ -59,10 +59,23 @@ class ClassData:
     verdicts: list[Verdict] = field(default_factory=list)
     statistics: list[npt.NDArray[np.float64]] = field(default_factory=list)
     masked: list[str] = field(default_factory=list)
-    maps: list[ArrayF32] = field(default_factory=list)
-    masks: list[ArrayBool] = field(default_factory=list)
-    frames: list[ImageU8] = field(default_factory=list)
-    floor_counts: list[PixelCounts] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    floor_counts: npt.NDArray[np.float64] | None = None
+
+    def add(
+        self,
+        image: str,
+        label: bool,
+        score: float,
+        verdict: Verdict,
+        statistics: npt.NDArray[np.float64],
+    ) -> None:
+        """Add what every image has."""
+        self.images.append(image)
+        self.labels.append(label)
+        self.scores.append(score)
+        self.verdicts.append(verdict)
+        self.statistics.append(statistics)
 
     @property
     def has_both_labels(self) -> bool:
@@ -72,7 +85,16 @@ class ClassData:
     @property
     def has_both_pixels(self) -> bool:
         """Whether pixel metrics are defined."""
-        return any(m.any() for m in self.masks) and not all(m.all() for m in self.masks)
+        if self.floor_counts is None:
+            return False
+        # Every statistic counts every pixel.
+        return bool(self.floor_counts[0, :COVERED].any(axis=1).all())
+
+    def add_pixels(self, image: str, place: int, counts: PixelCounts) -> None:
+        """Add what an image with a mask has; `counts` are those of `floor_counts`."""
+        self.masked.append(image)
+        self.places.append(place)
+        self.floor_counts = counts + (0.0 if self.floor_counts is None else self.floor_counts)
 
 
 @dataclass
@@ -83,7 +105,7 @@ class Collected:
         classes: By name.
         n_excluded: Images left out by name.
         lost_masks: Masks that were not empty, but are at the size of the map.
-        map_hw: The common size of all maps.
+        empty_masks: Anomalous images whose mask is empty to begin with.
         threshold: The threshold behind the verdicts, None if there was none.
         cases: The pictures that a report shows.
         seen: Names of the images judged.
@@ -92,15 +114,20 @@ class Collected:
     classes: dict[str, ClassData] = field(default_factory=dict)
     n_excluded: int = 0
     lost_masks: int = 0
-    map_hw: tuple[int, int] | None = None
+    empty_masks: int = 0
     threshold: float | None = None
     cases: CaseBook = field(default_factory=CaseBook)
     seen: set[str] = field(default_factory=set)
+
+    def of_class(self, name: str) -> ClassData:
+        """Return the class of this name, empty if no image of it was seen yet."""
+        return self.classes.setdefault(name, ClassData(name))
 
 
 def collect(
     predictor: Predictor,
     dataset: Dataset,
+    pixels: PixelFile,
     exclude: frozenset[str] = frozenset(),
     progress: Progress | None = None,
     workers: int = 0,
@@ -111,6 +138,7 @@ def collect(
     Args:
         predictor: What judges.
         dataset: Labelled images.
+        pixels: Takes the maps, masks and frames of images with a mask.
         exclude: Names to leave out.
         progress: Called after each image.
         workers: Threads that read images ahead; 0 reads each when it is judged. They change
@@ -128,7 +156,7 @@ def collect(
         kept = [sample for sample in group if sample.name not in exclude]
         collected.n_excluded += len(group) - len(kept)
         for sample, result in zip(kept, judge([s.image_bgr for s in kept]), strict=True):
-            _add(collected, sample, result)
+            _add(collected, pixels, sample, result)
         if progress is not None:
             for _ in group:
                 progress()
@@ -150,21 +178,20 @@ def _judge_of(
     return predictor.predict_batch
 
 
-def _add(collected: Collected, sample: Sample, result: AnomalyResult) -> None:
+def _add(collected: Collected, pixels: PixelFile, sample: Sample, result: AnomalyResult) -> None:
     _check(sample, result)
     if sample.name in collected.seen:
         raise InputError(f"two images are named '{sample.name}': names must tell them apart")
     collected.seen.add(sample.name)
-    data = collected.classes.setdefault(sample.class_name, ClassData(sample.class_name))
-    data.images.append(sample.name)
-    data.labels.append(bool(sample.label))
-    data.scores.append(float(result.score))
-    data.verdicts.append(result.verdict)
-    data.statistics.append(image_statistics(sample.image_bgr))
+    data = collected.of_class(sample.class_name)
+    statistics = image_statistics(sample.image_bgr)
+    data.add(sample.name, bool(sample.label), float(result.score), result.verdict, statistics)
     collected.threshold = result.threshold
     collected.cases.offer(sample, result)
     if sample.mask is not None:
-        _add_pixels(collected, data, sample, sample.mask, result.anomaly_map)
+        _check_size(sample, result.anomaly_map, pixels)
+        collected.empty_masks += bool(sample.label and not sample.mask.any())
+        collected.lost_masks += _add_pixels(data, pixels, sample, sample.mask, result.anomaly_map)
 
 
 def _check(sample: Sample, result: AnomalyResult) -> None:
@@ -174,23 +201,24 @@ def _check(sample: Sample, result: AnomalyResult) -> None:
         raise InputError(f"image '{sample.name}' got a map with values that are no numbers")
 
 
-def _add_pixels(
-    collected: Collected, data: ClassData, sample: Sample, mask: ArrayBool, anomaly_map: ArrayF32
-) -> None:
+def _check_size(sample: Sample, anomaly_map: ArrayF32, pixels: PixelFile) -> None:
     height, width = anomaly_map.shape
-    if collected.map_hw not in (None, (height, width)):
+    if pixels.map_hw not in (None, (height, width)):
         raise InputError(
             f"image '{sample.name}' got a map of {height}x{width}, those before of "
-            f"{collected.map_hw}: all must have one size"
+            f"{pixels.map_hw}: all must have one size"
         )
-    collected.map_hw = (height, width)
+
+
+def _add_pixels(
+    data: ClassData, pixels: PixelFile, sample: Sample, mask: ArrayBool, anomaly_map: ArrayF32
+) -> bool:
+    """Keep the pixels of an image; return whether its defect is too small for the map."""
+    height, width = anomaly_map.shape
     at_map = resize_mask(mask, height, width)
-    collected.lost_masks += int(mask.any() and not at_map.any())
     frame: ImageU8 = np.asarray(
         cv2.resize(sample.image_bgr, (width, height), interpolation=cv2.INTER_AREA), np.uint8
     )
-    data.masked.append(sample.name)
-    data.maps.append(np.asarray(anomaly_map, dtype=np.float32))
-    data.masks.append(at_map)
-    data.frames.append(frame)
-    data.floor_counts.append(floor_counts(frame, at_map))
+    place = pixels.add(np.asarray(anomaly_map, np.float32), at_map, frame)
+    data.add_pixels(sample.name, place, floor_counts(frame, at_map))
+    return bool(mask.any() and not at_map.any())

@@ -19,6 +19,7 @@ from zsad.evaluate.measure import (
     measure_floor,
     measure_maps,
 )
+from zsad.evaluate.pixel_file import PixelFile
 from zsad.evaluate.pixel_floor import choose_pixel_floor
 from zsad.metrics import auroc, average_precision, f1_max
 from zsad.metrics.bootstrap import Estimate, Metric, bootstrap_draws, mean_of
@@ -74,6 +75,7 @@ def compare_images(classes: Sequence[ClassData], samplings: Mapping[str, Samplin
 
 def compare_pixels(
     classes: Sequence[ClassData],
+    pixels: PixelFile,
     samplings: Mapping[str, Sampling],
     measuring: Callable[[str], Any] | None = None,
 ) -> Comparison:
@@ -81,20 +83,21 @@ def compare_pixels(
 
     Args:
         classes: What to compare.
+        pixels: Their maps, masks and frames.
         samplings: By class.
         measuring: Called with the name of each class before it is measured.
     """
     if not classes:
         return Comparison(None, {}, {})
-    floor = choose_pixel_floor({c.name: np.stack(c.floor_counts) for c in classes})
+    floor = choose_pixel_floor([c.floor_counts for c in classes if c.floor_counts is not None])
     model, floors, counts = {}, {}, {}
     for data in classes:
         if measuring is not None:
             measuring(data.name)
         sampling = samplings[data.name]
-        values, counts[data.name] = measure_maps(data)
+        values, counts[data.name] = measure_maps(data, pixels)
         model[data.name] = map_estimates(values, counts[data.name], sampling)
-        floors[data.name] = map_estimates(*measure_floor(data, floor), sampling)
+        floors[data.name] = map_estimates(*measure_floor(data, pixels, floor), sampling)
     return Comparison(floor.name, model, floors, counts)
 
 
@@ -113,10 +116,12 @@ def image_estimates(
     scores: npt.NDArray[np.float64], labels: npt.NDArray[np.bool_], sampling: Sampling
 ) -> Estimates:
     """Return the image figures of one class, which must have both labels."""
-    return {
+    found = {
         name: Estimate(
             metric(scores, labels),
             bootstrap_draws(metric, scores, labels, sampling.draws, sampling.seed),
         )
         for name, metric in IMAGE_METRICS.items()
     }
+    # Without this, 95 % intervals of F1max hold the truth 70 to 80 times in 100.
+    return {**found, "image_f1_max": found["image_f1_max"].without_bias()}

@@ -88,6 +88,8 @@ class Evaluation:
         made_by: Versions of what computed this.
         evidence: SHA-256 of the files beside this one that hold the scores and counts per image,
             by their suffix (`zsad.evaluate.evidence`); empty in schema 1.
+        empty_masks: Anomalous images whose mask has no anomalous pixel to begin with; absent from
+            files of before it was counted.
     """
 
     schema: int
@@ -108,6 +110,7 @@ class Evaluation:
     seed: int
     made_by: Mapping[str, str]
     evidence: Mapping[str, str] = field(default_factory=dict)
+    empty_masks: int = 0
 
 
 def read_evaluation(path: str | Path) -> Evaluation:

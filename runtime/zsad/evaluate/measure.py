@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from zsad.evaluate.collect import ClassData
+from zsad.evaluate.pixel_file import PixelFile
 from zsad.evaluate.pixel_floor import PixelFloor, floor_map
 from zsad.metrics import aupro, pixel_ranking
 from zsad.metrics.arrays import Bools, Floats
@@ -25,8 +24,6 @@ from zsad.metrics.pixel_counts import (
     total_of,
 )
 from zsad.metrics.rcpro import RcproCounts, counts_rcpro, rcpro_counts
-
-Item = TypeVar("Item", bound=np.generic)
 
 COUNTED_METRICS = {
     "pixel_auroc": counts_auroc,
@@ -60,9 +57,9 @@ class MapCounts:
     regions: RcproCounts | None
 
 
-def measure_maps(data: ClassData) -> tuple[dict[str, float], MapCounts]:
+def measure_maps(data: ClassData, pixels: PixelFile) -> tuple[dict[str, float], MapCounts]:
     """Return the exact figures of a class and its counts; it must have both kinds of pixels."""
-    maps, masks = stacked(data.maps), stacked(data.masks)  # (N, H, W)
+    maps, masks = pixels.maps(data.places), pixels.masks(data.places)  # (N, H, W)
     ranking = pixel_ranking(maps, masks)
     values = {
         "pixel_auroc": ranking.auroc,
@@ -76,16 +73,22 @@ def measure_maps(data: ClassData) -> tuple[dict[str, float], MapCounts]:
     return values, MapCounts(tuple(data.masked), pixel_counts(maps, masks), regions)
 
 
-def measure_floor(data: ClassData, floor: PixelFloor) -> tuple[dict[str, float], MapCounts]:
+def measure_floor(
+    data: ClassData, pixels: PixelFile, floor: PixelFloor
+) -> tuple[dict[str, float], MapCounts]:
     """Return the same for the floor's statistic, whose levels are counted exactly."""
-    pixels = floor.counts[data.name]
-    total = total_of(pixels)
+    masks = pixels.masks(data.places)
+    maps, counts = np.empty(masks.shape, np.float32), []
+    for index, place in enumerate(data.places):
+        maps[index], found = floor_map(pixels.frame(place), masks[index], floor)
+        counts.append(found)
+    stacked = np.stack(counts)
+    total = total_of(stacked)
     values = {name: float(metric(total)) for name, metric in COUNTED_METRICS.items()}
-    maps = np.stack([floor_map(frame, floor) for frame in data.frames])
-    regions = _regions(maps, stacked(data.masks))
+    regions = _regions(maps, masks)
     if regions is not None:
         values["rcpro"] = float(counts_rcpro(total_of(regions)))
-    return values, MapCounts(tuple(data.masked), pixels, regions)
+    return values, MapCounts(tuple(data.masked), stacked, regions)
 
 
 def map_estimates(
@@ -111,12 +114,3 @@ def map_estimates(
 
 def _regions(maps: Floats, masks: Bools) -> RcproCounts | None:
     return None if maps.min() == maps.max() else rcpro_counts(maps, masks)
-
-
-def stacked(items: list[npt.NDArray[Item]]) -> npt.NDArray[Item]:
-    """Return the stack of a list whose items become views of it, so that nothing is held twice."""
-    stack: npt.NDArray[Any] = np.empty((len(items), *items[0].shape), items[0].dtype)
-    for index in range(len(items)):
-        stack[index] = items[index]
-        items[index] = stack[index]
-    return stack

@@ -5,7 +5,7 @@ As in `zsad.evaluate.floor` the choice is an oracle, made with the test masks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,6 @@ from zsad.metrics.pixel_counts import (
     count_levels,
     counts_auroc,
     region_shares,
-    total_of,
 )
 from zsad.types import ArrayBool, ImageU8
 
@@ -56,12 +55,10 @@ class PixelFloor:
     Attributes:
         statistic: Its place in `PIXEL_STATISTICS`.
         sign: 1, or -1 where low values are anomalous.
-        counts: (n, 3, LEVELS) per class, bins ascending towards anomalous.
     """
 
     statistic: int
     sign: int
-    counts: Mapping[str, PixelCounts]
 
     @property
     def name(self) -> str:
@@ -112,27 +109,38 @@ def floor_counts(frame_bgr: ImageU8, mask: ArrayBool) -> PixelCounts:
     return np.stack([count_levels(plane, mask, shares, LEVELS) for plane in levels])
 
 
-def floor_map(frame_bgr: ImageU8, floor: PixelFloor) -> npt.NDArray[np.float32]:
-    """Return the chosen statistic as an anomaly map, (H, W) float32, in half grey levels."""
-    return np.asarray(floor.sign * _levels(frame_bgr)[floor.statistic], np.float32)
+def floor_map(
+    frame_bgr: ImageU8, mask: ArrayBool, floor: PixelFloor
+) -> tuple[npt.NDArray[np.float32], PixelCounts]:
+    """Return the chosen statistic as an anomaly map, and its counts.
+
+    Args:
+        frame_bgr: (H, W, 3) uint8 BGR.
+        mask: (H, W) bool, True where anomalous.
+        floor: What was chosen.
+
+    Returns:
+        (H, W) float32 in half grey levels, and (3, LEVELS) float32, ascending towards anomalous.
+    """
+    levels = _levels(frame_bgr)[floor.statistic]
+    counts = count_levels(levels, mask, region_shares(mask), LEVELS)
+    return np.asarray(floor.sign * levels, np.float32), counts[:, :: floor.sign]
 
 
-def choose_pixel_floor(classes: Mapping[str, PixelCounts]) -> PixelFloor:
+def choose_pixel_floor(classes: Sequence[npt.NDArray[np.float64]]) -> PixelFloor:
     """Choose the statistic and sign with the best pixel AUROC, averaged over classes.
 
     Args:
-        classes: Per class with normal and anomalous pixels, (n, S, 3, LEVELS) counts.
+        classes: Per class with normal and anomalous pixels, (S, 3, LEVELS) summed `floor_counts`.
 
     Raises:
         InputError: There is no class.
     """
     if not classes:
         raise InputError("the pixel floor needs a class with anomalous pixels")
-    values = np.mean([counts_auroc(total_of(g)) for g in classes.values()], axis=0)  # (S,)
+    values = np.mean([counts_auroc(total) for total in classes], axis=0)  # (S,)
     at = int(np.argmax(np.maximum(values, 1 - values)))
-    sign = 1 if values[at] >= 0.5 else -1
-    counts = {name: g[:, at, :, ::sign] for name, g in classes.items()}
-    return PixelFloor(at, sign, counts)
+    return PixelFloor(at, 1 if values[at] >= 0.5 else -1)
 
 
 def _levels(frame_bgr: ImageU8) -> npt.NDArray[np.int32]:

@@ -23,6 +23,7 @@ from zsad.evaluate.compare import Estimates, compare_images, compare_pixels, dif
 from zsad.evaluate.evaluation import METRICS, SCHEMA, Decisions, Evaluation, Figure, Row
 from zsad.evaluate.evidence import Evidence, ImageScore
 from zsad.evaluate.measure import Sampling
+from zsad.evaluate.pixel_file import PixelFile
 from zsad.metrics.bootstrap import DRAWS, Estimate, interval_of
 from zsad.types import Verdict
 
@@ -83,8 +84,8 @@ def examine(
 ) -> Examination:
     """Judge every image of a data set and compare with its labels and masks.
 
-    The maps of a data set with masks are kept until the end, and one copy of the pixels of a class
-    is sorted at a time; docs/evaluate.md has the measured peak.
+    The maps of a data set with masks are kept in a temporary file until the end, and the pixels of
+    one class are in memory at a time; docs/evaluate.md has the measured peak.
 
     Args:
         predictor: What is evaluated.
@@ -102,16 +103,30 @@ def examine(
             depend on it only as far as the predictor's answers do.
 
     Raises:
-        InputError: A score or map cannot be used, no excluded name is in the data set, or there is
-            nothing to measure.
+        InputError: A score or map cannot be used, no excluded name is in the data set, there is
+            nothing to measure, or no room for the temporary file.
     """
-    found = collect(predictor, dataset, frozenset(exclude), progress, workers, batch)
+    with PixelFile() as kept:
+        found = collect(predictor, dataset, kept, frozenset(exclude), progress, workers, batch)
+        return examination_of(found, kept, dataset.name, subject, draws, seed, measuring)
+
+
+def examination_of(
+    found: Collected,
+    kept: PixelFile,
+    dataset: str,
+    subject: Mapping[str, Any],
+    draws: int = DRAWS,
+    seed: int = 0,
+    measuring: Callable[[str], Any] | None = None,
+) -> Examination:
+    """Measure what was collected of the data set of this name; the rest as in `examine`."""
     classes = [found.classes[name] for name in sorted(found.classes)]
     samplings = samplings_of([data.name for data in classes], draws, seed)
     images = compare_images([c for c in classes if c.has_both_labels], samplings)
-    pixels = compare_pixels([c for c in classes if c.has_both_pixels], samplings, measuring)
+    pixels = compare_pixels([c for c in classes if c.has_both_pixels], kept, samplings, measuring)
     if images.floor_name is None and pixels.floor_name is None:
-        raise InputError(f"{dataset.name} has no class with both good and defective images")
+        raise InputError(f"{dataset} has no class with both good and defective images")
     model = {c.name: _merged(images.model, pixels.model, c.name) for c in classes}
     floor = {c.name: _merged(images.floor, pixels.floor, c.name) for c in classes}
     # Class by class, as a class with constant maps has an RCPRO of the floor only.
@@ -119,10 +134,11 @@ def examine(
     evaluation = Evaluation(
         schema=SCHEMA,
         subject=subject,
-        dataset=dataset.name,
+        dataset=dataset,
         n_excluded=found.n_excluded,
-        map_hw=found.map_hw,
+        map_hw=kept.map_hw,
         lost_masks=found.lost_masks,
+        empty_masks=found.empty_masks,
         classes=_rows(classes, model),
         mean=_row("mean", classes, mean_over(model.values())),
         floor_classes=_rows(classes, floor),

@@ -65,7 +65,7 @@ def notes(evaluation: Evaluation) -> list[str]:
             f"a class with fewer than {FEW} good or defective images has too narrow an interval: "
             "a bootstrap cannot know what so few did not show"
         )
-    if evaluation.map_hw is not None:
+    if evaluation.map_hw is not None and evaluation.pixel_floor is not None:
         height, width = evaluation.map_hw
         lines.append(f"pixels compared at {height}x{width}, the size of the anomaly map")
     if without := _without_rcpro(evaluation):
@@ -74,6 +74,10 @@ def notes(evaluation: Evaluation) -> list[str]:
         )
     if evaluation.lost_masks:
         lines.append(f"{evaluation.lost_masks} defects are too small to be seen at that size")
+    if evaluation.empty_masks:
+        lines.append(
+            f"{evaluation.empty_masks} defective images have an empty mask: their pixels are normal"
+        )
     if evaluation.n_excluded:
         lines.append(f"{evaluation.n_excluded} images left out by name")
     if evaluation.decisions is not None:

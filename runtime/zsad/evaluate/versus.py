@@ -20,6 +20,7 @@ from zsad.evaluate.evidence import Evidence, ImageScore, read_evidence
 from zsad.evaluate.measure import MapCounts, Sampling, map_estimates
 from zsad.evaluate.protocol import figures, made_by, samplings_of
 from zsad.evaluate.tables import aligned, markdown_page, percent
+from zsad.metrics.pixel_counts import ANOMALOUS
 from zsad.schema import write_atomic, write_json
 
 SCHEMA = 1
@@ -75,6 +76,8 @@ def compare_evaluations(path_a: str | Path, path_b: str | Path) -> Versus:
     """
     a, b = (_read(Path(path)) for path in (path_a, path_b))
     b = replace(b, evidence=_in_order_of(a.evidence, b.evidence, str(path_a), str(path_b)))
+    if a.evaluation.map_hw == b.evaluation.map_hw:
+        _check_masks(a.evidence, b.evidence, str(path_a), str(path_b))
     names = sorted({image.class_name for image in a.evidence.images})
     samplings = samplings_of(names, a.evaluation.draws, a.evaluation.seed)
     same_size = a.evaluation.map_hw == b.evaluation.map_hw
@@ -143,6 +146,25 @@ def _in_order_of(first: Evidence, second: Evidence, name_a: str, name_b: str) ->
         if name in first.maps
     }
     return Evidence(tuple(by_name[image.name] for image in first.images), maps)
+
+
+def _check_masks(first: Evidence, second: Evidence, name_a: str, name_b: str) -> None:
+    """Compare what is left of the masks, their sizes: names alone do not tell two folders apart.
+
+    Raises:
+        InputError: An image has another number of defective pixels.
+    """
+    for class_name in sorted(first.maps.keys() & second.maps.keys()):
+        sizes = (
+            e.maps[class_name].pixels[:, ANOMALOUS].sum(axis=1, dtype=float)
+            for e in (first, second)
+        )
+        for image, ours, theirs in zip(first.maps[class_name].images, *sizes, strict=True):
+            if ours != theirs:
+                raise InputError(
+                    f"image '{image}' has {ours:.0f} defective pixels in {name_a}, {theirs:.0f} in "
+                    f"{name_b}: they are two images of one name"
+                )
 
 
 def _kind(image: ImageScore) -> str:

@@ -17,13 +17,14 @@ def as_floats(scores: npt.ArrayLike) -> Floats:
     """Return float32 or float64 as it is, anything else that is real as one of them.
 
     Raises:
-        InputError: The scores are not real numbers.
+        InputError: The scores are not real numbers, or items of different sizes.
     """
-    values = np.asarray(scores)
-    if values.dtype in (np.float32, np.float64):
-        return values
-    if values.dtype == np.float16:
-        return values.astype(np.float32)
+    values = _as_array(scores, "scores")
+    if values.dtype.kind == "f" and values.dtype.itemsize <= 8:
+        # Files may bring the other byte order.
+        return values.astype(
+            {2: np.float32, 4: np.float32, 8: np.float64}[values.itemsize], copy=False
+        )
     if values.dtype.kind in "biu":
         return values.astype(np.float64)
     raise InputError(f"scores must be real numbers, found {values.dtype}")
@@ -35,7 +36,7 @@ def as_bool(labels: npt.ArrayLike) -> Bools:
     Raises:
         InputError: A label is neither 0 nor 1.
     """
-    truth = np.asarray(labels)
+    truth = _as_array(labels, "labels")
     if truth.dtype == np.bool_:
         return truth
     if not np.isin(truth, (0, 1)).all():
@@ -49,7 +50,7 @@ def as_maps(maps: npt.ArrayLike, masks: npt.ArrayLike) -> tuple[Floats, Bools]:
     Raises:
         InputError: Shapes differ, there is no pixel, or the masks are not bool.
     """
-    values, truth = as_floats(maps), np.asarray(masks)
+    values, truth = as_floats(maps), _as_array(masks, "masks")
     if values.ndim != 3 or values.shape != truth.shape:
         raise InputError(
             f"maps and masks must both be (N, H, W), found {values.shape} and {truth.shape}"
@@ -59,6 +60,13 @@ def as_maps(maps: npt.ArrayLike, masks: npt.ArrayLike) -> tuple[Floats, Bools]:
     if values.size == 0:
         raise InputError(f"maps must hold at least one pixel, found {values.shape}")
     return values, truth
+
+
+def _as_array(values: npt.ArrayLike, what: str) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise InputError(f"{what} must be of one size, found several") from None
 
 
 def score_range(maps: Floats) -> tuple[float, float]:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zsad.errors import InputError
+from zsad.metrics.arrays import as_bool
 
 Metric = Callable[[npt.NDArray[Any], npt.NDArray[np.bool_]], float]
 Draws = npt.NDArray[np.float64]
@@ -52,6 +53,16 @@ class Estimate:
         """Return the same draws about another value, exact where this one is not, within [0, 1]."""
         return Estimate(value, np.clip(self.draws + (value - self.value), 0, 1))
 
+    def without_bias(self) -> Estimate:
+        """Return the draws of a maximum, moved down to where the truth is, within [0, 1].
+
+        The best of all thresholds is too good by some amount in a sample, and by about as much
+        again in a resample of it. How far the draws lie above the value estimates that amount, so
+        they are moved by twice as much. The value stays, as everybody reports it.
+        """
+        excess = float(np.nanmean(self.draws)) - self.value
+        return Estimate(self.value, np.clip(self.draws - 2 * excess, 0, 1))
+
 
 def mean_of(estimates: Sequence[Estimate]) -> Estimate:
     """Return the unweighted mean of at least one estimate, draw by draw."""
@@ -85,7 +96,7 @@ def bootstrap_draws(
     Two scores of the same images with the same seed meet the same resamples, so the difference of
     their draws is a paired comparison.
     """
-    values, truth = np.asarray(scores), np.asarray(labels).astype(np.bool_)
+    values, truth = np.asarray(scores), as_bool(labels)
     if values.shape != truth.shape or values.ndim != 1:
         raise InputError(
             f"scores and labels must both be (N,), found {values.shape} and {truth.shape}"

@@ -56,13 +56,16 @@ def even_thresholds(maps: Floats, count: int) -> Floats:
     in float64 without a float64 copy of the maps.
 
     Raises:
-        InputError: Fewer than 2 thresholds, a score that is not finite, or constant maps.
+        InputError: Fewer than 2 thresholds, a score that is not finite, constant maps, or scores
+            too far apart for their type.
     """
     if count < 2:
         raise InputError(f"thresholds must be at least 2, found {count}")
     low, high = score_range(maps)
     if low == high:
         raise InputError(f"every score is {low:g}: no threshold parts the pixels of constant maps")
+    if high - low > float(np.finfo(maps.dtype).max):
+        raise InputError(f"scores from {low:g} to {high:g} are too far apart for {maps.dtype}")
     wanted = np.linspace(low, high, count, endpoint=False)
     rounded = wanted.astype(maps.dtype)
     down = np.nextafter(rounded, np.asarray(-np.inf, maps.dtype))

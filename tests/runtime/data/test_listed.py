@@ -84,12 +84,56 @@ def test_a_meta_file_names_images_masks_and_types(tmp_path):
         assert [dataset[i].name for i in range(2)] == ["a/0", "b/0"]
 
 
-def test_a_meta_file_with_a_bare_anomaly_has_no_masks(tmp_path):
+def test_a_meta_file_without_any_mask_is_a_set_without(tmp_path):
+    for name in ("a/0", "b/0"):
+        write(tmp_path / f"{name}.png", 255)
+    dataset = open_dataset(meta(tmp_path, image("a/0.png"), image("b/0.png", None, "x", 1)))
+    assert not dataset.has_masks and all(dataset[i].mask is None for i in range(2))
+
+
+def test_masks_for_some_anomalies_only_are_not_dropped_in_silence(tmp_path):
     for name in ("a/0", "b/0", "b/1", "m/0"):
         write(tmp_path / f"{name}.png", 255)
     rows = (image("a/0.png"), image("b/0.png", "m/0.png", "bent", 1), image("b/1.png", "", "x", 1))
+    with pytest.raises(InputError, match=r"1 of 2 anomalous images have no mask.*b.1\.png"):
+        open_dataset(meta(tmp_path, *rows))
+
+
+@pytest.mark.parametrize("yes", [1, True, 1.0])
+@pytest.mark.parametrize("kind", ["good", "", "bent", None])
+def test_the_label_is_the_anomaly_whatever_the_kind_is_called(tmp_path, yes, kind):
+    for name in ("a/0", "b/0"):
+        write(tmp_path / f"{name}.png")
+    rows = (image("a/0.png", kind="bent", anomaly=0), image("b/0.png", kind=kind, anomaly=yes))
     dataset = open_dataset(meta(tmp_path, *rows))
-    assert not dataset.has_masks and all(dataset[i].mask is None for i in range(3))
+    assert dataset.labels == (0, 1)
+    assert dataset[1].defect_type == ("bent" if kind == "bent" else "anomaly")
+
+
+@pytest.mark.parametrize("anomaly", ["0", "1", 2, -1, None, []])
+def test_any_other_label_is_an_error(tmp_path, anomaly):
+    write(tmp_path / "a/0.png")
+    with pytest.raises(InputError, match=r"anomaly of a/0\.png must be 0 or 1"):
+        open_dataset(meta(tmp_path, image("a/0.png", anomaly=anomaly)))
+
+
+def test_names_are_below_the_list_also_where_its_paths_are_absolute(tmp_path):
+    write(tmp_path / "a/0.png")
+    assert open_dataset(meta(tmp_path, image(str(tmp_path / "a/0.png"))))[0].name == "a/0"
+
+
+def test_an_image_that_is_listed_twice_is_an_error_before_anything_is_judged(tmp_path):
+    write(tmp_path / "a/0.png")
+    with pytest.raises(InputError, match="two images are named 'a/0'"):
+        open_dataset(meta(tmp_path, image("a/0.png"), image("a/0.png")))
+
+
+def test_the_mark_of_a_windows_editor_is_skipped(tmp_path):
+    write(tmp_path / "a/0.png")
+    spec = meta(tmp_path, image("a/0.png"))
+    path = tmp_path / "meta.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(open_dataset(spec)) == 1
 
 
 @pytest.mark.parametrize(
@@ -99,6 +143,9 @@ def test_a_meta_file_with_a_bare_anomaly_has_no_masks(tmp_path):
         ("[]", "has no split 'test': expected split/class/images, found list"),
         ('{"train": {}}', "has no split 'test': .* found train"),
         ('{"test": {"cup": [{"img_path": "a"}]}}', "an image has no mask_path, cls_name"),
+        ("[" * 100_000, "cannot be read: it is nested too deeply"),
+        (json.dumps({"test": {"c": [image("")]}}), "img_path and cls_name must be text"),
+        (json.dumps({"test": {"c": [image(None)]}}), "img_path and cls_name must be text"),
         ('{"test": {}}', "lists no image of split 'test'"),
     ],
 )
