@@ -35,6 +35,7 @@ RECIPE = Recipe(
     images=(("train", 24),),
     warm_up=2,
     decay_from=0.7,
+    images_seed=3,
     seed=3,
 )
 
@@ -136,6 +137,15 @@ def test_captions_are_true_of_images_of_their_class_and_type(cache):
     }
     truth = _true_of(replace(batch, **given))
     assert truth.tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 1]]
+
+
+def test_a_caption_that_names_no_class_is_generic(cache):
+    names = ("photograph",) * len(cache)
+    photographs = replace(cache, class_names=names, captions=("a clean surface",) * len(cache))
+    for batch in take(photographs, range(2)):
+        assert batch.generic.all()
+    flags = torch.cat([batch.generic for batch in take(cache, range(6))])
+    assert 0 < int(flags.sum()) < len(flags)
 
 
 def test_the_dense_loss_falls_when_defective_patches_move_to_the_damaged_text(cache):

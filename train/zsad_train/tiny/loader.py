@@ -12,7 +12,7 @@ from zsad_train.tiny import codec
 from zsad_train.tiny.config import TINY, build_tiny
 
 WEIGHTS_FILE = "tiny.safetensors"
-WEIGHTS_SHA256 = "6d99c5b0b843ac9691e273d9e9f79fe7b2bc41108f6ba2ca12004276a9285dd1"
+WEIGHTS_SHA256 = "9c0a721cb483a0d37482e6bc0a4c60ba280c22a8d12479248adb4a36d43523fb"
 """Of the file beside this module; `MODEL_CARD.md` says how it was made."""
 
 

@@ -53,7 +53,7 @@ def train(
         check_recipe(out / "state.pt", recipe)
     write_json(out / "recipe.json", recipe)
     drawn = [
-        open_cache(cache_folder, split, count, recipe.seed, _GENERATED_PX)
+        open_cache(cache_folder, split, count, recipe.images_seed, _GENERATED_PX)
         for split, count in recipe.images
     ]
     cache = chained(drawn)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,12 @@ class Recipe:
     weights: Weights = field(default_factory=Weights)
     imagenet: bool = True  # EfficientNet-Lite2's weights in the stem, fixed; else learned
     sentences: bool = True  # MiniLM's words in the vocabulary, fixed; else learned
-    steps: int = 2000
+    steps: int = 1200
     batch: int = 32
     shards: int = 2  # parts of a batch that are worked on at the same time, one thread each
     # Splits and how many samples of each are drawn; see `cache.open_cache`.
     images: tuple[tuple[str, int], ...] = (("pretrain", 36000), ("photographs", 24000))
+    images_seed: int = 0
     learning_rate: float = 1e-3
     warm_up: int = 200
     weight_decay: float = 0.05
@@ -54,7 +55,11 @@ class Recipe:
         return round(self.decay_from * self.steps)
 
 
-STAGES = (Recipe(),)
+STAGES = (
+    Recipe(),
+    # The same images in another order and other views.
+    replace(Recipe(), steps=1500, learning_rate=6e-4, decay_from=0.0, seed=1),
+)
 """The runs that made the embedded weights, each going on from the weights of the one before."""
 
 
