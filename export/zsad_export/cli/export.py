@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zsad.command import Command
 from zsad.errors import InputError
 from zsad_export.cli.sm import parse_sms
-from zsad_train.methods import UNTRAINED
+from zsad_train.methods import EXPORT_CHOICES, UNTRAINED
 
 if TYPE_CHECKING:
     from zsad.artifact import Artifact
+
+
+def _choice_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add a flag for every choice that some method leaves to the export."""
+    for name, choice in EXPORT_CHOICES.items():
+        kind = click.Choice(choice.values)
+        help_text = f"{choice.help_text} [default: {choice.values[0]}]"
+        command = click.option(f"--{name}", name, type=kind, help=help_text)(command)
+    return command
 
 
 @click.command(cls=Command)
@@ -33,6 +43,7 @@ if TYPE_CHECKING:
     "--pretrained",
     help="open_clip tag or path of the backbone's weights; for --ckpt where they are now.",
 )
+@_choice_options
 @click.option("--allow-parity-loss", is_flag=True, help="Record a failed parity gate, go on.")
 @click.option("--no-engine", is_flag=True, help="Do not compile with TensorRT-RTX.")
 @click.option("--sm", callback=parse_sms, help="Compute capabilities for TensorRT-RTX: 86,89,120.")
@@ -49,6 +60,7 @@ def main(
     allow_parity_loss: bool,
     no_engine: bool,
     sm: tuple[int, ...] | None,
+    **choices: str | None,
 ) -> None:
     """Turn a checkpoint, or a method that needs none, into an artifact.
 
@@ -74,6 +86,7 @@ def main(
         out or target,
         fp16=fp16,
         pretrained=pretrained,
+        choices={name: value for name, value in choices.items() if value is not None},
         allow_parity_loss=allow_parity_loss,
         progress=lambda step: click.echo(f"{step} ...", err=True),
     )
