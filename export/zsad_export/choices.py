@@ -61,4 +61,7 @@ class Approximation:
         score = max(frame.score_abs for frame in parity.frames)
         highest = max(frame.map_max_abs for frame in parity.frames)
         flags = " ".join(f"--{name} {value}" for name, value in self.choices.items())
-        return f"{flags} moves the score by up to {score:.2g} and the map by up to {highest:.2g}"
+        return (
+            f"on the golden frames {flags} moves the score by up to {score:.2g} and the map by up "
+            f"to {highest:.2g}"
+        )

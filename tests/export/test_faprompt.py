@@ -109,7 +109,10 @@ def test_the_fast_form_is_recorded_measured_and_printed(exact, baked):
     _, fast = read_golden(artifact)
     score = np.abs(full.scores - fast.scores).max()
     highest = np.abs(full.anomaly_maps - fast.anomaly_maps).max()
-    note = f"--dap baked moves the score by up to {score:.2g} and the map by up to {highest:.2g}"
+    note = (
+        f"on the golden frames --dap baked moves the score by up to {score:.2g} and the map by up "
+        f"to {highest:.2g}"
+    )
     assert score > 1e-3
     for parity in artifact.manifest.parity.values():
         assert note in parity.evidence
