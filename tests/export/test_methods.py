@@ -94,6 +94,9 @@ def test_tensorrt_rtx_compiles_it(exported, precision):
     [
         ([], "give either --ckpt"),
         (["--method", "clip", "--ckpt", "a.pt"], "give either --ckpt"),
+        (["--method", "faprompt"], "faprompt is trained: give --ckpt what zsad-train --method"),
+        (["--method", "faprompt", "--ckpt", "a.pth", "--object", "nut"], "--object goes with"),
+        (["--method", "faprompt", "--ckpt", "none.pth"], "checkpoint not found: none.pth"),
         (["--ckpt", "a.pt", "--object", "nut"], "--object goes with --method"),
         (["--ckpt", "a.pt", "--backbone", "tiny"], "--backbone goes with --method"),
         (["--ckpt", "none.pt"], "checkpoint not found: none.pt"),
