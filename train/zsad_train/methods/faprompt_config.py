@@ -37,7 +37,8 @@ class FaPromptConfig:
     """E, learned normal tokens, shared by all prompts (section 4)."""
 
     own_length: int = 2
-    """E', learned abnormal tokens of each abnormal prompt (section 4)."""
+    """E', learned abnormal tokens of each abnormal prompt (section 4). The code's history also has
+    1, which its files show."""
 
     abnormal_prompts: int = 10
     """K, fine-grained abnormal prompts (section 4)."""
@@ -104,7 +105,7 @@ class FaPromptConfig:
 
     weight_cross_entropy: float = 0.0
     """Weight of a cross-entropy of the image feature against the adapted prompts. Not in the
-    paper; 1 in the code."""
+    paper; 1 in the code. Other versions in its history compute the term and leave it out."""
 
     score_as_logit: bool = False
     """Hand the image score to its focal loss (Eq. 10) as if it were a logit. The code does, for
