@@ -44,7 +44,7 @@ BACKBONE ?= ViT-L-14-336-quickgelu
 WEIGHTS ?= openai
 SIZE ?= 518
 PAPER ?= dive
-METHOD ?= dive
+METHOD ?= $(PAPER)
 
 reproduce: $(STAMP)  ## A paper's row for who has weights and data: SET=mvtec DATA=DIR
 	@test -n '$(SET)' -a -n '$(DATA)' || { echo 'name the data set and the folder of all: make reproduce SET=mvtec DATA=DIR'; exit 2; }

@@ -42,7 +42,7 @@ class Plan:
 @click.command(cls=Command)
 @click.option("--paper", type=click.Choice(["dive", "faprompt"]), default="dive",
               show_default=True, help="Whose figures stand beside ours.")  # fmt: skip
-@click.option("--method", help="What to train [default: the paper's own, where zsad has it].")
+@click.option("--method", help="What to train [default: the paper's own].")
 @click.option("--set", "sets", multiple=True, metavar="NAME",
               help="Data set of the paper's table, in ROOT/NAME; repeatable.")  # fmt: skip
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of the data sets.")

@@ -145,6 +145,52 @@ def small_checkpoint(tmp_path):
     return path
 
 
+def make_released_state(backbone, method, *, deep_sets=2, own_length=2, seed=7):
+    """Return the state_dict of AnomalyCLIP's or FAPrompt's code, dead entries and buffers too."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    width, joint = backbone.text.width, backbone.text.embed_dim
+
+    def draw(*shape, std=0.3):
+        return std * torch.randn(*shape, generator=generator)
+
+    faprompt = method == "faprompt"
+    length = 5 if faprompt else 12
+    negative = "N " * 5 + "A " * own_length if faprompt else "X " * length
+    ids_pos = backbone.tokenize(["X " * length + "object."])
+    ids_neg = backbone.tokenize([f"{negative}damaged object."] * (10 if faprompt else 1))
+    pos, neg = backbone.text.embed(ids_pos)[None], backbone.text.embed(ids_neg)[None]
+    begin = 1 + length + (own_length if faprompt else 0)
+    state = {
+        "ctx_pos": draw(1, 1, length, width),
+        "ctx_neg": draw(1, 10, own_length, width) if faprompt else draw(1, 1, length, width),
+        "token_prefix_pos": pos[:, :, :1].clone(),
+        "token_suffix_pos": pos[:, :, 1 + length :].clone(),
+        "token_prefix_neg": neg[:, :, :1].clone(),
+        "token_suffix_neg": neg[:, :, begin:].clone(),
+        "tokenized_prompts_pos": ids_pos[None].int(),
+        "tokenized_prompts_neg": ids_neg[None].int(),
+    }
+    for index in range(deep_sets):
+        state[f"compound_prompts_text.{index}"] = draw(4, width)
+        state[f"compound_prompt_projections.{index}.weight"] = draw(896, width)
+        state[f"compound_prompt_projections.{index}.bias"] = draw(896)
+    if faprompt:
+        inputs = 10 * joint
+        state["patch_meta_net.linear1.weight"] = draw(inputs // 16, inputs)
+        state["patch_meta_net.linear1.bias"] = draw(inputs // 16)
+        state["patch_meta_net.linear2.weight"] = draw(width, inputs // 16)
+        state["patch_meta_net.linear2.bias"] = draw(width)
+    return state
+
+
+@pytest.fixture(scope="session")
+def released_state():
+    """`make(backbone, method, deep_sets=2, own_length=2, seed=7)`: see `make_released_state`."""
+    return make_released_state
+
+
 def pytest_collection_modifyitems(items):
     """Skip, and count as such, tests that drive a system program which is missing."""
     required = os.environ.get("REQUIRE_SYSTEM") == "1"

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from zsad.manifest import (
 )
 from zsad.preprocess import PreprocessSpec
 from zsad.schema import sha256_file, to_json
+from zsad_export.choices import Approximation, approximated, choose, undone
 from zsad_export.gate import Gate
 from zsad_export.golden import golden_frames, write_golden
 from zsad_export.graph import DeploymentGraph, input_specs, output_specs
@@ -75,6 +77,7 @@ def export_checkpoint(
     *,
     fp16: bool = False,
     pretrained: str | None = None,
+    choices: Mapping[str, str] | None = None,
     allow_parity_loss: bool = False,
     progress: Progress = lambda step: None,
 ) -> Artifact:
@@ -87,6 +90,9 @@ def export_checkpoint(
         out: The artifact; one that stands there is replaced once the new one is whole.
         fp16: Also write an FP16 graph and make it the default.
         pretrained: Where the backbone's weights are now, if they have moved.
+        choices: Options of the method that only inference knows, by the names of
+            `EXPORT_CHOICES`. What an approximation costs on the golden frames is part of the
+            evidence of each graph.
         allow_parity_loss: Record a graph that is over the parity limits instead of failing.
         progress: Is told each step as it begins.
 
@@ -94,21 +100,28 @@ def export_checkpoint(
         InputError: The checkpoint or its backbone cannot be used, or `out` cannot be written.
         ParityError: A graph is over the parity limits.
     """
-
-    def build() -> Method:
-        return build_method(checkpoint, pretrained=pretrained).eval()
-
+    choices = choices or {}
+    trained = choose(checkpoint, undone(choices))
+    checkpoint = choose(checkpoint, choices)
+    approximation = None
+    if chosen := approximated(choices):
+        approximation = Approximation(chosen, partial(_build, trained, pretrained))
     precisions: tuple[GraphPrecision, ...] = ("fp32", "fp16") if fp16 else ("fp32",)
     artifact = export_model(
-        build,
+        partial(_build, checkpoint, pretrained),
         identity_of(checkpoint),
         out,
         precisions,
+        approximation=approximation,
         allow_parity_loss=allow_parity_loss,
         progress=progress,
     )
     release_memory()
     return artifact
+
+
+def _build(checkpoint: Checkpoint, pretrained: str | None) -> Method:
+    return build_method(checkpoint, pretrained=pretrained).eval()
 
 
 def identity_of(checkpoint: Checkpoint) -> Identity:
@@ -134,6 +147,7 @@ def export_model(
     out: Path,
     precisions: Iterable[GraphPrecision],
     *,
+    approximation: Approximation | None = None,
     allow_parity_loss: bool = False,
     progress: Progress = lambda step: None,
 ) -> Artifact:
@@ -147,6 +161,10 @@ def export_model(
         method = build()
         reference = run_reference(method, frames, spec)
         write_golden(scratch, frames, reference)
+        notes = []
+        if approximation is not None:
+            progress("measuring the approximation")
+            notes.append(approximation.describe(frames, reference, spec))
         progress("baking the text")
         baked = method.bake()
         del method
@@ -156,7 +174,9 @@ def export_model(
         for precision in precisions:
             release_memory()
             progress(f"exporting and checking the {precision} graph")
-            graphs[precision], parity[precision] = _write_graph(scratch, baked, precision, gate)
+            graphs[precision], record = _write_graph(scratch, baked, precision, gate)
+            evidence = "; ".join([record.evidence, *notes])
+            parity[precision] = dataclasses.replace(record, evidence=evidence)
         seal(scratch, _manifest(identity, scratch, graphs, parity))
     return Artifact.open(out)
 

@@ -2,6 +2,7 @@
 
 The similarity head is meant to be float32. It is the graph's end, so nothing after it is in half
 precision again; float32 compute whose result returns to half precision was left behind by mistake.
+One that only chooses among half-precision values, by their indices, does not return to it.
 The rule needs neither torch nor onnx, for it also runs on the network that a compiler parsed.
 """
 
@@ -59,7 +60,7 @@ def classify_compute(ops: Sequence[Op], types: Mapping[str, FloatType]) -> Compu
     islands: list[str] = []
     for op in reversed(ops):
         written = {types.get(name, "other") for name in op.outputs} - {"other"}
-        if not written:  # shapes and indices carry no precision
+        if not written:
             continue
         returns = any(name in before_half for name in op.outputs)
         if op.is_compute and "float16" in written:
@@ -67,5 +68,6 @@ def classify_compute(ops: Sequence[Op], types: Mapping[str, FloatType]) -> Compu
         elif op.is_compute and "float32" in written:
             (islands if returns else head).append(op.name)
         if returns or "float16" in written:
-            before_half.update(op.inputs)
+            # Shapes and indices carry no precision.
+            before_half.update(name for name in op.inputs if types.get(name, "other") != "other")
     return ComputeTypes(tuple(half[::-1]), tuple(head[::-1]), tuple(islands[::-1]))

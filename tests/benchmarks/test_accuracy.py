@@ -107,6 +107,16 @@ def test_the_paper_says_what_to_train_on(paper, sets, train_on, split):
 
 
 @pytest.mark.parametrize(
+    ("paper", "method"), [("dive", None), ("faprompt", None), ("dive", "anomalyclip")]
+)
+def test_the_papers_own_method_is_trained_unless_another_is_named(paper, method):
+    options = dict.fromkeys(("pretrained", "image_size", "limit", "epochs"))
+    made = accuracy.plan(paper, ("mvtec",), Path("/d"), None, ())
+    job = accuracy._job({**options, "method": method, "backbone": "tiny"}, made)
+    assert job.method == (method or paper)
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         ([], "name what to test on"),
@@ -125,7 +135,6 @@ def test_the_paper_says_what_to_train_on(paper, sets, train_on, split):
             ["--workers", "2", "--train-on", "synthetic", "--test-on", "elpv"],
             "with --protocol only",
         ),
-        (["--paper", "faprompt", "--train-on", "synthetic", "--test-on", "elpv"], "name one with"),
         (["--train-on", "synthetic", "--test-on", "mvtec:none"], "no such folder"),
         (["--method", "clip", "--train-on", "synthetic", "--test-on", "synthetic"], "no method"),
     ],

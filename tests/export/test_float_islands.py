@@ -43,6 +43,19 @@ def test_a_shape_carries_no_precision(types):
     assert classify_compute(ops, {"f": "float32", **types}).islands == ()
 
 
+def test_indices_carry_no_precision():
+    # The float scores say which half-precision rows go on, and nothing of them goes with these.
+    ops = [
+        matmul("scores", "x", "f"),
+        Op("topk", False, ("f",), ("values", "places")),
+        Op("gather", False, ("x", "places"), ("chosen",)),
+        matmul("last", "chosen", "y"),
+    ]
+    types = dict.fromkeys(("x", "chosen", "y"), "float16") | dict.fromkeys("f", "float32")
+    found = classify_compute(ops, types | {"values": "float32", "places": "other"})
+    assert (found.half, found.head, found.islands) == (("last",), ("scores",), ())
+
+
 def test_only_compute_is_listed():
     found = classify_compute([Op("add", False, ("x",), ("y",))], {"y": "float32"})
     assert found.half == found.head == found.islands == ()

@@ -14,10 +14,18 @@ from zsad_train.methods import METHODS, UNTRAINED
 from zsad_train.methods.anomalyclip import AnomalyClip
 from zsad_train.methods.anomalyclip_config import AnomalyClipConfig
 from zsad_train.methods.base import TrainingWords
+from zsad_train.methods.faprompt import FaPrompt
+from zsad_train.methods.faprompt_config import FaPromptConfig
 from zsad_train.towers import load_backbone
 
 TOLERANCE = {"fp32": 1e-5, "fp16": 2e-2}
 """Largest difference of scores and maps from PyTorch; half precision is that of DIVE's test."""
+
+
+TRAINED = {
+    "anomalyclip": (AnomalyClip, AnomalyClipConfig(context_length=4)),
+    "faprompt": (FaPrompt, FaPromptConfig()),
+}
 
 
 @pytest.fixture(scope="module")
@@ -25,22 +33,23 @@ def subjects(small_clip, tmp_path_factory):
     """What `zsad-export` is told for each method."""
     folder = tmp_path_factory.mktemp("methods")
     backbone = load_backbone("zsad-test-export", pretrained="random:3")
-    torch.manual_seed(0)
-    words = TrainingWords(("metal plate",))
-    method = AnomalyClip(backbone, AnomalyClipConfig(context_length=4), words)
-    with torch.no_grad():
-        for learner in (method.normal, method.abnormal):
-            learner.context.add_(0.3 * torch.randn_like(learner.context))
-    save_checkpoint(folder / "anomalyclip.pt", method, {})
+    arguments = {}
+    for name, (method_type, config) in TRAINED.items():
+        torch.manual_seed(0)
+        method = method_type(backbone, config, TrainingWords(("metal plate",)))
+        with torch.no_grad():
+            for parameter in method.parameters():
+                if parameter.requires_grad:
+                    parameter.add_(0.3 * torch.randn_like(parameter))
+        save_checkpoint(folder / f"{name}.pt", method, {})
+        arguments[name] = ["--ckpt", str(folder / f"{name}.pt"), "--out", str(folder / name)]
     untrained = ["--backbone", "zsad-test-export", "--pretrained", "random:3", "--object", "nut"]
-    return {
-        "anomalyclip": ["--ckpt", str(folder / "anomalyclip.pt"), "--out", str(folder / "a")],
-        "clip": ["--method", "clip", *untrained, "--out", str(folder / "c")],
-        "winclip": ["--method", "winclip", *untrained, "--out", str(folder / "w")],
-    }
+    for name in UNTRAINED:
+        arguments[name] = ["--method", name, *untrained, "--out", str(folder / name)]
+    return arguments
 
 
-@pytest.fixture(scope="module", params=["anomalyclip", "clip", "winclip"])
+@pytest.fixture(scope="module", params=[*TRAINED, *UNTRAINED])
 def exported(request, subjects, engine_cache):
     arguments = [*subjects[request.param], "--fp16", "--sm", "86"]
     result = CliRunner(env={"ZSAD_CACHE": str(engine_cache)}).invoke(export_command, arguments)
@@ -85,11 +94,15 @@ def test_tensorrt_rtx_compiles_it(exported, precision):
     [
         ([], "give either --ckpt"),
         (["--method", "clip", "--ckpt", "a.pt"], "give either --ckpt"),
+        (["--method", "faprompt"], "faprompt is trained: give --ckpt what zsad-train --method"),
+        (["--method", "faprompt", "--ckpt", "a.pth", "--object", "nut"], "--object goes with"),
+        (["--method", "faprompt", "--ckpt", "none.pth"], "checkpoint not found: none.pth"),
         (["--ckpt", "a.pt", "--object", "nut"], "--object goes with --method"),
         (["--ckpt", "a.pt", "--backbone", "tiny"], "--backbone goes with --method"),
         (["--ckpt", "none.pt"], "checkpoint not found: none.pt"),
         (["--method", "clip", "--object", " "], "--object is empty"),
         (["--method", "clip", "--backbone", "tyni"], "unknown backbone 'tyni'"),
+        (["--method", "clip", "--dap", "baked"], "clip has no option --dap: leave it out"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(arguments, message, tmp_path, monkeypatch):

@@ -14,6 +14,8 @@ from zsad_train.methods.anomalyclip_config import AnomalyClipConfig
 from zsad_train.methods.base import Batch, TrainingWords
 from zsad_train.methods.dive import Dive
 from zsad_train.methods.dive_config import DiveConfig
+from zsad_train.methods.faprompt import FaPrompt
+from zsad_train.methods.faprompt_config import FaPromptConfig
 from zsad_train.towers import load_backbone
 
 SMALL = "zsad-test-small"
@@ -65,6 +67,15 @@ def make_anomalyclip(backbone):
     return make
 
 
+@pytest.fixture
+def make_faprompt(backbone):
+    def make(**options):
+        torch.manual_seed(0)
+        return FaPrompt(backbone, FaPromptConfig(**options), TrainingWords(WORDS.classes))
+
+    return make
+
+
 def move(method):
     """Put every trainable tensor away from its start, as after training."""
     with torch.no_grad():
@@ -82,6 +93,11 @@ def moved(make_dive):
 @pytest.fixture
 def moved_anomalyclip(make_anomalyclip):
     return lambda **options: move(make_anomalyclip(**options))
+
+
+@pytest.fixture
+def moved_faprompt(make_faprompt):
+    return lambda **options: move(make_faprompt(**options))
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from zsad_train.losses import (
+    binary_focal_loss,
     dice_loss,
     focal_loss,
     pairwise_cosine,
@@ -35,6 +36,16 @@ def test_focal_loss_is_finite_at_both_ends(gamma):
     loss = focal_loss(probability, mask, gamma)
     loss.backward()
     assert loss.isfinite() and probability.grad.isfinite().all()
+
+
+def test_binary_focal_loss_of_known_probabilities():
+    logits = torch.tensor([0.8, 0.4]).logit()
+    # p_t is 0.8 of the anomalous image and 1 - 0.4 of the normal one.
+    expected = (0.2**2 * -math.log(0.8) + 0.4**2 * -math.log(0.6)) / 2
+    assert binary_focal_loss(logits, torch.tensor([1, 0])).item() == pytest.approx(expected)
+    entropy = -(math.log(0.8) + math.log(0.6)) / 2
+    found = binary_focal_loss(logits, torch.tensor([1, 0]), gamma=0)
+    assert found.item() == pytest.approx(entropy)
 
 
 def test_dice_loss_is_taken_per_image_then_averaged():

@@ -73,3 +73,20 @@ def test_new_tokens_have_the_spread_of_clip_tokens(learner):
 def test_a_prompt_that_fills_the_context_is_refused(learner):
     with pytest.raises(InputError, match="'object' fills all 77 text tokens"):
         learner(length=75, words=["object"])
+
+
+@pytest.mark.parametrize("deep_length", [0, 2])
+def test_baked_prompts_are_the_same_map_of_shifts(backbone, learner, deep_length):
+    options = {"deep_sets": 3, "deep_length": deep_length} if deep_length else {}
+    prompts = learner(words=["damaged object"] * 3, own_length=2, **options)
+    baked, shift = prompts.bake(backbone.text), torch.randn(4, 24)
+    with torch.no_grad():
+        expected = prompts(backbone.text, shift)
+    assert expected.shape == (4, 3, 16)
+    torch.testing.assert_close(baked(shift), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(baked(shift[:1]), expected[:1], atol=1e-5, rtol=0)
+
+
+def test_prompts_of_different_lengths_are_not_baked(backbone, learner):
+    with pytest.raises(ValueError, match="different lengths"):
+        learner(own_length=2).bake(backbone.text)

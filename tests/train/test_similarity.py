@@ -4,7 +4,14 @@ import math
 import pytest
 import torch
 
-from zsad_train.similarity import SimilarityHead, cosine_logits, unit
+from zsad_train.similarity import (
+    AdaptedHead,
+    SimilarityHead,
+    cosine_logits,
+    mean_probability,
+    pair_logit,
+    unit,
+)
 
 
 def test_logits_are_cosines_over_tau():
@@ -19,6 +26,36 @@ def test_the_head_is_the_logit_of_the_two_class_softmax():
     text = 3 * torch.randn(2, 8, generator=generator)
     softmax = cosine_logits(x, text, 0.07).softmax(dim=-1)[..., 1]
     torch.testing.assert_close(SimilarityHead(text, 0.07)(x).sigmoid(), softmax)
+
+
+def test_each_image_can_have_a_pair_of_its_own():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 5, 8, generator=generator)
+    text = torch.randn(3, 2, 8, generator=generator)
+    expected = torch.stack([pair_logit(x[i], text[i], 0.07) for i in range(3)])
+    torch.testing.assert_close(pair_logit(x, text, 0.07), expected)
+    torch.testing.assert_close(
+        expected.sigmoid(), cosine_logits(x, text, 0.07).softmax(dim=-1)[..., 1]
+    )
+
+
+def test_the_adapted_head_is_the_pair_with_a_constant_normal_text():
+    generator = torch.Generator().manual_seed(0)
+    x, abnormal = torch.randn(3, 5, 8, generator=generator), torch.randn(3, 8, generator=generator)
+    normal = 2 * torch.randn(8, generator=generator)
+    text = torch.stack([normal.expand(3, -1), abnormal], dim=1)
+    head = AdaptedHead(normal, 0.07)
+    torch.testing.assert_close(head(x, abnormal), pair_logit(x, text, 0.07))
+    assert head.half().normal.dtype == torch.float32
+
+
+def test_a_mean_of_probabilities_keeps_its_logit_near_both_ends():
+    logits = (torch.tensor([0.0, 20.0, -20.0]), torch.tensor([math.log(3), 20.0, -20.0]))
+    mean, logit = mean_probability(logits, (3.0, 1.0))
+    assert mean[0].item() == pytest.approx((3 * 0.5 + 0.75) / 4)
+    assert logit[0].item() == pytest.approx(math.log(0.5625 / 0.4375))
+    assert logit[1:].tolist() == pytest.approx([20, -20])  # 1 - mean has no digits left at 20
+    assert mean_probability([torch.tensor([-300.0])], [1.0])[1].isfinite()
 
 
 def test_half_leaves_the_head_exact():

@@ -20,6 +20,9 @@ from zsad_train.towers import BackboneInfo, load_backbone
 
 FORMAT = "zsad-checkpoint"
 SCHEMA = 1
+RELEASED = "prompt_learner"
+"""The only key of what the code of AnomalyCLIP and FAPrompt writes."""
+
 _RETRAIN = "give a file that zsad-train wrote, or train again"
 
 
@@ -83,10 +86,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
         InputError: The file is missing, damaged, not a checkpoint, holds code, or is of a newer
             schema.
     """
-    content = _read(path)
+    content = read_file(path, _RETRAIN)
     where = f"checkpoint {path}"
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(f"{path} is not a zsad checkpoint: {_RETRAIN}")
+        foreign = isinstance(content, dict) and RELEASED in content
+        fix = "if other code wrote it, give zsad-export its --method" if foreign else _RETRAIN
+        raise InputError(f"{path} is not a zsad checkpoint: {fix}")
     if content.get("schema") != SCHEMA:
         found = content.get("schema")
         raise InputError(f"{where} has schema {found}, this zsad reads {SCHEMA}: upgrade zsad")
@@ -154,14 +159,23 @@ def build_method(checkpoint: Checkpoint, *, pretrained: str | None = None) -> Me
     return method
 
 
-def _read(path: Path) -> Any:
+def read_file(path: Path, fix: str) -> Any:
+    """Return what `torch.save` wrote into `path`, on the CPU; nothing in it is run.
+
+    Args:
+        path: The file.
+        fix: What to do about a bad one, for the error.
+
+    Raises:
+        InputError: The file is missing, damaged, or holds more than tensors and plain values.
+    """
     if not path.is_file():
         raise InputError(f"checkpoint not found: {path}")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # zip, pickle and torch each fail in their own ways on a bad file
         kind = type(error).__name__
-        raise InputError(f"{path} cannot be read as a checkpoint ({kind}): {_RETRAIN}") from None
+        raise InputError(f"{path} cannot be read as a checkpoint ({kind}): {fix}") from None
 
 
 def _check_same(found: BackboneInfo, wanted: BackboneInfo) -> None:

@@ -25,7 +25,7 @@ def _option(flag: str, name: str, help_text: str, **kwargs: Any) -> Callable[...
 
 @click.command(cls=Command)
 @_option("--method", "method", "What to train.", type=click.Choice([*METHODS, *UNTRAINED]))
-@_option("--preset", "preset", "Its options by name, e.g. dive-paper [default: --method].")
+@_option("--preset", "preset", "Options by name: dive-paper, METHOD-released [default: --method].")
 @_option("--backbone", "backbone", "`tiny` or an open_clip name (ViT-L-14-336-quickgelu).")
 @_option("--pretrained", "pretrained", "open_clip tag, path to weights, or `random`.")
 @_option("--image-size", "image_size", "Input side in pixels [default: the backbone's].", type=int)
@@ -44,7 +44,7 @@ def _option(flag: str, name: str, help_text: str, **kwargs: Any) -> Callable[...
 @_option("--seed", "seed", "Seeds everything; the same seed gives the same weights.", type=int)
 @_option("--amp", "amp", "Towers in bfloat16.", type=click.Choice(list(AMP)))
 @_option("--grad-checkpointing", "grad_checkpointing", "Less memory, slower.", is_flag=True)
-@_option("--abnormal-prompts", "abnormal_prompts", "Compound abnormal prompts; 1 is DIVE's paper.",
+@_option("--abnormal-prompts", "abnormal_prompts", "Abnormal prompts; 1 is DIVE's paper.",
          type=int)  # fmt: skip
 @_option("--vv-from-block", "vv_from_block", "Read the map from a V-V stream from here.", type=int)
 @_option("--descriptions", "descriptions", "JSON of state descriptions (docs/descriptions.md).",

@@ -55,6 +55,12 @@ def focal_loss(probability: Tensor, mask: Tensor, gamma: float = 2.0) -> Tensor:
     return -((1 - p_true).clamp_min(0) ** gamma * p_true.log()).mean()
 
 
+def binary_focal_loss(logits: Tensor, labels: Tensor, gamma: float = 2.0) -> Tensor:
+    """Return the mean of (1 - p_t)^gamma times the cross-entropy of logits (B,), labels 0 or 1."""
+    loss = F.binary_cross_entropy_with_logits(logits, labels.float(), reduction="none")
+    return ((1 - (-loss).exp()) ** gamma * loss).mean()
+
+
 def dice_loss(probability: Tensor, mask: Tensor) -> Tensor:
     """Return 1 - (2 sum pg + 1) / (sum p + sum g + 1), taken per image, then the mean."""
     p, g = probability.flatten(1), mask.flatten(1)

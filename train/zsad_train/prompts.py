@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from zsad.errors import InputError
-from zsad_train.towers import Backbone, TextTower
+from zsad_train.towers import Backbone, TextTail, TextTower
 
 INIT_STD = 0.02
 """Standard deviation of new tokens, that of CLIP's own token embedding (CoOp, AnomalyCLIP)."""
@@ -80,18 +80,81 @@ class PromptLearner(nn.Module):
         self.register_buffer("suffix", fixed[:, 1 + len(placeholders) :].clone(), persistent=False)
         self.register_buffer("eot", eot, persistent=False)
 
-    def embeddings(self) -> Tensor:
-        """Return the prompts at word-embedding level, (n, L, width), cut at the last end token."""
-        n = len(self.eot)
-        start = self.start.expand(n, -1, -1)
-        context = self.context.expand(n, -1, -1)
-        return torch.cat([start, context, self.own, self.suffix], dim=1)  # (n, L, width)
+    def embeddings(self, shift: Tensor | None = None) -> Tensor:
+        """Return the prompts at word-embedding level, cut at the last end token.
 
-    def forward(self, text: TextTower) -> Tensor:
-        """Return the prompts' embeddings in the joint space, (n, D), not normalised."""
+        Args:
+            shift: (B, width), added to every own token, which makes B sets of prompts (FAPrompt
+                Eq. 4).
+
+        Returns:
+            (n, L, width), with a shift (B, n, L, width).
+        """
+        own = self.own if shift is None else self.own + shift[:, None, None]
+        shape = (*own.shape[:-2], -1, -1)
+        parts = (self.start, self.context, own, self.suffix)
+        return torch.cat([part.expand(shape) for part in parts], dim=-2)
+
+    def deep_prompts(self) -> tuple[Tensor, ...]:
+        """Return the deep sets as they enter the text tower, each (deep_length, width)."""
         deep = self.deep.half().to(self.deep.dtype) if self.deep_half else self.deep
-        embedded: Tensor = text(self.embeddings(), self.eot, deep.unbind(0))
-        return embedded
+        return deep.unbind(0)
+
+    def forward(self, text: TextTower, shift: Tensor | None = None) -> Tensor:
+        """Return the prompts' embeddings in the joint space, not normalised.
+
+        Args:
+            text: The frozen text tower.
+            shift: As in `embeddings`.
+
+        Returns:
+            (n, D), with a shift (B, n, D).
+        """
+        embeddings = self.embeddings(shift)
+        sets = 1 if shift is None else len(shift)
+        embedded: Tensor = text(
+            embeddings.flatten(0, -3), self.eot.repeat(sets), self.deep_prompts()
+        )
+        return embedded.reshape(*embeddings.shape[:-2], embedded.shape[-1])
+
+    def bake(self, text: TextTower) -> ShiftedPrompts:
+        """Return the same map of shifts, with everything that no shift reaches as constants."""
+        return ShiftedPrompts(self, text)
+
+
+class ShiftedPrompts(nn.Module):
+    """`PromptLearner` for inference where own tokens are shifted per image.
+
+    Start and context come before them and are the same in every prompt, so only the tokens from
+    the first own one on are computed: 10 x 6 instead of FAPrompt's 22 x 77.
+    """
+
+    rest: Tensor
+    is_own: Tensor
+
+    @torch.no_grad()
+    def __init__(self, learner: PromptLearner, text: TextTower) -> None:
+        """Bake the prompts of `learner`, which are equally long; nothing is shared with it.
+
+        Raises:
+            ValueError: The prompts have different lengths.
+        """
+        super().__init__()
+        embeddings = learner.embeddings()  # (n, L, width)
+        length = embeddings.shape[1]
+        if not torch.equal(learner.eot, torch.full_like(learner.eot, length - 1)):
+            raise ValueError("prompts of different lengths cannot be baked together")
+        begin, own_length = 1 + len(learner.context), learner.own.shape[1]
+        prefix, rest = embeddings[0, :begin], embeddings[:, begin:]
+        self.tail = TextTail(text, prefix, length - begin, learner.deep_prompts())
+        self.register_buffer("rest", rest.clone())  # (n, L - begin, width)
+        is_own = torch.arange(length - begin) < own_length
+        self.register_buffer("is_own", is_own[:, None].to(rest.dtype))
+
+    def forward(self, shift: Tensor) -> Tensor:
+        """Return the embeddings (B, n, D), not normalised, for shifts (B, width)."""
+        features: Tensor = self.tail(self.rest + shift[:, None, None] * self.is_own)
+        return features
 
 
 def check_fits(text: TextTower, token_ids: Tensor, sentences: Sequence[str]) -> Tensor:

@@ -16,7 +16,7 @@ from zsad_train.checkpoint import Checkpoint, build_method, load_checkpoint
 from zsad_train.config import Job
 from zsad_train.descriptions import BUILT_IN, read_descriptions
 from zsad_train.loop import EpochRecord, Progress, Report, fit, ignore
-from zsad_train.methods import check_learns, method_class
+from zsad_train.methods import check_has_options, check_learns, method_class
 from zsad_train.methods.base import Method, TrainingWords
 from zsad_train.towers import load_backbone
 
@@ -100,10 +100,7 @@ def _method_config(job: Job, cls: type[Method]) -> Any:
         raise InputError(f"unknown preset '{preset}' of {job.method}: choose one of {known}")
     overrides = {"abnormal_prompts": job.abnormal_prompts, "vv_from_block": job.vv_from_block}
     given = {name: value for name, value in overrides.items() if value is not None}
-    known_options = {field.name for field in dataclasses.fields(cls.config_type)}
-    if unknown := sorted(given.keys() - known_options):
-        flag = unknown[0].replace("_", "-")
-        raise InputError(f"{job.method} has no option --{flag}: leave it out")
+    check_has_options(job.method, given)
     return dataclasses.replace(cls.presets[preset], **given)
 
 

@@ -7,14 +7,13 @@ no border mode, kernel size or resize rule left to get wrong.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zsad.errors import InputError
+from zsad_train.precision import KeepsFloat32
 
 _TRUNCATE = 4.0
 """Kernel radius in sigmas, `scipy.ndimage.gaussian_filter`'s default."""
@@ -72,8 +71,8 @@ def _gaussian(size_px: int, sigma: float) -> npt.NDArray[np.float64]:
     return matrix
 
 
-class UpsampleBlur(nn.Module):
-    """Resizes maps to (H, W) and smooths them; float32 whatever the module is cast to.
+class UpsampleBlur(KeepsFloat32):
+    """Resizes maps to (H, W) and smooths them; a half-precision Gaussian no longer sums to 1.
 
     Attributes:
         rows: (H, h) float32 matrix of the vertical axis.
@@ -103,11 +102,3 @@ class UpsampleBlur(nn.Module):
         Every value is a weighted mean, so maps in [0, 1] stay there up to float32 rounding.
         """
         return self.rows @ maps.float() @ self.columns
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> UpsampleBlur:
-        # A half-precision Gaussian no longer sums to 1: follow the device, never the dtype.
-        rows, columns = self.rows, self.columns
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.rows = rows.to(self.rows.device)
-        self.columns = columns.to(self.columns.device)
-        return self

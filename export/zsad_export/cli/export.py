@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zsad.command import Command
 from zsad.errors import InputError
 from zsad_export.cli.sm import parse_sms
-from zsad_train.methods import UNTRAINED
+from zsad_train.methods import EXPORT_CHOICES, METHODS, UNTRAINED
 
 if TYPE_CHECKING:
     from zsad.artifact import Artifact
+    from zsad_train.checkpoint import Checkpoint
+
+
+def _choice_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add a flag for every choice that some method leaves to the export."""
+    for name, choice in EXPORT_CHOICES.items():
+        kind = click.Choice(choice.values)
+        help_text = f"{choice.help_text} [default: {choice.values[0]}]"
+        command = click.option(f"--{name}", name, type=kind, help=help_text)(command)
+    return command
 
 
 @click.command(cls=Command)
 @click.option("--ckpt", type=click.Path(path_type=Path), help="Checkpoint to bake.")
-@click.option("--method", type=click.Choice(list(UNTRAINED)), help="Or one that needs no training.")
+@click.option(
+    "--method",
+    type=click.Choice([*UNTRAINED, *METHODS]),
+    help=f"Or one that needs no training ({', '.join(UNTRAINED)}); with --ckpt the method whose "
+    "authors' code wrote that file.",
+)
 @click.option("--backbone", help="With --method: an open_clip name. [default: tiny]")
-@click.option("--object", "thing", help="With --method: what the images show. [default: object]")
+@click.option("--object", "thing", help="Without --ckpt: what the images show. [default: object]")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -28,11 +44,16 @@ if TYPE_CHECKING:
 )
 @click.option("--fp32", is_flag=True, help="Write the FP32 graph; it is always written.")
 @click.option("--fp16", is_flag=True, help="Also write an FP16 graph and make it the default.")
-@click.option("--image-size", type=click.IntRange(1), help="Input side in px, if not training's.")
+@click.option(
+    "--image-size",
+    type=click.IntRange(1),
+    help="Input side in px, if not training's or CLIP's.",
+)
 @click.option(
     "--pretrained",
     help="open_clip tag or path of the backbone's weights; for --ckpt where they are now.",
 )
+@_choice_options
 @click.option("--allow-parity-loss", is_flag=True, help="Record a failed parity gate, go on.")
 @click.option("--no-engine", is_flag=True, help="Do not compile with TensorRT-RTX.")
 @click.option("--sm", callback=parse_sms, help="Compute capabilities for TensorRT-RTX: 86,89,120.")
@@ -49,6 +70,7 @@ def main(
     allow_parity_loss: bool,
     no_engine: bool,
     sm: tuple[int, ...] | None,
+    **choices: str | None,
 ) -> None:
     """Turn a checkpoint, or a method that needs none, into an artifact.
 
@@ -57,23 +79,15 @@ def main(
     """
     del fp32  # the FP32 graph is the reference and is written whatever is asked for
     _check_subject(ckpt, method, backbone, thing)  # before torch is imported, which takes seconds
-    from zsad_export.export import export_checkpoint, read_for_export
-    from zsad_train.checkpoint import untrained_checkpoint
+    from zsad_export.export import export_checkpoint
 
-    if method is None:
-        assert ckpt is not None
-        checkpoint, target = read_for_export(ckpt, image_size), ckpt.with_suffix("")
-    else:
-        thing = "object" if thing is None else thing
-        checkpoint = untrained_checkpoint(
-            method, thing, backbone or "tiny", pretrained=pretrained, image_size=image_size
-        )
-        target = Path(method)
+    checkpoint = _read_subject(ckpt, method, backbone, thing, pretrained, image_size)
     artifact = export_checkpoint(
         checkpoint,
-        out or target,
+        out or (Path(checkpoint.method_name) if ckpt is None else ckpt.with_suffix("")),
         fp16=fp16,
         pretrained=pretrained,
+        choices={name: value for name, value in choices.items() if value is not None},
         allow_parity_loss=allow_parity_loss,
         progress=lambda step: click.echo(f"{step} ...", err=True),
     )
@@ -90,18 +104,54 @@ def main(
 def _check_subject(
     ckpt: Path | None, method: str | None, backbone: str | None, thing: str | None
 ) -> None:
-    if (ckpt is None) == (method is None):
+    if ckpt is None:
+        _check_untrained(method)
+        return
+    if method in UNTRAINED:
+        raise InputError(f"{method} needs no training: give either --ckpt or --method {method}")
+    if thing is not None:
+        raise InputError(
+            f"--object goes with --method {' or '.join(UNTRAINED)}, and no --ckpt: leave it out"
+        )
+    if backbone is not None and method is None:
+        raise InputError("--backbone goes with --method: a checkpoint has its own, leave it out")
+    if not ckpt.is_file():
+        raise InputError(f"checkpoint not found: {ckpt}: give --ckpt a file that zsad-train wrote")
+
+
+def _check_untrained(method: str | None) -> None:
+    if method is None:
         raise InputError(
             "give either --ckpt, a file that zsad-train wrote, or --method, one that needs no "
             f"training: {', '.join(UNTRAINED)}"
         )
-    if ckpt is None:
-        return
-    if backbone is not None or thing is not None:
-        flag = "--object" if backbone is None else "--backbone"
-        raise InputError(f"{flag} goes with --method: a checkpoint has its own, leave it out")
-    if not ckpt.is_file():
-        raise InputError(f"checkpoint not found: {ckpt}: give --ckpt a file that zsad-train wrote")
+    if method not in UNTRAINED:
+        raise InputError(
+            f"{method} is trained: give --ckpt what zsad-train --method {method} or its authors' "
+            "code wrote"
+        )
+
+
+def _read_subject(
+    ckpt: Path | None,
+    method: str | None,
+    backbone: str | None,
+    thing: str | None,
+    pretrained: str | None,
+    image_size: int | None,
+) -> Checkpoint:
+    from zsad_export.export import read_for_export
+    from zsad_train.checkpoint import untrained_checkpoint
+    from zsad_train.released import read_released
+
+    if method is None:
+        assert ckpt is not None
+        return read_for_export(ckpt, image_size)
+    name = backbone or "tiny"
+    if ckpt is not None:
+        return read_released(ckpt, method, name, pretrained=pretrained, image_size=image_size)
+    thing = "object" if thing is None else thing
+    return untrained_checkpoint(method, thing, name, pretrained=pretrained, image_size=image_size)
 
 
 def _print_graphs(artifact: Artifact) -> None:

@@ -11,7 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zsad.errors import InputError
-from zsad_train.methods.options import check_not_negative, check_positive, prompting_depth
+from zsad_train.methods.options import (
+    check_not_negative,
+    check_positive,
+    prompting_depth,
+    quarter_ends,
+)
 from zsad_train.methods.pair import Reading
 from zsad_train.towers import block_index
 
@@ -102,8 +107,8 @@ class AnomalyClipConfig:
         Raises:
             InputError: A block does not exist, or is tapped twice.
         """
-        quarters = sorted({max(0, depth * quarter // 4 - 1) for quarter in (1, 2, 3, 4)})
-        taps = tuple(quarters) if self.taps is None else self.taps
+        quarters = quarter_ends(depth)
+        taps = quarters if self.taps is None else self.taps
         if len({block_index(tap, depth) for tap in taps}) != len(taps):
             raise InputError(f"anomalyclip: taps {taps} repeats a block")
         vv_from = quarters[0] if self.vv_from_block is None else self.vv_from_block

@@ -33,6 +33,17 @@ def check_not_negative(method: str, config: Any, names: Sequence[str]) -> None:
             )
 
 
+def check_choice(method: str, config: Any, name: str, known: Sequence[str]) -> None:
+    """Refuse an option of `config` that is not one of the `known` words.
+
+    Raises:
+        InputError: It is another.
+    """
+    value = getattr(config, name)
+    if value not in known:
+        raise InputError(f"{method}: {name} '{value}' is not one of {', '.join(known)}")
+
+
 def prompting_depth(method: str, text_depth: int | None, blocks: int) -> int:
     """Return how many of a text tower's `blocks` get learned tokens, the context being the first.
 
@@ -48,3 +59,11 @@ def prompting_depth(method: str, text_depth: int | None, blocks: int) -> int:
     if not 1 <= depth <= blocks:
         raise InputError(f"{method}: text_depth {depth} is not in 1..{blocks}, the text blocks")
     return depth
+
+
+def quarter_ends(depth: int) -> tuple[int, ...]:
+    """Return the last block of each quarter of `depth` blocks: 5, 11, 17 and 23 of ViT-L's 24.
+
+    The family's taps, and the first of them its first block of V-V attention, at any depth.
+    """
+    return tuple(sorted({max(0, depth * quarter // 4 - 1) for quarter in (1, 2, 3, 4)}))

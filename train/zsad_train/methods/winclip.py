@@ -19,7 +19,7 @@ from zsad.errors import InputError
 from zsad_train.descriptions import encode_pair
 from zsad_train.methods.base import Method, Prediction, TrainingWords
 from zsad_train.methods.options import check_not_negative, check_positive
-from zsad_train.similarity import SimilarityHead, cosine_logits
+from zsad_train.similarity import SimilarityHead, pair_logit
 from zsad_train.smoothing import UpsampleBlur
 from zsad_train.towers import Backbone, VisionTower
 
@@ -146,8 +146,7 @@ class WinClip(Method):
         return Prediction(score_logit.sigmoid(), self.smooth(grid).clamp(0, 1), score_logit)
 
     def _logit(self, features: Tensor) -> Tensor:
-        logits = cosine_logits(features, self.text, self.config.tau)
-        return logits[..., 1] - logits[..., 0]
+        return pair_logit(features, self.text, self.config.tau)
 
     def bake(self) -> nn.Module:
         """Return the inference graph with the text pair as a constant."""

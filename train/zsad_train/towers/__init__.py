@@ -4,6 +4,7 @@ from zsad_train.towers.attention import block_index
 from zsad_train.towers.backbone import Backbone, BackboneInfo, load_backbone
 from zsad_train.towers.positions import PosResize
 from zsad_train.towers.text import TextTower
+from zsad_train.towers.text_tail import TextTail
 from zsad_train.towers.vision import Injection, VisionFeatures, VisionTower
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "BackboneInfo",
     "Injection",
     "PosResize",
+    "TextTail",
     "TextTower",
     "VisionFeatures",
     "VisionTower",

@@ -12,24 +12,24 @@ from zsad.errors import InputError
 
 
 def project_qkv(
-    attention: nn.MultiheadAttention, tokens: Tensor, *, cls_query: bool = False
+    attention: nn.MultiheadAttention, tokens: Tensor, *, queries: slice | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Project normalised tokens to the queries, keys and values of every head.
 
     Args:
         attention: The module whose `in_proj` is used.
         tokens: (B, N, width).
-        cls_query: Project the query of the first token only, all that the CLS row needs.
+        queries: Positions whose queries are wanted, where only some rows are read; None is all.
 
     Returns:
-        Queries (B, heads, N or 1, d), keys and values (B, heads, N, d).
+        Queries (B, heads, N or fewer, d), keys and values (B, heads, N, d).
     """
     weight, bias, width = attention.in_proj_weight, attention.in_proj_bias, tokens.shape[-1]
-    if cls_query:
-        q = F.linear(tokens[:, :1], weight[:width], bias[:width])
-        k, v = F.linear(tokens, weight[width:], bias[width:]).chunk(2, dim=-1)
-    else:
+    if queries is None:
         q, k, v = F.linear(tokens, weight, bias).chunk(3, dim=-1)
+    else:
+        q = F.linear(tokens[:, queries], weight[:width], bias[:width])
+        k, v = F.linear(tokens, weight[width:], bias[width:]).chunk(2, dim=-1)
     heads = attention.num_heads
     return _split_heads(q, heads), _split_heads(k, heads), _split_heads(v, heads)
 
@@ -51,6 +51,41 @@ def mix_values(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False) -> Tens
     # MatMul, Softmax, MatMul that engines fuse.
     scores = q * (1 / math.sqrt(q.shape[-1])) @ k.transpose(-2, -1)
     return scores.softmax(dim=-1) @ v
+
+
+def attend_behind(
+    attention: nn.MultiheadAttention,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    prefix: tuple[Tensor, Tensor],
+    mask: Tensor | None,
+) -> Tensor:
+    """Return `attend` over keys and values that come behind those of a constant prefix.
+
+    The prefix is one for all rows of the batch and is not copied to them.
+
+    Args:
+        attention: The module whose `out_proj` is used.
+        q: (B, heads, n, d).
+        k: (B, heads, N, d).
+        v: (B, heads, N, d).
+        prefix: Its keys, scaled by 1 / sqrt(d) and transposed, (heads, d, p), and its values
+            (heads, p, d). Every query sees all of it.
+        mask: (n, N), added to the scores of `k`; None hides nothing.
+
+    Returns:
+        (B, n, width).
+    """
+    prefix_key, prefix_value = prefix
+    scores = q * (1 / math.sqrt(q.shape[-1])) @ k.transpose(-2, -1)
+    if mask is not None:
+        scores = scores + mask
+    weights = torch.cat([q @ prefix_key, scores], dim=-1).softmax(dim=-1)
+    length = prefix_value.shape[-2]
+    mixed = weights[..., :length] @ prefix_value + weights[..., length:] @ v
+    projected: Tensor = attention.out_proj(_merge_heads(mixed))
+    return projected
 
 
 def block_index(index: int, depth: int) -> int:

@@ -10,11 +10,14 @@ from collections.abc import Sequence
 
 import torch
 from open_clip.model import CLIP, CustomTextCLIP
+from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
 from zsad.errors import InputError
 from zsad_train.towers.attention import attend, project_qkv
 from zsad_train.towers.support import check_text
+
+KeysValues = tuple[Tensor, Tensor]
 
 
 class TextTower(nn.Module):
@@ -95,16 +98,28 @@ class TextTower(nn.Module):
                 f"{length} tokens do not fit the context of {self.context_length}: use a shorter "
                 "text or fewer learned tokens"
             )
-        tokens = embeddings[:, :length]
-        tokens = tokens + self.positional_embedding[:length].to(tokens.dtype)
+        tokens, _ = self.run_blocks(embeddings[:, :length], deep_prompts)
+        rows = torch.arange(tokens.shape[0], device=tokens.device)
+        return read_out(tokens[rows, eot], self.ln_final, self.text_projection)
+
+    def run_blocks(
+        self, embeddings: Tensor, deep_prompts: Sequence[Tensor] = ()
+    ) -> tuple[Tensor, list[KeysValues]]:
+        """Run token embeddings (n, L, width), without positions, through every block.
+
+        Returns:
+            The tokens (n, L, width) that leave the last block, and the keys and values
+            (n, heads, L, d) inside each.
+        """
+        tokens = embeddings + self.positional_embedding[: embeddings.shape[1]].to(embeddings.dtype)
+        seen = []
         for index, block in enumerate(self.blocks):
             if 0 < index <= len(deep_prompts):
                 tokens = _overwrite_prefix(tokens, deep_prompts[index - 1])
             q, k, v = project_qkv(block.attn, block.ln_1(tokens))
-            tokens = tokens + block.ls_1(attend(block.attn, q, k, v, causal=True))
-            tokens = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
-        rows = torch.arange(tokens.shape[0], device=tokens.device)
-        return self._project(self.ln_final(tokens[rows, eot]))
+            seen.append((k, v))
+            tokens = finish_block(block, tokens, attend(block.attn, q, k, v, causal=True))
+        return tokens, seen
 
     def _check_deep_prompts(self, deep_prompts: Sequence[Tensor], eot: Tensor) -> None:
         if not deep_prompts:
@@ -121,12 +136,20 @@ class TextTower(nn.Module):
                 f"position {first_eot}: use at most {first_eot - 1} tokens"
             )
 
-    def _project(self, features: Tensor) -> Tensor:
-        projection = self.text_projection
-        if projection is not None:
-            linear = isinstance(projection, nn.Linear)
-            features = projection(features) if linear else features @ projection
-        return features
+
+def finish_block(block: ResidualAttentionBlock, tokens: Tensor, attended: Tensor) -> Tensor:
+    """Return what leaves a block for the tokens that entered it and what they attended to."""
+    tokens = tokens + block.ls_1(attended)
+    finished: Tensor = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
+    return finished
+
+
+def read_out(tokens: Tensor, ln_final: nn.Module, projection: nn.Linear | Tensor | None) -> Tensor:
+    """Return the features (..., D) of tokens (..., width) that left a text tower's last block."""
+    features: Tensor = ln_final(tokens)
+    if isinstance(projection, nn.Linear):
+        return torch.as_tensor(projection(features))
+    return features if projection is None else features @ projection
 
 
 def _overwrite_prefix(tokens: Tensor, deep: Tensor) -> Tensor:

@@ -233,7 +233,8 @@ class VisionTower(nn.Module):
         run_vv: bool,
         cls_only: bool,
     ) -> tuple[Tensor, Tensor]:
-        q, k, v = project_qkv(block.attn, block.ln_1(tokens), cls_query=cls_only)
+        queries = slice(0, 1) if cls_only else None
+        q, k, v = project_qkv(block.attn, block.ln_1(tokens), queries=queries)
         if run_vv:
             vv = vv + block.ls_1(attend(block.attn, v[:, :, self._patch_rows], v, v))
         tokens = tokens[:, :1] if cls_only else tokens

@@ -1,0 +1,79 @@
+import pytest
+import torch
+
+from zsad_train.towers import TextTail, TextTower
+
+PREFIX = 4
+
+
+@pytest.fixture(autouse=True)
+def no_grad():
+    with torch.no_grad():
+        yield
+
+
+@pytest.fixture
+def texts():
+    """Five texts of 9 tokens at word-embedding level that begin with the same 4."""
+    generator = torch.Generator().manual_seed(2)
+    embeddings = torch.randn(5, 9, 32, generator=generator)
+    embeddings[:, :PREFIX] = embeddings[:1, :PREFIX]
+    return embeddings
+
+
+@pytest.mark.parametrize(
+    ("text", "custom_text"),
+    [({}, False), ({"ls_init_value": 0.3}, False), ({"proj_bias": True}, True),
+     ({"proj_type": "none", "width": 32}, True)],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("deep", [(), (3,), (2, 1)], ids=str)
+def test_it_equals_the_tower_on_whole_texts(make_clip, texts, deep, text, custom_text):
+    tower = TextTower(make_clip(text=text, custom_text=custom_text))
+    prompts = [torch.randn(count, 32) for count in deep]
+    tail = TextTail(tower, texts[0, :PREFIX], 5, prompts)
+    whole = tower(texts, torch.full((5,), 8), prompts)
+    found = tail(texts[:, PREFIX:])
+    torch.testing.assert_close(found, whole, atol=1e-5, rtol=0)
+    assert found.std() > 0.1
+
+
+def test_it_takes_sets_of_texts(make_clip, texts):
+    tail = TextTail(TextTower(make_clip()), texts[0, :PREFIX], 5)
+    sets = torch.stack([texts, texts.flip(0)])[:, :, PREFIX:]
+    found = tail(sets)
+    assert found.shape == (2, 5, 24)
+    torch.testing.assert_close(found[0], tail(texts[:, PREFIX:]))
+    torch.testing.assert_close(found[1], found[0].flip(0))
+
+
+def test_it_shares_nothing_with_the_tower(make_clip, texts):
+    clip = make_clip()
+    tail = TextTail(TextTower(clip), texts[0, :PREFIX], 5)
+    before = tail(texts[:, PREFIX:])
+    for parameter in clip.parameters():
+        parameter.zero_()
+    assert torch.equal(tail(texts[:, PREFIX:]), before)
+
+
+def test_the_last_block_computes_the_last_token_only(make_clip, texts):
+    tail = TextTail(TextTower(make_clip()), texts[0, :PREFIX], 5)
+    seen = []
+    for block in tail.blocks:
+        block.block.mlp.register_forward_hook(lambda _, args, __: seen.append(args[0].shape[1]))
+    tail(texts[:, PREFIX:])
+    assert seen == [5, 5, 1]
+
+
+def test_every_constant_fits_half_precision(make_clip, texts):
+    tail = TextTail(TextTower(make_clip()), texts[0, :PREFIX], 5).half()
+    assert all(buffer.isfinite().all() for buffer in tail.buffers())
+    found = tail(texts[:, PREFIX:].half())
+    whole = TextTail(TextTower(make_clip()), texts[0, :PREFIX], 5)(texts[:, PREFIX:])
+    torch.testing.assert_close(found.float(), whole, atol=2e-2, rtol=0)
+
+
+def test_deep_prompts_stay_inside_the_prefix(make_clip, texts):
+    tower = TextTower(make_clip())
+    with pytest.raises(ValueError, match="beyond the prefix of 4 tokens"):
+        TextTail(tower, texts[0, :PREFIX], 5, [torch.zeros(4, 32)])

@@ -1,0 +1,21 @@
+"""Constants that stay exact in a half-precision model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+Self = TypeVar("Self", bound="KeepsFloat32")
+
+
+class KeepsFloat32(nn.Module):
+    """A module whose own buffers follow the device, never the dtype: `.half()` rounds none."""
+
+    def _apply(self: Self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        exact = dict(self.named_buffers(recurse=False))
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, buffer in exact.items():
+            setattr(self, name, buffer.to(self.get_buffer(name).device))
+        return self
