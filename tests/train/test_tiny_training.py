@@ -1,5 +1,6 @@
 import hashlib
 import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from zsad.data.synthetic import SyntheticDataset
 from zsad.data.synthetic.classes import classes_of
 from zsad.errors import InputError
 from zsad_train.tiny import codec
-from zsad_train.tiny.batches import Views, _degrade, _overlay, _warp, batches, patch_cover, shard
+from zsad_train.tiny.batches import batches, normalised, patch_cover, shard
 from zsad_train.tiny.cache import chained, open_cache
 from zsad_train.tiny.config import VOCABULARY, TinyConfig
 from zsad_train.tiny.objective import Objective, Weights, _true_of
@@ -24,6 +25,7 @@ from zsad_train.tiny.phrases import (
 )
 from zsad_train.tiny.train import main, publish, train
 from zsad_train.tiny.training import STAGES, Recipe, Training
+from zsad_train.tiny.views import Views, _degrade, _overlay, _warp
 
 SMALL = TinyConfig(64, 32, 1, 16, 16, 32, 1)
 RECIPE = Recipe(
@@ -50,8 +52,8 @@ def cache(folder):
     return open_cache(folder, "train", 24, seed=3, size=64)
 
 
-def take(cache, steps, **shares):
-    return list(batches(cache, SMALL, Views(**shares), 4, 3, steps))
+def take(cache, steps, workers=0, **shares):
+    return list(batches(cache, SMALL, Views(**shares), 4, 3, steps, workers))
 
 
 def test_a_cache_holds_what_the_generator_draws(cache, folder):
@@ -71,6 +73,22 @@ def test_a_batch_depends_on_its_step_alone(cache):
     assert not torch.equal(late.images, take(cache, range(2, 3))[0].images)
 
 
+def test_worker_processes_make_the_same_batches_in_order(cache):
+    steps = range(1, 6)
+    pairs = zip(take(cache, steps, warped=0.5), take(cache, steps, 2, warped=0.5), strict=True)
+    for here, there in pairs:
+        assert torch.equal(here.images, there.images) and here.captions == there.captions
+    both = chained([cache, cache])
+    assert np.array_equal(pickle.loads(pickle.dumps(both)).images[30], cache.images[6])
+    assert len(pickle.dumps(both)) < 20_000  # files are mapped again, not sent
+
+
+def test_images_reach_the_backbone_as_rgb_in_its_range():
+    pixels = torch.tensor([[[[0, 127, 255]]]], dtype=torch.uint8)
+    expected = torch.tensor([1.0, 0.0, -127 / 128]).reshape(1, 3, 1, 1)
+    assert torch.allclose(normalised(pixels), expected, atol=1e-6)
+
+
 def test_an_epoch_shows_every_sample_once(cache):
     names = [name for batch in take(cache, range(6)) for name in batch.classes]
     assert sorted(names) == sorted(cache.class_names)
@@ -78,7 +96,7 @@ def test_an_epoch_shows_every_sample_once(cache):
 
 def test_images_of_defective_parts_show_the_defect(cache):
     for batch in take(cache, range(6)):
-        assert batch.images.shape == (4, 3, 64, 64) and batch.covered.shape == (4, 16)
+        assert batch.images.shape == (4, 64, 64, 3) and batch.covered.shape == (4, 16)
         assert ((batch.covered > 0).any(1) == (batch.labels == 1)).all()
         assert ((batch.types >= 0) == (batch.labels == 1)).all()
 
@@ -257,9 +275,7 @@ def test_a_continued_run_begins_with_the_given_weights(folder, tmp_path, monkeyp
 
 def test_a_later_stage_goes_on_from_weights_that_its_recipe_names(tmp_path, folder, monkeypatch):
     seen = []
-    monkeypatch.setattr(
-        "zsad_train.tiny.train.train", lambda *a, **k: seen.append((a[0], k["start"]))
-    )
+    monkeypatch.setattr("zsad_train.tiny.train.train", lambda *a, **k: seen.append((a[0], a[4])))
     monkeypatch.setattr("zsad_train.tiny.train.publish", lambda training, out: file)
     file = publish(Training(RECIPE), tmp_path)
     result = CliRunner().invoke(
@@ -318,7 +334,8 @@ def test_the_pretrain_split_names_its_class_in_captions_that_can_do_without():
 def test_many_samples_are_drawn_by_several_processes_alike(cache, folder, monkeypatch):
     monkeypatch.setattr("zsad_train.tiny.cache._MANY", 1)
     again = open_cache(folder / "again", "train", 24, seed=3, size=64)
-    assert np.array_equal(again.images, cache.images) and again.captions == cache.captions
+    assert again.captions == cache.captions
+    assert all(np.array_equal(again.images[i], cache.images[i]) for i in range(24))
 
 
 def test_type_sentences_follow_the_types():

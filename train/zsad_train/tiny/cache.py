@@ -53,6 +53,21 @@ class Cache:
         return len(self.captions)
 
 
+class _Mapped:
+    """An array on disk; a copy of it in another process maps the file again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r")
+
+    def __reduce__(self) -> tuple[type[_Mapped], tuple[Path]]:
+        return _Mapped, (self._path,)
+
+    def __getitem__(self, index: int, /) -> npt.NDArray[np.uint8]:
+        row: npt.NDArray[np.uint8] = self._rows[index]
+        return row
+
+
 class _Chained:
     """Rows of several arrays, one after the other, each left on disk."""
 
@@ -84,8 +99,8 @@ def open_cache(folder: Path, split: str, count: int, seed: int, size: int) -> Ca
         _draw(home, _dataset(split, count, seed, size))
     words = json.loads((home / "words.json").read_text("utf-8"))
     return Cache(
-        images=np.load(home / "images.npy", mmap_mode="r"),
-        masks=np.load(home / "masks.npy", mmap_mode="r"),
+        images=_Mapped(home / "images.npy"),
+        masks=_Mapped(home / "masks.npy"),
         class_names=tuple(words["class_names"]),
         defect_types=tuple(words["defect_types"]),
         captions=tuple(words["captions"]),

@@ -19,7 +19,7 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
 from zsad_train.tiny import phrases
-from zsad_train.tiny.batches import Batch
+from zsad_train.tiny.batches import Batch, normalised
 from zsad_train.tiny.config import tokenizer
 from zsad_train.tiny.stem import FeatureMaps
 
@@ -90,7 +90,7 @@ class Objective:
     def losses(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
         """The weighted terms; their sum is the loss."""
         visual = self.model.visual
-        embedded = visual.conv1.read(*self._features(batch.images))
+        embedded = visual.conv1.read(*self._features(normalised(batch.images)))
         tokens = F.normalize(joint_tokens(visual, embedded), dim=-1)
         image, patches = tokens[:, 0], tokens[:, 1:]
         captions, normal, damaged, types = self._sentences(batch, rng)
@@ -108,7 +108,7 @@ class Objective:
         types = phrases.type_phrases(phrases.pick(rng, phrases.TYPE_TEMPLATES, 1)[0])
         groups = (list(batch.captions), normal, damaged, types)
         ids = self._tokenize([sentence for group in groups for sentence in group])
-        embedded = sentence_embeddings(self.model, ids)
+        embedded = sentence_embeddings(self.model, ids.to(batch.images.device))
         ends = np.cumsum([len(group) for group in groups]).tolist()
         return tuple(embedded.tensor_split(ends[:-1]))
 
@@ -133,7 +133,7 @@ class Objective:
 def _true_of(batch: Batch) -> Tensor:
     """(B, B): 1 where caption j is true of image i."""
     names = {name: i for i, name in enumerate(sorted(set(batch.classes)))}
-    classes = torch.tensor([names[name] for name in batch.classes])
+    classes = torch.tensor([names[name] for name in batch.classes], device=batch.types.device)
     same_type = batch.types[:, None] == batch.types[None]
     same_class = (classes[:, None] == classes[None]) | batch.generic[None]
     return (same_type & same_class).float()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -43,10 +44,13 @@ def train(
     cache_folder: Path,
     report_every: int,
     start: Mapping[str, Tensor] | None = None,
+    device: str = "cpu",
+    workers: int = 0,
 ) -> Training:
     """Run a recipe to its end; state, log and recipe lie in `out`.
 
-    `start` is the state dict of the model that a continued recipe goes on from.
+    `start` is the state dict of the model that a continued recipe goes on from. `workers` processes
+    make the batches.
     """
     out.mkdir(parents=True, exist_ok=True)
     if (out / "state.pt").is_file():  # before anything is drawn or written
@@ -58,22 +62,23 @@ def train(
     ]
     cache = chained(drawn)
     val = open_cache(cache_folder, "val", _VAL_IMAGES, 1, _GENERATED_PX)
-    training = Training(recipe, _rows(recipe, cache_folder, start), start)
+    training = Training(recipe, _rows(recipe, cache_folder, start), start, device)
     if (out / "state.pt").is_file():
         training.resume(out / "state.pt")
     bar = tqdm(total=recipe.steps, initial=training.step, desc="tiny", mininterval=10)
     terms: list[dict[str, float]] = []
-    while training.step < recipe.steps:
-        started = time.monotonic()
-        goal = min(training.step - training.step % _SAVE_EVERY + _SAVE_EVERY, recipe.steps)
-        for term in training.run(cache, goal):
-            terms.append(term)
-            bar.update()
+    started = time.monotonic()
+    for term in training.run(cache, recipe.steps, workers):
+        terms.append(term)
+        bar.update()
+        if training.step % _SAVE_EVERY and training.step < recipe.steps:
+            continue
         training.seconds += time.monotonic() - started
         training.save(out / "state.pt")
         if training.step % report_every == 0 or training.step == recipe.steps:
             _report(out, training, terms, val)
             terms = []
+        started = time.monotonic()
     bar.close()
     return training
 
@@ -100,7 +105,8 @@ def publish(training: Training, out: Path) -> Path:
     """Write the weights as the package carries them; the codec rounds them."""
     path = out / WEIGHTS_FILE
     recipe = json.dumps(asdict(training.recipe), sort_keys=True)
-    codec.write(training.model.state_dict(), path, {"recipe": recipe, "step": str(training.step)})
+    state = {name: value.cpu() for name, value in training.model.state_dict().items()}
+    codec.write(state, path, {"recipe": recipe, "step": str(training.step)})
     return path
 
 
@@ -140,6 +146,14 @@ def last_report(out: Path) -> dict[str, float]:
 )
 @click.option("--seed", type=int, help="Seed of all randomness; the stage's own if not given.")
 @click.option("--steps", type=int, help="Length; the stage's own if not given.")
+@click.option("--device", default="cpu", show_default=True, help="Where it learns: cpu or cuda.")
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="Processes that make the batches.",
+)
 def main(
     out: Path,
     cache: Path | None,
@@ -147,14 +161,17 @@ def main(
     start: Path | None,
     seed: int | None,
     steps: int | None,
+    device: str,
+    workers: int,
 ) -> None:
     """Train the embedded backbone; a second call goes on where the first one stopped."""
     if (stage > 1) != (start is not None):
         raise InputError("--stage 1 starts from nothing, every other from --start FILE")
-    # Two shards side by side beat two threads in every small operation.
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
     recipe = STAGES[stage - 1]
+    # Shards side by side beat threads in every small operation.
+    torch.set_num_threads(max((os.cpu_count() or 1) // recipe.shards, 1))
+    torch.set_float32_matmul_precision("high")  # TF32 on a GPU
+    cv2.setNumThreads(1)
     recipe = replace(recipe, seed=recipe.seed if seed is None else seed)
     recipe = replace(recipe, steps=steps or recipe.steps)
     state = None
@@ -162,7 +179,7 @@ def main(
         data = start.read_bytes()
         state = codec.read(data, str(start))
         recipe = replace(recipe, starts_from=hashlib.sha256(data).hexdigest())
-    training = train(recipe, out, cache or out / "cache", report_every=250, start=state)
+    training = train(recipe, out, cache or out / "cache", 250, state, device, workers)
     path = publish(training, out)
     click.echo(f"{path}: sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}")
 

@@ -15,13 +15,14 @@ from open_clip.model import CLIP
 from torch import Tensor
 
 from zsad.errors import InputError
-from zsad_train.tiny.batches import Batch, Views, batches, shard
+from zsad_train.tiny.batches import Batch, batches, shard
 from zsad_train.tiny.cache import Cache
 from zsad_train.tiny.config import TINY, TinyConfig, build_tiny
 from zsad_train.tiny.frozen import frozen
 from zsad_train.tiny.initial import initialise
 from zsad_train.tiny.objective import Objective, Weights
 from zsad_train.tiny.pretrained import load_imagenet
+from zsad_train.tiny.views import Views
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Recipe:
     warm_up: int = 200
     weight_decay: float = 0.05
     decay_from: float = 0.3  # share of the steps after which the learning rate falls to zero
-    overlaid: float = 0.3  # see `batches.Views`
+    overlaid: float = 0.3  # see `views.Views`
     warped: float = 0.5
     degraded: float = 0.3
     clip_norm: float = 1.0
@@ -55,10 +56,20 @@ class Recipe:
         return round(self.decay_from * self.steps)
 
 
+_MORE = replace(
+    Recipe(),
+    images=(("pretrain", 96000), ("photographs", 48000)),
+    images_seed=1,
+    batch=128,
+    shards=1,
+    decay_from=0.0,
+)
+"""More images and larger batches: meant for a GPU."""
+
 STAGES = (
     Recipe(),
-    # The same images in another order and other views.
-    replace(Recipe(), steps=1500, learning_rate=6e-4, decay_from=0.0, seed=1),
+    replace(_MORE, steps=5000, learning_rate=1.2e-3, seed=1),
+    replace(_MORE, steps=2700, learning_rate=8e-4, seed=2),
 )
 """The runs that made the embedded weights, each going on from the weights of the one before."""
 
@@ -70,6 +81,7 @@ class Training:
         recipe: What the run does.
         rows: (49408, W) word embeddings to keep; without them they are learned.
         start: State dict of the model to go on from, instead of the recipe's own beginning.
+        device: Where the model learns.
     """
 
     def __init__(
@@ -77,8 +89,10 @@ class Training:
         recipe: Recipe,
         rows: Tensor | None = None,
         start: Mapping[str, Tensor] | None = None,
+        device: str = "cpu",
     ) -> None:
         torch.manual_seed(recipe.seed)
+        self.device = torch.device(device)
         self.recipe = recipe
         self.model = build_tiny(recipe.config)
         features = self.model.visual.conv1.features
@@ -91,13 +105,15 @@ class Training:
             self.model.load_state_dict(dict(start))
         if rows is not None:
             self.model.token_embedding.weight.requires_grad_(False).copy_(rows)
+        self.model.to(self.device)
         self.optimiser = torch.optim.AdamW(
             _parameter_groups(self.model, recipe.weight_decay),
             lr=recipe.learning_rate,
             betas=(0.9, 0.98),
             fused=True,
         )
-        self._features = frozen(features, recipe.config.image_size) if recipe.imagenet else None
+        engine = recipe.imagenet and self.device.type == "cpu"
+        self._features = frozen(features, recipe.config.image_size) if engine else None
         self.step = 0
         self.seconds = 0.0
 
@@ -128,16 +144,19 @@ class Training:
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
 
-    def run(self, cache: Cache, last_step: int) -> Iterator[dict[str, float]]:
-        """Take steps up to `last_step`, giving the loss terms of each."""
+    def run(self, cache: Cache, last_step: int, workers: int = 0) -> Iterator[dict[str, float]]:
+        """Take steps up to `last_step`, giving the loss terms of each.
+
+        `workers` processes make the batches; without any they are made between the steps.
+        """
         recipe = self.recipe
         objective = Objective(self.model, recipe.weights, self._features)
         views = Views(recipe.overlaid, recipe.warped, recipe.degraded)
         steps = range(self.step, last_step)
-        supply = batches(cache, recipe.config, views, recipe.batch, recipe.seed, steps)
-        self.model.train()
+        supply = batches(cache, recipe.config, views, recipe.batch, recipe.seed, steps, workers)
         with ThreadPoolExecutor(recipe.shards) as pool:
             for batch in supply:
+                self.model.train()
                 for group in self.optimiser.param_groups:
                     group["lr"] = _learning_rate(recipe, self.step)
                 parts = [shard(batch, i, recipe.shards) for i in range(recipe.shards)]
@@ -152,7 +171,7 @@ class Training:
         self, objective: Objective, batch: Batch, number: int
     ) -> tuple[dict[str, float], tuple[Tensor | None, ...]]:
         rng = np.random.default_rng([self.recipe.seed, 3, self.step, number])
-        terms = objective.losses(batch, rng)
+        terms = objective.losses(batch.to(self.device), rng)
         total = torch.stack(list(terms.values())).sum()
         gradients = torch.autograd.grad(total, self._learned(), allow_unused=True)
         return {name: float(value.detach()) for name, value in terms.items()}, gradients
@@ -174,7 +193,7 @@ def check_recipe(path: Path, recipe: Recipe) -> dict[str, Any]:
     Raises:
         InputError: The state was made by another recipe.
     """
-    state: dict[str, Any] = torch.load(path, weights_only=True)
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     # Fields that came later had their defaults.
     made_by = {**asdict(Recipe()), **state["recipe"]}
     decay_step = round(made_by["decay_from"] * made_by["steps"])

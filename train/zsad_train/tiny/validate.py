@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from open_clip.model import CLIP
 
-from zsad.types import Array, ArrayF32
-from zsad_train.tiny.batches import normalise
+from zsad.types import Array, ImageU8
+from zsad_train.tiny.batches import normalised
 from zsad_train.tiny.cache import Cache
 from zsad_train.tiny.config import TinyConfig, tokenizer
 from zsad_train.tiny.objective import TEMPERATURE, image_tokens, sentence_embeddings
@@ -32,13 +32,15 @@ class Separation:
 @torch.no_grad()
 def separation(model: CLIP, config: TinyConfig, cache: Cache, count: int) -> Separation:
     """Measure the first `count` samples of a cache."""
-    texts = sentence_embeddings(model, tokenizer()([NORMAL_TEXT, DAMAGED_TEXT]))
+    device = model.logit_scale.device
+    texts = sentence_embeddings(model, tokenizer()([NORMAL_TEXT, DAMAGED_TEXT]).to(device))
     direction = (texts[1] - texts[0]) / TEMPERATURE
     scores, maps = [], []
     for start in range(0, count, 32):
         pictures = [_fit(cache.images[i], config) for i in range(start, min(start + 32, count))]
-        tokens = image_tokens(model.visual, torch.from_numpy(np.stack(pictures)))
-        logits = F.normalize(tokens, dim=-1) @ direction  # (B, 1 + P)
+        images = normalised(torch.from_numpy(np.stack(pictures)).to(device))
+        tokens = image_tokens(model.visual, images)
+        logits = (F.normalize(tokens, dim=-1) @ direction).cpu()  # (B, 1 + P)
         scores.append(logits[:, 0].numpy())
         maps.append(logits[:, 1:].numpy())
     labels = np.array([name != "good" for name in cache.defect_types[:count]])
@@ -63,12 +65,12 @@ def auroc(scores: Array, labels: Array) -> float:
     return float(area / (positives * negatives))
 
 
-def _fit(image: Array, config: TinyConfig) -> ArrayF32:
+def _fit(image: Array, config: TinyConfig) -> ImageU8:
     target = (config.image_size, config.image_size)
     picture = np.asarray(image, np.uint8)
     if picture.shape[0] != config.image_size:
         picture = np.asarray(cv2.resize(picture, target, interpolation=cv2.INTER_AREA), np.uint8)
-    return normalise(picture)
+    return picture
 
 
 def _pixel_auroc(patches: Array, cache: Cache, count: int) -> float:
