@@ -80,7 +80,7 @@ def measure(changes: Mapping[str, Any], steps: int, share: float, cache: Path) -
     recipe = replace(STAGES[0], steps=steps, **changes)
     images = tuple((split, max(round(share * count), 1)) for split, count in recipe.images)
     with tempfile.TemporaryDirectory() as folder:
-        train(replace(recipe, images=images), Path(folder), cache, report_every=steps)
+        train(replace(recipe, images=images), Path(folder), cache, steps, workers=1)
         report = last_report(Path(folder))
     names = ("image_auroc", "pixel_auroc", "patch_max_auroc", "seconds")
     return {"changes": dict(changes), **{name: report[name] for name in names}}
