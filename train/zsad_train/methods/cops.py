@@ -1,0 +1,259 @@
+"""CoPS: prompts synthesised from what an image shows (CVPR 2026 Findings, arXiv 2508.03447).
+
+A prompt is context, state and class. Explicit state tokens (ESTS) carry prototypes of the image's
+normal and anomalous patches, which centre losses draw to the patches of their kind. Implicit class
+tokens (ICTS) carry samples of an autoencoder of image features, so that no class is ever named. At
+inference the samples come from the prior and the two texts are means over them; a patch's abnormal
+probability is weighted by how far it is from the normal prototypes and how near to the anomalous
+ones, and the image score has a share of the highest patch (SAGA).
+
+The vision tower carries no learned parameter, so no gradient passes through it. The latents of the
+samples are fixed by a seed, so that the class tokens are constants, and `bake` keeps in the graph
+of the text what the prototypes reach, behind constant keys and values.
+"""
+
+from __future__ import annotations
+
+import copy
+from functools import partial
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zsad.errors import InputError
+from zsad_train.class_samples import ClassSampler, reconstruction_error
+from zsad_train.losses import grid_segmentation_loss
+from zsad_train.methods.base import Batch, Method, Prediction, TrainingWords
+from zsad_train.methods.cops_config import PRESETS, CopsConfig
+from zsad_train.prompts import PromptLearner, SampledPrompts
+from zsad_train.prototypes import PrototypeExtractor, prototype_distances
+from zsad_train.similarity import mean_probability, odds_logit, pair_logit, unit
+from zsad_train.smoothing import UpsampleBlur
+from zsad_train.towers import Backbone
+
+_NO_SPREAD = 1e-8
+"""Distances that differ by less are one distance."""
+
+
+class Alignment(NamedTuple):
+    """How abnormal an image is, against the text that was made for it.
+
+    Attributes:
+        image: (B,) float32, logit of the image feature.
+        patches: (B, P) float32, logits of the patches.
+        distances: (B, 2, P) float32, of the patches from [normal, anomalous] prototypes.
+    """
+
+    image: Tensor
+    patches: Tensor
+    distances: Tensor
+
+    def weights(self, share: float) -> Tensor:
+        """Return the weights (B, P) in [0, 1] of the patches' probabilities.
+
+        Args:
+            share: alpha, of the distance from the normal prototypes.
+        """
+        lowest = self.distances.amin(dim=2, keepdim=True)
+        spread = self.distances.amax(dim=2, keepdim=True) - lowest
+        far_from_normal, far_from_anomalous = (
+            (self.distances - lowest) / spread.clamp_min(_NO_SPREAD)
+        ).unbind(1)
+        return share * far_from_normal + (1 - share) * (1 - far_from_anomalous)
+
+    def predict(self, config: CopsConfig) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the image score (B,), its logit, and the patches' abnormality (B, P)."""
+        weights, chance = self.weights(config.distance_share), self.patches.sigmoid()
+        abnormal = weights * chance
+        normal = (-self.patches).sigmoid() + (1 - weights) * chance  # 1 - abnormal, to all digits
+        highest = odds_logit(abnormal.amax(dim=1), normal.amin(dim=1))
+        shares = (config.image_share, 1 - config.image_share)
+        return *mean_probability((self.image, highest), shares), abnormal
+
+
+class Cops(Method):
+    """The method with its text encoder attached, as it is trained."""
+
+    name = "cops"
+    config_type = CopsConfig
+    presets = PRESETS
+    pos_resize = "bilinear"
+
+    def __init__(self, backbone: Backbone, config: CopsConfig, words: TrainingWords) -> None:
+        """Draw every trainable parameter from torch's global generator.
+
+        Raises:
+            InputError: The options do not fit the backbone, or its text is not as wide as what it
+                shares with images.
+        """
+        super().__init__(backbone, config, words)
+        text, vision = backbone.text, backbone.vision
+        _check_width(backbone)
+        self.reading = config.reading_for(vision.depth)
+        learner = partial(
+            PromptLearner,
+            backbone,
+            [""],
+            length=config.context_length,
+            own_length=config.state_length,
+            deep_half=config.deep_half,
+        )
+        deep_sets = config.depth_for(text.depth) - 1
+        self.normal = learner(deep_sets=deep_sets, deep_length=config.deep_length)
+        self.abnormal = learner(deep=self.normal.deep)
+        self.prototypes = PrototypeExtractor(
+            text.width, count=config.prototypes, heads=config.heads_for(text.width)
+        )
+        self.classes = ClassSampler(text.width, samples=config.samples, seed=config.latent_seed)
+        sigma_px = config.sigma * min(vision.image_hw)
+        self.smooth = UpsampleBlur(vision.grid_hw, vision.image_hw, sigma_px, config.upsampling)
+
+    def see(self, images: Tensor, window: int) -> tuple[Tensor, Tensor]:
+        """Return image features (B, D) and patches (B, P, D), averaged over a window's side."""
+        features = self.reading(self.backbone.vision, images)
+        grid_hw = self.backbone.vision.grid_hw
+        return features.image, average_neighbours(features.patches[0], grid_hw, window)
+
+    def image_text(self, prototypes: Tensor, samples: Tensor) -> Tensor:
+        """Return [normal, abnormal], (B, 2, D) float32, the texts of every image.
+
+        Args:
+            prototypes: (B, 2, M, width), [normal, anomalous].
+            samples: (B or 1, R, width), decoded samples of the class.
+        """
+        batch, count = len(prototypes), samples.shape[1]
+        states = prototypes.flip(1) if self.config.swap_prototypes else prototypes
+        classes = samples[:, :, None].expand(batch, -1, self.config.class_tokens, -1)
+        found = []
+        for learner, state in zip((self.normal, self.abnormal), states.unbind(1), strict=True):
+            repeated = state[:, None].expand(-1, count, -1, -1)
+            shift = torch.cat([repeated, classes], dim=2).flatten(0, 1)  # (B R, state_length, w)
+            embedded = learner(self.backbone.text, shift)[:, 0]
+            found.append(embedded.unflatten(0, (batch, count)))
+        return mean_direction(torch.stack(found, dim=1))
+
+    def forward(self, images: Tensor) -> Prediction:
+        """Score images with all text encoded anew, for each of them."""
+        image, patches = self.see(images, self.config.window)
+        prototypes = self.prototypes(patches)
+        text = self.image_text(prototypes, self.classes.prior()[None])
+        alignment = align(image, patches, prototypes, text, self.config.tau)
+        score, score_logit, abnormal = alignment.predict(self.config)
+        grid = abnormal.reshape(-1, *self.backbone.vision.grid_hw)
+        return Prediction(score, self.smooth(grid).clamp(0, 1), score_logit)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the weighted terms; the class of an image is sampled anew at every call."""
+        config = self.config
+        image, patches = self.see(batch.images, config.train_window)
+        sample, prototypes = self.classes(image), self.prototypes(patches)
+        # Only the centre losses teach the prototypes.
+        text = self.image_text(prototypes.detach(), sample.decoded[:, None])
+        alignment = align(image, patches, prototypes, text, config.tau)
+        terms = {
+            "image": F.binary_cross_entropy_with_logits(alignment.image, batch.labels.float()),
+            "maps": config.weight_maps * self._segmentation(alignment.patches, batch),
+            **self._centres(alignment.distances, batch),
+            "divergence": sample.divergence(),
+        }
+        if config.weight_reconstruction > 0:
+            pairs = config.reconstruction == "pairs"
+            error = reconstruction_error(image, sample.decoded, pairs=pairs)
+            terms["reconstruction"] = config.weight_reconstruction * error
+        return terms
+
+    def _segmentation(self, patches: Tensor, batch: Batch) -> Tensor:
+        grid = patches.sigmoid().reshape(-1, *self.backbone.vision.grid_hw)
+        gamma, upsampling = self.config.focal_gamma, self.config.upsampling
+        return grid_segmentation_loss(grid, batch.masks, batch.has_mask, gamma, upsampling)
+
+    def _centres(self, distances: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return how far patches of each kind are from their prototypes, on average.
+
+        A patch is anomalous where any of its pixels is.
+        """
+        masks = F.max_pool2d(batch.masks[:, None], self.backbone.vision.patch_px).flatten(1)
+        known, anomalous = batch.has_mask[:, None], masks > 0
+        normal_distance, anomalous_distance = distances.unbind(1)
+        return {
+            "gather": _mean_where(normal_distance, known & ~anomalous),
+            "scatter": _mean_where(anomalous_distance, known & anomalous),
+        }
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Return all that is learned, the deep tokens that both prompts share once."""
+        parts = nn.ModuleList([self.normal, self.abnormal, self.prototypes, self.classes])
+        return {"prompts": list(parts.parameters())}
+
+    def bake(self) -> nn.Module:
+        """Return the inference graph, its text constant as far as no image reaches it."""
+        return BakedCops(self)
+
+
+class BakedCops(nn.Module):
+    """What remains of CoPS at inference: the vision tower, prototypes, and their way into text."""
+
+    @torch.no_grad()
+    def __init__(self, method: Cops) -> None:
+        """Decode the samples and encode the constant text once; nothing is shared with `method`."""
+        super().__init__()
+        self.config = method.config
+        self.reading = method.reading
+        self.vision = copy.deepcopy(method.backbone.vision)
+        self.smooth = copy.deepcopy(method.smooth)
+        self.prototypes = method.prototypes.bake()
+        learners, samples = (method.normal, method.abnormal), method.classes.prior()
+        text, shifted = method.backbone.text, method.config.prototypes
+        self.prompts = SampledPrompts(learners, text, samples, shifted)
+        self.requires_grad_(False).eval()
+
+    def forward(self, images: Tensor) -> Prediction:
+        """Score images (B, 3, H, W) float, normalised; equals `Cops.forward`."""
+        config, grid_hw = self.config, self.vision.grid_hw
+        features = self.reading(self.vision, images)
+        patches = average_neighbours(features.patches[0], grid_hw, config.window)
+        prototypes = self.prototypes(patches)
+        states = prototypes.flip(1) if config.swap_prototypes else prototypes
+        text = mean_direction(self.prompts(states))
+        alignment = align(features.image, patches, prototypes, text, config.tau)
+        score, score_logit, abnormal = alignment.predict(config)
+        grid = abnormal.reshape(-1, *grid_hw)
+        return Prediction(score, self.smooth(grid).clamp(0, 1), score_logit)
+
+
+def align(
+    image: Tensor, patches: Tensor, prototypes: Tensor, text: Tensor, tau: float
+) -> Alignment:
+    """Hold image features (B, D) and patches (B, P, D) against an image's prototypes and text."""
+    return Alignment(
+        pair_logit(image[:, None], text, tau)[:, 0],
+        pair_logit(patches, text, tau),
+        prototype_distances(patches, prototypes),
+    )
+
+
+def average_neighbours(patches: Tensor, grid_hw: tuple[int, int], window: int) -> Tensor:
+    """Return patches (B, P, D), each the mean over a window around it; zeros beyond the border."""
+    grid = patches.mT.reshape(-1, patches.shape[2], *grid_hw)  # (B, D, rows, columns)
+    return F.avg_pool2d(grid, window, stride=1, padding=window // 2).flatten(2).mT
+
+
+def mean_direction(embeddings: Tensor) -> Tensor:
+    """Return the mean (..., D) float32 of embeddings (..., R, D) at length 1."""
+    return unit(embeddings).mean(dim=-2)
+
+
+def _mean_where(values: Tensor, chosen: Tensor) -> Tensor:
+    # Without a graph where nothing is chosen: the optimiser then leaves the prototypes alone.
+    return values[chosen].mean() if chosen.any() else values.new_zeros(())
+
+
+def _check_width(backbone: Backbone) -> None:
+    width, joint = backbone.text.width, backbone.text.embed_dim
+    if width != joint:
+        raise InputError(
+            f"cops adds what it sees to its words: it needs a CLIP whose text is as wide as its "
+            f"features, {backbone.info.name} has {width} and {joint}: use ViT-L-14-336-quickgelu"
+        )
