@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import NamedTuple
 
 import torch
 from open_clip.transformer import QuickGELU
@@ -12,6 +13,13 @@ from torch import Tensor, nn
 from zsad_train.prompts import INIT_STD
 from zsad_train.similarity import unit
 from zsad_train.towers.attention import merge_heads, project_keys_values, project_queries
+
+
+class Prototypes(NamedTuple):
+    """What an image has of either state, two tensors (B, M, width)."""
+
+    normal: Tensor
+    anomalous: Tensor
 
 
 class PrototypeExtractor(nn.Module):
@@ -35,24 +43,27 @@ class PrototypeExtractor(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, width), QuickGELU(), nn.Linear(width, width))
         init_linears(self)
 
-    def queries(self) -> tuple[Tensor, Tensor]:
-        """Return the queries (2M, width), and their scaled heads (1, heads, 2M, d)."""
-        queries = torch.cat([self.normal, self.anomalous])
+    def ask(self, queries: Tensor) -> Tensor:
+        """Return the scaled heads (1, heads, M, d) of queries (M, width)."""
         asked = project_queries(self.attention, self.norm(queries)[None])
-        return queries, asked * (1 / math.sqrt(asked.shape[-1]))
+        return asked * (1 / math.sqrt(asked.shape[-1]))
 
-    def attend(self, queries: Tensor, asked: Tensor, patches: Tensor) -> Tensor:
-        """Return the prototypes (B, 2, M, width) that `queries` find in patches (B, P, width)."""
+    def find(self, queries: Tensor, asked: Tensor, patches: Tensor) -> Tensor:
+        """Return what queries (M, width) find in patches (B, P, width), (B, M, width)."""
         key, value = project_keys_values(self.attention, self.norm(patches))
         weights = (asked @ key.transpose(-2, -1)).softmax(dim=-1)
-        attended = merge_heads(weights @ value)  # (B, 2M, width)
-        found = queries + self.attention.out_proj(attended)
-        found = found + self.mlp(self.mlp_norm(found))
-        return torch.stack(found.chunk(2, dim=1), dim=1)
+        found = queries + self.attention.out_proj(merge_heads(weights @ value))
+        finished: Tensor = found + self.mlp(self.mlp_norm(found))
+        return finished
 
-    def forward(self, patches: Tensor) -> Tensor:
-        """Return the prototypes (B, 2, M, width), [normal, anomalous], of patches (B, P, width)."""
-        return self.attend(*self.queries(), patches)
+    def forward(self, patches: Tensor) -> Prototypes:
+        """Return the prototypes of patches (B, P, width).
+
+        Each state's are found on their own, so that a loss without the one has no gradient for it,
+        not even one of zeros, which would move it by its momentum.
+        """
+        states = (self.normal, self.anomalous)
+        return Prototypes(*(self.find(state, self.ask(state), patches) for state in states))
 
     def bake(self) -> BakedPrototypes:
         """Return the same map of patches with the queries as constants."""
@@ -67,18 +78,18 @@ class BakedPrototypes(nn.Module):
 
     @torch.no_grad()
     def __init__(self, extractor: PrototypeExtractor) -> None:
-        """Project the queries once."""
+        """Project the queries once, those of both states together."""
         super().__init__()
-        queries, asked = extractor.queries()
+        queries = torch.cat([extractor.normal, extractor.anomalous])
         self.register_buffer("queries", queries)
-        self.register_buffer("asked", asked)
+        self.register_buffer("asked", extractor.ask(queries))
         self.extractor = copy.deepcopy(extractor)
         del self.extractor.normal, self.extractor.anomalous
 
-    def forward(self, patches: Tensor) -> Tensor:
-        """Return the prototypes (B, 2, M, width) of patches (B, P, width)."""
-        found: Tensor = self.extractor.attend(self.queries, self.asked, patches)
-        return found
+    def forward(self, patches: Tensor) -> Prototypes:
+        """Return the prototypes of patches (B, P, width)."""
+        found = self.extractor.find(self.queries, self.asked, patches)
+        return Prototypes(*found.chunk(2, dim=1))
 
 
 def init_linears(module: nn.Module) -> None:
@@ -90,14 +101,13 @@ def init_linears(module: nn.Module) -> None:
 
 
 def prototype_distances(patches: Tensor, prototypes: Tensor) -> Tensor:
-    """Return how far every patch is from either state, (B, 2, P) float32 in [0, 2].
+    """Return how far every patch is from a state, (B, P) float32 in [0, 2].
 
-    The distance is 1 minus the cosine with the nearest of the state's prototypes.
+    The distance is 1 minus the cosine with the nearest prototype.
 
     Args:
         patches: (B, P, width).
-        prototypes: (B, 2, M, width).
+        prototypes: (B, M, width), those of the state.
     """
     with torch.autocast(patches.device.type, enabled=False):
-        cosines = unit(patches) @ unit(prototypes).flatten(1, 2).mT  # (B, P, 2M)
-    return torch.stack([1 - nearest.amax(dim=2) for nearest in cosines.chunk(2, dim=2)], dim=1)
+        return 1 - (unit(patches) @ unit(prototypes).mT).amax(dim=2)

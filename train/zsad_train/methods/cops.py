@@ -28,7 +28,7 @@ from zsad_train.losses import grid_segmentation_loss
 from zsad_train.methods.base import Batch, Method, Prediction, TrainingWords
 from zsad_train.methods.cops_config import PRESETS, CopsConfig
 from zsad_train.prompts import PromptLearner, SampledPrompts
-from zsad_train.prototypes import PrototypeExtractor, prototype_distances
+from zsad_train.prototypes import PrototypeExtractor, Prototypes, prototype_distances
 from zsad_train.similarity import mean_probability, odds_logit, pair_logit, unit
 from zsad_train.smoothing import UpsampleBlur
 from zsad_train.towers import Backbone
@@ -43,12 +43,14 @@ class Alignment(NamedTuple):
     Attributes:
         image: (B,) float32, logit of the image feature.
         patches: (B, P) float32, logits of the patches.
-        distances: (B, 2, P) float32, of the patches from [normal, anomalous] prototypes.
+        from_normal: (B, P) float32, distances of the patches from the normal prototypes.
+        from_anomalous: (B, P) float32, from the anomalous ones.
     """
 
     image: Tensor
     patches: Tensor
-    distances: Tensor
+    from_normal: Tensor
+    from_anomalous: Tensor
 
     def weights(self, share: float) -> Tensor:
         """Return the weights (B, P) in [0, 1] of the patches' probabilities.
@@ -56,12 +58,7 @@ class Alignment(NamedTuple):
         Args:
             share: alpha, of the distance from the normal prototypes.
         """
-        lowest = self.distances.amin(dim=2, keepdim=True)
-        spread = self.distances.amax(dim=2, keepdim=True) - lowest
-        far_from_normal, far_from_anomalous = (
-            (self.distances - lowest) / spread.clamp_min(_NO_SPREAD)
-        ).unbind(1)
-        return share * far_from_normal + (1 - share) * (1 - far_from_anomalous)
+        return share * _spread(self.from_normal) + (1 - share) * (1 - _spread(self.from_anomalous))
 
     def predict(self, config: CopsConfig) -> tuple[Tensor, Tensor, Tensor]:
         """Return the image score (B,), its logit, and the patches' abnormality (B, P)."""
@@ -116,18 +113,18 @@ class Cops(Method):
         grid_hw = self.backbone.vision.grid_hw
         return features.image, average_neighbours(features.patches[0], grid_hw, window)
 
-    def image_text(self, prototypes: Tensor, samples: Tensor) -> Tensor:
+    def image_text(self, prototypes: Prototypes, samples: Tensor) -> Tensor:
         """Return [normal, abnormal], (B, 2, D) float32, the texts of every image.
 
         Args:
-            prototypes: (B, 2, M, width), [normal, anomalous].
+            prototypes: Of the images.
             samples: (B or 1, R, width), decoded samples of the class.
         """
-        batch, count = len(prototypes), samples.shape[1]
-        states = prototypes.flip(1) if self.config.swap_prototypes else prototypes
+        batch, count = len(prototypes.normal), samples.shape[1]
+        states = prototypes[::-1] if self.config.swap_prototypes else prototypes
         classes = samples[:, :, None].expand(batch, -1, self.config.class_tokens, -1)
         found = []
-        for learner, state in zip((self.normal, self.abnormal), states.unbind(1), strict=True):
+        for learner, state in zip((self.normal, self.abnormal), states, strict=True):
             repeated = state[:, None].expand(-1, count, -1, -1)
             shift = torch.cat([repeated, classes], dim=2).flatten(0, 1)  # (B R, state_length, w)
             embedded = learner(self.backbone.text, shift)[:, 0]
@@ -150,12 +147,13 @@ class Cops(Method):
         image, patches = self.see(batch.images, config.train_window)
         sample, prototypes = self.classes(image), self.prototypes(patches)
         # Only the centre losses teach the prototypes.
-        text = self.image_text(prototypes.detach(), sample.decoded[:, None])
+        shown = Prototypes(prototypes.normal.detach(), prototypes.anomalous.detach())
+        text = self.image_text(shown, sample.decoded[:, None])
         alignment = align(image, patches, prototypes, text, config.tau)
         terms = {
             "image": F.binary_cross_entropy_with_logits(alignment.image, batch.labels.float()),
             "maps": config.weight_maps * self._segmentation(alignment.patches, batch),
-            **self._centres(alignment.distances, batch),
+            **self._centres(alignment, batch),
             "divergence": sample.divergence(),
         }
         if config.weight_reconstruction > 0:
@@ -169,17 +167,16 @@ class Cops(Method):
         gamma, upsampling = self.config.focal_gamma, self.config.upsampling
         return grid_segmentation_loss(grid, batch.masks, batch.has_mask, gamma, upsampling)
 
-    def _centres(self, distances: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def _centres(self, alignment: Alignment, batch: Batch) -> dict[str, Tensor]:
         """Return how far patches of each kind are from their prototypes, on average.
 
         A patch is anomalous where any of its pixels is.
         """
         masks = F.max_pool2d(batch.masks[:, None], self.backbone.vision.patch_px).flatten(1)
         known, anomalous = batch.has_mask[:, None], masks > 0
-        normal_distance, anomalous_distance = distances.unbind(1)
         return {
-            "gather": _mean_where(normal_distance, known & ~anomalous),
-            "scatter": _mean_where(anomalous_distance, known & anomalous),
+            "gather": _mean_where(alignment.from_normal, known & ~anomalous),
+            "scatter": _mean_where(alignment.from_anomalous, known & anomalous),
         }
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
@@ -215,8 +212,8 @@ class BakedCops(nn.Module):
         features = self.reading(self.vision, images)
         patches = average_neighbours(features.patches[0], grid_hw, config.window)
         prototypes = self.prototypes(patches)
-        states = prototypes.flip(1) if config.swap_prototypes else prototypes
-        text = mean_direction(self.prompts(states))
+        states = prototypes[::-1] if config.swap_prototypes else prototypes
+        text = mean_direction(self.prompts(torch.stack(states, dim=1)))
         alignment = align(features.image, patches, prototypes, text, config.tau)
         score, score_logit, abnormal = alignment.predict(config)
         grid = abnormal.reshape(-1, *grid_hw)
@@ -224,13 +221,14 @@ class BakedCops(nn.Module):
 
 
 def align(
-    image: Tensor, patches: Tensor, prototypes: Tensor, text: Tensor, tau: float
+    image: Tensor, patches: Tensor, prototypes: Prototypes, text: Tensor, tau: float
 ) -> Alignment:
     """Hold image features (B, D) and patches (B, P, D) against an image's prototypes and text."""
     return Alignment(
         pair_logit(image[:, None], text, tau)[:, 0],
         pair_logit(patches, text, tau),
-        prototype_distances(patches, prototypes),
+        prototype_distances(patches, prototypes.normal),
+        prototype_distances(patches, prototypes.anomalous),
     )
 
 
@@ -243,6 +241,13 @@ def average_neighbours(patches: Tensor, grid_hw: tuple[int, int], window: int) -
 def mean_direction(embeddings: Tensor) -> Tensor:
     """Return the mean (..., D) float32 of embeddings (..., R, D) at length 1."""
     return unit(embeddings).mean(dim=-2)
+
+
+def _spread(distances: Tensor) -> Tensor:
+    """Return distances (B, P) stretched to [0, 1], each image's on its own."""
+    lowest = distances.amin(dim=1, keepdim=True)
+    span = distances.amax(dim=1, keepdim=True) - lowest
+    return (distances - lowest) / span.clamp_min(_NO_SPREAD)
 
 
 def _mean_where(values: Tensor, chosen: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ class TextTail(nn.Module):
         deep_prompts: Sequence[Tensor] = (),
         *,
         trunk: int = 0,
-        branches: int = 1,
+        branches: int | None = None,
     ) -> None:
         """Run the prefix once.
 
@@ -53,7 +53,7 @@ class TextTail(nn.Module):
             length: Tokens L of each text behind the prefix.
             deep_prompts: As in `TextTower.forward`; they stay inside the prefix.
             trunk: Tokens behind the prefix that the branches share, fewer than L.
-            branches: Texts that go on from one trunk.
+            branches: Texts that go on from one trunk; None is one, without an axis of its own.
 
         Raises:
             ValueError: A deep prompt reaches beyond the prefix.
@@ -65,7 +65,7 @@ class TextTail(nn.Module):
         several = prefix.dim() == 3
         _, seen = text.run_blocks(prefix if several else prefix[None], deep_prompts)
         seen = seen if several else [(key[0], value[0]) for key, value in seen]
-        place, mask = _tree(trunk, length - trunk, branches)
+        place, mask = _tree(trunk, length - trunk, branches or 1)
         ends = slice(length - 1, None, length - trunk)
         self.blocks = nn.ModuleList(
             TailBlock(block, keys_values, mask, ends if index == text.depth - 1 else slice(None))
@@ -74,7 +74,7 @@ class TextTail(nn.Module):
         self.ln_final = copy.deepcopy(text.ln_final)
         self.text_projection = copy.deepcopy(text.text_projection)
         self.register_buffer("positions", text.positional_embedding[begin + place].clone())
-        self._shape = () if branches == 1 else (branches,)
+        self._branches = () if branches is None else (branches,)
 
     def forward(self, tails: Tensor) -> Tensor:
         """Return the features, not normalised, of what stands behind the prefix.
@@ -90,7 +90,7 @@ class TextTail(nn.Module):
         for block in self.blocks:
             tokens = block(tokens)
         features = read_out(tokens, self.ln_final, self.text_projection)
-        return features.reshape(*tails.shape[:-2], *self._shape, features.shape[-1])
+        return features.reshape(*tails.shape[:-2], *self._branches, features.shape[-1])
 
 
 class TailBlock(nn.Module):
