@@ -23,6 +23,11 @@ def unit(x: Tensor) -> Tensor:
     return F.normalize(x.float(), dim=-1)
 
 
+def mean_direction(embeddings: Tensor) -> Tensor:
+    """Return the mean (..., D) float32 of embeddings (..., R, D) at length 1; it may be shorter."""
+    return unit(embeddings).mean(dim=-2)
+
+
 def cosine_logits(x: Tensor, text: Tensor, tau: float) -> Tensor:
     """Return cos(x, text) / tau, (..., K) float32, for x (..., D) and text (K, D).
 

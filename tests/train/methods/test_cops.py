@@ -11,7 +11,7 @@ from zsad_train.config import TrainConfig
 from zsad_train.loop import fit
 from zsad_train.losses import segmentation_loss
 from zsad_train.methods.base import TrainingWords
-from zsad_train.methods.cops import Alignment, Cops, average_neighbours
+from zsad_train.methods.cops import Cops, average_neighbours
 from zsad_train.methods.cops_config import PRESETS, CopsConfig
 from zsad_train.prototypes import Prototypes, prototype_distances
 from zsad_train.smoothing import UpsampleBlur
@@ -116,30 +116,6 @@ def test_patches_are_averaged_with_zeros_beyond_the_border():
     assert found[0, 0].tolist() == pytest.approx([corner, corner])
     assert found[0, 4].tolist() == pytest.approx([middle, middle])
     torch.testing.assert_close(average_neighbours(patches, (2, 3), 1), patches)
-
-
-def test_the_alignment_weighs_patches_by_hand():
-    """Two patches: probability 0.5 and 0.8, nearest to normal and to anomalous prototypes."""
-    image, patches = torch.tensor([0.4]).logit(), torch.tensor([[0.5, 0.8]]).logit()
-    rising, falling = torch.tensor([[0.1, 0.3]]), torch.tensor([[0.9, 0.5]])
-    alignment = Alignment(image, patches, rising, falling)
-    assert alignment.weights(0.26)[0].tolist() == pytest.approx([0, 1])
-    score, logit, abnormal = alignment.predict(CopsConfig(image_share=0.7))
-    assert abnormal[0].tolist() == pytest.approx([0, 0.8])
-    assert score.item() == pytest.approx(0.7 * 0.4 + 0.3 * 0.8)
-    assert logit.item() == pytest.approx(math.log(0.52 / 0.48), abs=1e-5)
-    assert alignment.predict(CopsConfig(image_share=1.0))[0].item() == pytest.approx(0.4)
-    assert Alignment(image, patches, falling, rising).weights(0.26)[0].tolist() == [1, 0]
-    both = Alignment(image, patches, rising, rising).weights(0.26)
-    assert both[0].tolist() == pytest.approx([0.74, 0.26])
-
-
-def test_equal_distances_weigh_nothing_and_are_no_division_by_zero():
-    equal = torch.full((1, 3), 0.4)
-    alignment = Alignment(torch.zeros(1), torch.zeros(1, 3), equal, equal)
-    score, logit, abnormal = alignment.predict(CopsConfig())
-    torch.testing.assert_close(abnormal, torch.full((1, 3), 0.74 / 2))
-    assert score.isfinite().all() and logit.isfinite().all()
 
 
 @pytest.mark.parametrize("options", VARIANTS)

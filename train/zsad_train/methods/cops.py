@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import copy
 from functools import partial
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,50 +23,15 @@ from torch import Tensor, nn
 
 from zsad.errors import InputError
 from zsad_train.class_samples import ClassSampler, reconstruction_error
+from zsad_train.glocal import Alignment, align
 from zsad_train.losses import grid_segmentation_loss
 from zsad_train.methods.base import Batch, Method, Prediction, TrainingWords
 from zsad_train.methods.cops_config import PRESETS, CopsConfig
 from zsad_train.prompts import PromptLearner, SampledPrompts
-from zsad_train.prototypes import PrototypeExtractor, Prototypes, prototype_distances
-from zsad_train.similarity import mean_probability, odds_logit, pair_logit, unit
+from zsad_train.prototypes import PrototypeExtractor, Prototypes
+from zsad_train.similarity import mean_direction
 from zsad_train.smoothing import UpsampleBlur
 from zsad_train.towers import Backbone
-
-_NO_SPREAD = 1e-8
-"""Distances that differ by less are one distance."""
-
-
-class Alignment(NamedTuple):
-    """How abnormal an image is, against the text that was made for it.
-
-    Attributes:
-        image: (B,) float32, logit of the image feature.
-        patches: (B, P) float32, logits of the patches.
-        from_normal: (B, P) float32, distances of the patches from the normal prototypes.
-        from_anomalous: (B, P) float32, from the anomalous ones.
-    """
-
-    image: Tensor
-    patches: Tensor
-    from_normal: Tensor
-    from_anomalous: Tensor
-
-    def weights(self, share: float) -> Tensor:
-        """Return the weights (B, P) in [0, 1] of the patches' probabilities.
-
-        Args:
-            share: alpha, of the distance from the normal prototypes.
-        """
-        return share * _spread(self.from_normal) + (1 - share) * (1 - _spread(self.from_anomalous))
-
-    def predict(self, config: CopsConfig) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the image score (B,), its logit, and the patches' abnormality (B, P)."""
-        weights, chance = self.weights(config.distance_share), self.patches.sigmoid()
-        abnormal = weights * chance
-        normal = (-self.patches).sigmoid() + (1 - weights) * chance  # 1 - abnormal, to all digits
-        highest = odds_logit(abnormal.amax(dim=1), normal.amin(dim=1))
-        shares = (config.image_share, 1 - config.image_share)
-        return *mean_probability((self.image, highest), shares), abnormal
 
 
 class Cops(Method):
@@ -137,9 +101,9 @@ class Cops(Method):
         prototypes = self.prototypes(patches)
         text = self.image_text(prototypes, self.classes.prior()[None])
         alignment = align(image, patches, prototypes, text, self.config.tau)
-        score, score_logit, abnormal = alignment.predict(self.config)
-        grid = abnormal.reshape(-1, *self.backbone.vision.grid_hw)
-        return Prediction(score, self.smooth(grid).clamp(0, 1), score_logit)
+        found = alignment.weigh(self.config.distance_share, self.config.image_share)
+        grid = found.abnormal.reshape(-1, *self.backbone.vision.grid_hw)
+        return Prediction(found.score, self.smooth(grid).clamp(0, 1), found.score_logit)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the weighted terms; the class of an image is sampled anew at every call."""
@@ -215,39 +179,15 @@ class BakedCops(nn.Module):
         states = prototypes[::-1] if config.swap_prototypes else prototypes
         text = mean_direction(self.prompts(torch.stack(states, dim=1)))
         alignment = align(features.image, patches, prototypes, text, config.tau)
-        score, score_logit, abnormal = alignment.predict(config)
-        grid = abnormal.reshape(-1, *grid_hw)
-        return Prediction(score, self.smooth(grid).clamp(0, 1), score_logit)
-
-
-def align(
-    image: Tensor, patches: Tensor, prototypes: Prototypes, text: Tensor, tau: float
-) -> Alignment:
-    """Hold image features (B, D) and patches (B, P, D) against an image's prototypes and text."""
-    return Alignment(
-        pair_logit(image[:, None], text, tau)[:, 0],
-        pair_logit(patches, text, tau),
-        prototype_distances(patches, prototypes.normal),
-        prototype_distances(patches, prototypes.anomalous),
-    )
+        found = alignment.weigh(config.distance_share, config.image_share)
+        grid = found.abnormal.reshape(-1, *grid_hw)
+        return Prediction(found.score, self.smooth(grid).clamp(0, 1), found.score_logit)
 
 
 def average_neighbours(patches: Tensor, grid_hw: tuple[int, int], window: int) -> Tensor:
     """Return patches (B, P, D), each the mean over a window around it; zeros beyond the border."""
     grid = patches.mT.reshape(-1, patches.shape[2], *grid_hw)  # (B, D, rows, columns)
     return F.avg_pool2d(grid, window, stride=1, padding=window // 2).flatten(2).mT
-
-
-def mean_direction(embeddings: Tensor) -> Tensor:
-    """Return the mean (..., D) float32 of embeddings (..., R, D) at length 1."""
-    return unit(embeddings).mean(dim=-2)
-
-
-def _spread(distances: Tensor) -> Tensor:
-    """Return distances (B, P) stretched to [0, 1], each image's on its own."""
-    lowest = distances.amin(dim=1, keepdim=True)
-    span = distances.amax(dim=1, keepdim=True) - lowest
-    return (distances - lowest) / span.clamp_min(_NO_SPREAD)
 
 
 def _mean_where(values: Tensor, chosen: Tensor) -> Tensor:
