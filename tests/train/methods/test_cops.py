@@ -311,6 +311,10 @@ def test_the_map_is_upsampled_by_the_nearest_then_smoothed(make_cops):
     assert torch.equal(make_cops(sigma=0.05).smooth(impulse), expected)
 
 
+def test_the_longest_prompt_fits(make_cops):
+    assert make_cops(prompt_length=73).normal.eot.tolist() == [75]
+
+
 def test_a_clip_whose_text_has_another_width_is_refused(backbone):
     with pytest.raises(InputError, match="zsad-test-small has 24 and 16: use ViT-L-14-336-quickg"):
         Cops(backbone, CopsConfig(), TrainingWords(()))
@@ -322,6 +326,7 @@ def test_a_clip_whose_text_has_another_width_is_refused(backbone):
         ({"text_depth": 5}, r"cops: text_depth 5 is not in 1..4"),
         ({"vv_from_block": -7}, r"block -7 does not exist"),
         ({"prompt_length": 8}, "prompt_length 8 leaves no context before its 8 tokens of state"),
+        ({"prompt_length": 74}, "prompt_length 74 does not fit the text tower: use at most 73"),
         ({"deep_length": 7}, r"deep_length 7 is not in 1..6"),
         ({"prototypes": 0}, "prototypes must be positive"),
         ({"samples": 0}, "samples must be positive"),

@@ -51,7 +51,7 @@ class Cops(Method):
         """
         super().__init__(backbone, config, words)
         text, vision = backbone.text, backbone.vision
-        _check_width(backbone)
+        _check_fits(backbone, config)
         self.reading = config.reading_for(vision.depth)
         learner = partial(
             PromptLearner,
@@ -195,7 +195,13 @@ def _mean_where(values: Tensor, chosen: Tensor) -> Tensor:
     return values[chosen].mean() if chosen.any() else values.new_zeros(())
 
 
-def _check_width(backbone: Backbone) -> None:
+def _check_fits(backbone: Backbone, config: CopsConfig) -> None:
+    longest = backbone.text.context_length - 4  # start, full stop, end, and one that stays free
+    if config.prompt_length > longest:
+        raise InputError(
+            f"cops: prompt_length {config.prompt_length} does not fit the text tower: use at most "
+            f"{longest}"
+        )
     width, joint = backbone.text.width, backbone.text.embed_dim
     if width != joint:
         raise InputError(

@@ -92,8 +92,9 @@ class CopsConfig:
 
     reconstruction: Reconstruction = "image"
     """What the decoded sample is held against. `image` is its own image's feature, squared error
-    summed over dimensions, the mean over images. The code means that, but broadcasts: `pairs` is
-    the mean over dimensions and over all pairs of an image and a sample of the batch."""
+    summed over dimensions as the divergence is, the mean over images [?]. The code's sum is over an
+    axis of 1 that broadcasting made: `pairs` is what it computes, the mean over dimensions and over
+    all pairs of an image and a sample of the batch."""
 
     # Losses.
 
