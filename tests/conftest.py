@@ -146,9 +146,11 @@ def small_checkpoint(tmp_path):
 
 
 def make_released_state(backbone, method, *, deep_sets=2, own_length=2, seed=7):
-    """Return the state_dict of AnomalyCLIP's or FAPrompt's code, dead entries and buffers too."""
+    """Return what a method's code saves: dead entries and buffers too, where it keeps them."""
     import torch
 
+    if method == "cops":
+        return make_released_cops(backbone, deep_sets=deep_sets, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     width, joint = backbone.text.width, backbone.text.embed_dim
 
@@ -182,6 +184,38 @@ def make_released_state(backbone, method, *, deep_sets=2, own_length=2, seed=7):
         state["patch_meta_net.linear1.bias"] = draw(inputs // 16)
         state["patch_meta_net.linear2.weight"] = draw(width, inputs // 16)
         state["patch_meta_net.linear2.bias"] = draw(width)
+    return state
+
+
+def make_released_cops(backbone, *, deep_sets=2, prototypes=6, context=6, seed=7):
+    """Return what CoPS's code saves: no encoder, no buffers, none of the layers it never uses."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    width = backbone.text.width
+
+    def draw(*shape, std=0.3):
+        return std * torch.randn(*shape, generator=generator)
+
+    state = {
+        "ctx_pos": draw(1, 1, context + prototypes + 2, width),
+        "ctx_neg": draw(1, 1, context + prototypes + 2, width),
+        "t_n": draw(prototypes, width),
+        "t_a": draw(prototypes, width),
+        "extractor.attn.in_proj_weight": draw(3 * width, width),
+        "extractor.attn.in_proj_bias": draw(3 * width),
+    }
+    for name in ("attn.out_proj", "mlp.c_fc", "mlp.c_proj"):
+        state[f"extractor.{name}.weight"] = draw(width, width)
+        state[f"extractor.{name}.bias"] = draw(width)
+    for name in ("ln_1", "ln_2"):
+        state[f"extractor.{name}.weight"] = 1 + draw(width)
+        state[f"extractor.{name}.bias"] = draw(width)
+    for name in ("net.0", "net.2"):
+        state[f"vae_decoder.{name}.weight"] = draw(width, width)
+        state[f"vae_decoder.{name}.bias"] = draw(width)
+    for index in range(deep_sets):
+        state[f"compound_prompts_text.{index}"] = draw(4, width)
     return state
 
 

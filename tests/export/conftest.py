@@ -26,7 +26,7 @@ from zsad_train.towers import load_backbone
 HW = (32, 40)
 CLIP = "zsad-test-export"
 CLIP_CONFIG = {
-    "embed_dim": 16,
+    "embed_dim": 24,  # as wide as its text, which CoPS needs
     "vision_cfg": {"image_size": 32, "layers": 3, "width": 32, "head_width": 16, "patch_size": 8},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 24, "heads": 2, "layers": 2},
 }

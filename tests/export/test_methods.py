@@ -14,6 +14,8 @@ from zsad_train.methods import METHODS, UNTRAINED
 from zsad_train.methods.anomalyclip import AnomalyClip
 from zsad_train.methods.anomalyclip_config import AnomalyClipConfig
 from zsad_train.methods.base import TrainingWords
+from zsad_train.methods.cops import Cops
+from zsad_train.methods.cops_config import CopsConfig
 from zsad_train.methods.faprompt import FaPrompt
 from zsad_train.methods.faprompt_config import FaPromptConfig
 from zsad_train.towers import load_backbone
@@ -25,6 +27,7 @@ TOLERANCE = {"fp32": 1e-5, "fp16": 2e-2}
 TRAINED = {
     "anomalyclip": (AnomalyClip, AnomalyClipConfig(context_length=4)),
     "faprompt": (FaPrompt, FaPromptConfig()),
+    "cops": (Cops, CopsConfig()),
 }
 
 
@@ -102,6 +105,7 @@ def test_tensorrt_rtx_compiles_it(exported, precision):
         (["--ckpt", "none.pt"], "checkpoint not found: none.pt"),
         (["--method", "clip", "--object", " "], "--object is empty"),
         (["--method", "clip", "--backbone", "tyni"], "unknown backbone 'tyni'"),
+        (["--method", "cops"], "cops is trained: give --ckpt what zsad-train --method cops"),
         (["--method", "clip", "--dap", "baked"], "clip has no option --dap: leave it out"),
     ],
 )

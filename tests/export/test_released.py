@@ -71,6 +71,7 @@ def test_it_is_evaluated(exported, tmp_path):
     [
         ("anomalyclip", BACKBONE, "give --method faprompt"),
         ("faprompt", (), "on tiny wants"),
+        ("cops", BACKBONE, "give --method faprompt"),
         ("dive", BACKBONE, "no files of other code are known for dive"),
     ],
 )

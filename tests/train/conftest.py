@@ -12,6 +12,8 @@ from zsad.data import Sample
 from zsad_train.methods.anomalyclip import AnomalyClip
 from zsad_train.methods.anomalyclip_config import AnomalyClipConfig
 from zsad_train.methods.base import Batch, TrainingWords
+from zsad_train.methods.cops import Cops
+from zsad_train.methods.cops_config import CopsConfig
 from zsad_train.methods.dive import Dive
 from zsad_train.methods.dive_config import DiveConfig
 from zsad_train.methods.faprompt import FaPrompt
@@ -24,6 +26,8 @@ SMALL_CONFIG = {
     "vision_cfg": {"image_size": 32, "layers": 6, "width": 32, "head_width": 16, "patch_size": 8},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 24, "heads": 2, "layers": 4},
 }
+JOINT = "zsad-test-joint"
+"""The same with features as wide as its text, which CoPS needs."""
 WORDS = TrainingWords(
     classes=("metal plate", "wooden_board"),
     abnormal=("a photo of an object with a scratch", "a photo of an object with a stain"),
@@ -33,14 +37,20 @@ WORDS = TrainingWords(
 
 @pytest.fixture(scope="session", autouse=True)
 def small_clip(tmp_path_factory):
-    path = tmp_path_factory.mktemp("configs") / f"{SMALL}.json"
-    path.write_text(json.dumps(SMALL_CONFIG))
-    open_clip.add_model_config(path)
+    folder = tmp_path_factory.mktemp("configs")
+    for name, config in ((SMALL, SMALL_CONFIG), (JOINT, {**SMALL_CONFIG, "embed_dim": 24})):
+        (folder / f"{name}.json").write_text(json.dumps(config))
+        open_clip.add_model_config(folder / f"{name}.json")
 
 
 @pytest.fixture(scope="session")
 def backbone(small_clip):
     return load_backbone(SMALL, pretrained="random:3")
+
+
+@pytest.fixture(scope="session")
+def joint_backbone(small_clip):
+    return load_backbone(JOINT, pretrained="random:3")
 
 
 @pytest.fixture
@@ -76,6 +86,15 @@ def make_faprompt(backbone):
     return make
 
 
+@pytest.fixture
+def make_cops(joint_backbone):
+    def make(**options):
+        torch.manual_seed(0)
+        return Cops(joint_backbone, CopsConfig(**options), TrainingWords(WORDS.classes))
+
+    return make
+
+
 def move(method):
     """Put every trainable tensor away from its start, as after training."""
     with torch.no_grad():
@@ -98,6 +117,11 @@ def moved_anomalyclip(make_anomalyclip):
 @pytest.fixture
 def moved_faprompt(make_faprompt):
     return lambda **options: move(make_faprompt(**options))
+
+
+@pytest.fixture
+def moved_cops(make_cops):
+    return lambda **options: move(make_cops(**options))
 
 
 @pytest.fixture

@@ -9,11 +9,15 @@ from zsad_train.checkpoint import build_method
 from zsad_train.descriptions import read_descriptions
 from zsad_train.methods import method_class
 from zsad_train.methods.base import Batch, TrainingWords
+from zsad_train.methods.cops import Cops
+from zsad_train.methods.cops_config import PRESETS as COPS
 from zsad_train.methods.dive import Dive
 from zsad_train.methods.dive_config import PRESETS
 from zsad_train.methods.faprompt import FaPrompt
 from zsad_train.methods.faprompt_config import PRESETS as FAPROMPT
+from zsad_train.prompts import SampledPrompts
 from zsad_train.released import read_released
+from zsad_train.similarity import mean_direction
 from zsad_train.towers import load_backbone
 
 
@@ -42,7 +46,11 @@ def test_dive_trains_one_step_on_vit_l(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "learned", "ends"),
-    [("anomalyclip", 43_008, (15, 16)), ("faprompt", 4_100_064, (8, 11))],
+    [
+        ("anomalyclip", 43_008, (15, 16)),
+        ("faprompt", 4_100_064, (8, 11)),
+        ("cops", 6_554_880, (16, 16)),
+    ],
 )
 def test_files_of_the_authors_sizes_are_read(released_state, tmp_path, method, learned, ends):
     backbone = load_backbone("ViT-L-14-336-quickgelu", pretrained="random")
@@ -85,3 +93,26 @@ def test_faprompt_needs_4_percent_of_the_released_codes_text_work_on_vit_l(recor
     assert 0.03 < ratio < 0.04
     whole = method.abnormal(backbone.text, shift)
     torch.testing.assert_close(found, whole, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_cops_needs_6_percent_of_the_released_codes_text_work_on_vit_l(record_property):
+    backbone = load_backbone("ViT-L-14-336-quickgelu", pretrained="random")
+    torch.manual_seed(0)
+    method = Cops(backbone, COPS["cops-released"], TrainingWords(()))
+    samples, learners = method.classes.prior(), (method.normal, method.abnormal)
+    tail = SampledPrompts(learners, backbone.text, samples, method.config.prototypes)
+    prototypes = method.prototypes(torch.randn(1, 576, 768))
+    states = torch.stack(prototypes[::-1], dim=1)
+    with FlopCounterMode(display=False) as ours:
+        found = tail(states)
+    # Ten samples of each state, all 77 tokens.
+    with FlopCounterMode(display=False) as released:
+        backbone.text.run_blocks(torch.randn(20, 77, 768), method.normal.deep_prompts())
+    ratio = ours.get_total_flops() / released.get_total_flops()
+    print(f"{ours.get_total_flops() / 1e9:.2f} of {released.get_total_flops() / 1e9:.1f} GFLOP")
+    record_property("ratio", ratio)
+    assert 0.05 < ratio < 0.07
+    whole = method.image_text(prototypes, samples[None])
+    torch.testing.assert_close(mean_direction(found), whole, atol=1e-5, rtol=1e-5)

@@ -7,6 +7,7 @@ from zsad_train.losses import (
     binary_focal_loss,
     dice_loss,
     focal_loss,
+    grid_segmentation_loss,
     pairwise_cosine,
     segmentation_loss,
     squared_cosine,
@@ -72,6 +73,16 @@ def test_segmentation_loss_is_focal_and_dice_of_both_channels():
         + dice_loss(1 - probability, 1 - mask)
     )
     assert torch.equal(segmentation_loss(probability, mask, 3.0), expected)
+
+
+def test_patches_become_pixels_as_asked_for():
+    grid, mask = torch.tensor([[[0.1, 0.9]]]), torch.tensor([[[0.0, 0.0, 1.0, 1.0]]])
+    known = torch.tensor([True])
+    pixels = {"nearest": [0.1, 0.1, 0.9, 0.9], "bilinear": [0.1, 0.3, 0.7, 0.9]}
+    for upsampling, values in pixels.items():
+        expected = segmentation_loss(torch.tensor([[values]]), mask)
+        found = grid_segmentation_loss(grid, mask, known, upsampling=upsampling)
+        torch.testing.assert_close(found, expected)
 
 
 def test_squared_cosine_knows_no_sign_and_no_length():

@@ -8,10 +8,9 @@ from zsad.errors import InputError
 from zsad_train.smoothing import UpsampleBlur, upsample_blur_matrix
 
 
-def resize_then_filter(maps, out_hw, sigma):
-    resized = F.interpolate(
-        torch.from_numpy(maps)[None, None], size=out_hw, mode="bilinear", align_corners=False
-    )[0, 0].numpy()
+def resize_then_filter(maps, out_hw, sigma, mode="bilinear"):
+    resized = F.interpolate(torch.from_numpy(maps)[None, None], size=out_hw, mode=mode)
+    resized = resized[0, 0].numpy()
     return gaussian_filter(resized, sigma) if sigma else resized
 
 
@@ -39,6 +38,16 @@ def test_matrices_equal_bilinear_resize_then_scipy_gaussian(in_hw, out_hw, sigma
     assert smoothed.dtype == torch.float32
     np.testing.assert_allclose(smoothed[0], expected, atol=1e-6)
     np.testing.assert_allclose(smoothed[1], 1 - expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("in_px", "out_px"), [(37, 518), (24, 336), (14, 224), (3, 96), (7, 7)])
+@pytest.mark.parametrize("sigma", [0.0, 4.0])
+def test_matrices_equal_nearest_resize_then_scipy_gaussian(in_px, out_px, sigma):
+    maps = np.random.default_rng(0).random((in_px, in_px))
+    expected = resize_then_filter(maps, (out_px, out_px), sigma, mode="nearest")
+    module = UpsampleBlur((in_px, in_px), (out_px, out_px), sigma, "nearest")
+    np.testing.assert_allclose(module(torch.from_numpy(maps)), expected, atol=1e-6)
+    assert upsample_blur_matrix(6, 3, 0.0, "nearest").argmax(axis=1).tolist() == [0, 0, 1, 1, 2, 2]
 
 
 def test_every_row_is_a_weighted_mean():

@@ -21,7 +21,7 @@ from zsad_train.towers import BackboneInfo, load_backbone
 FORMAT = "zsad-checkpoint"
 SCHEMA = 1
 RELEASED = "prompt_learner"
-"""The only key of what the code of AnomalyCLIP and FAPrompt writes."""
+"""The only key of what the code of AnomalyCLIP, FAPrompt and CoPS writes."""
 
 _RETRAIN = "give a file that zsad-train wrote, or train again"
 

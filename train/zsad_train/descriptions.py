@@ -12,7 +12,7 @@ from torch import Tensor
 from zsad.errors import InputError
 from zsad.schema import from_json, read_json
 from zsad_train.prompts import check_fits
-from zsad_train.similarity import unit
+from zsad_train.similarity import mean_direction
 from zsad_train.towers import Backbone
 
 BUILT_IN = Path(__file__).parent / "data" / "descriptions.json"
@@ -75,4 +75,4 @@ def encode_pair(backbone: Backbone, normal: Sequence[str], abnormal: Sequence[st
         InputError: A sentence does not fit the text tower's context.
     """
     states = (normal, abnormal)
-    return torch.stack([unit(encode_sentences(backbone, s)).mean(dim=0) for s in states])
+    return torch.stack([mean_direction(encode_sentences(backbone, s)) for s in states])

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zsad_train.smoothing import Upsampling
+
 _FOCAL_SMOOTH = 1e-5
 _DICE_SMOOTH = 1.0
 
@@ -26,9 +28,13 @@ def segmentation_loss(probability: Tensor, mask: Tensor, gamma: float = 2.0) -> 
 
 
 def grid_segmentation_loss(
-    grid: Tensor, mask: Tensor, has_mask: Tensor, gamma: float = 2.0
+    grid: Tensor,
+    mask: Tensor,
+    has_mask: Tensor,
+    gamma: float = 2.0,
+    upsampling: Upsampling = "bilinear",
 ) -> Tensor:
-    """Return `segmentation_loss` of patch probabilities, brought to the masks' size bilinearly.
+    """Return `segmentation_loss` of patch probabilities, brought to the masks' size.
 
     Args:
         grid: (B, rows, cols) float32 in [0, 1], that a patch is abnormal.
@@ -36,11 +42,11 @@ def grid_segmentation_loss(
         has_mask: (B,) bool; images without pixel labels do not enter. With none left the loss is
             0, and still has a gradient.
         gamma: Focusing exponent of the focal term.
+        upsampling: How patches become pixels.
     """
     if not has_mask.any():
         return grid.sum() * 0
-    size = mask.shape[-2:]
-    full = F.interpolate(grid[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+    full = F.interpolate(grid[:, None], size=mask.shape[-2:], mode=upsampling)[:, 0]
     return segmentation_loss(full[has_mask], mask[has_mask], gamma)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zsad.errors import InputError
@@ -51,7 +52,8 @@ class PromptLearner(nn.Module):
 
         Args:
             backbone: The frozen CLIP; only its tokenizer and token embedding are used here.
-            words: The fixed end of each prompt, without the full stop; one prompt per entry.
+            words: The fixed end of each prompt, without the full stop; one prompt per entry. An
+                empty one leaves the full stop alone.
             length: Context tokens m.
             own_length: Tokens of its own that each prompt has after the context.
             deep_sets: Text blocks, from the second on, that get new tokens: the prompting depth
@@ -85,12 +87,14 @@ class PromptLearner(nn.Module):
 
         Args:
             shift: (B, width), added to every own token, which makes B sets of prompts (FAPrompt
-                Eq. 4).
+                Eq. 4); or (B, own_length, width), to each its own (CoPS).
 
         Returns:
             (n, L, width), with a shift (B, n, L, width).
         """
-        own = self.own if shift is None else self.own + shift[:, None, None]
+        own: Tensor = self.own
+        if shift is not None:
+            own = own + (shift[:, None, None] if shift.dim() == 2 else shift[:, None])
         shape = (*own.shape[:-2], -1, -1)
         parts = (self.start, self.context, own, self.suffix)
         return torch.cat([part.expand(shape) for part in parts], dim=-2)
@@ -154,6 +158,57 @@ class ShiftedPrompts(nn.Module):
     def forward(self, shift: Tensor) -> Tensor:
         """Return the embeddings (B, n, D), not normalised, for shifts (B, width)."""
         features: Tensor = self.tail(self.rest + shift[:, None, None] * self.is_own)
+        return features
+
+
+class SampledPrompts(nn.Module):
+    """Prompts for inference whose first own tokens follow the image, the others R constant samples.
+
+    One prompt each of several learners, which differ in their tokens only, all through one copy of
+    the text blocks. What the R texts of a prompt have in common is computed once: with CoPS's
+    prompts 92 tokens per image instead of 20 x 77.
+    """
+
+    rest: Tensor
+
+    @torch.no_grad()
+    def __init__(
+        self, learners: Sequence[PromptLearner], text: TextTower, samples: Tensor, shifted: int
+    ) -> None:
+        """Bake one prompt of each of `learners`; nothing is shared with them.
+
+        Args:
+            learners: What is baked; they share their deep tokens.
+            text: The text tower.
+            samples: (R, width), each added to all own tokens but the first.
+            shifted: How many own tokens are the first.
+        """
+        super().__init__()
+        first = learners[0]
+        length = first.own.shape[1]
+        shift = samples[:, None].repeat(1, length, 1)
+        shift[:, :shifted] = 0
+        texts = torch.stack([learner.embeddings(shift)[:, 0] for learner in learners])
+        begin = 1 + len(first.context)
+        trunk, branches = texts[:, 0, begin : begin + shifted], texts[:, :, begin + shifted :]
+        self.tail = TextTail(
+            text,
+            texts[:, 0, :begin],
+            texts.shape[2] - begin,
+            first.deep_prompts(),
+            trunk=shifted,
+            branches=len(samples),
+        )
+        self.register_buffer("rest", torch.cat([trunk, branches.flatten(1, 2)], dim=1))
+
+    def forward(self, shift: Tensor) -> Tensor:
+        """Return the embeddings (B, n, R, D), not normalised, of n learners.
+
+        Args:
+            shift: (B, n, shifted, width), added to the first own tokens.
+        """
+        padding = self.rest.shape[1] - shift.shape[2]
+        features: Tensor = self.tail(self.rest + F.pad(shift, (0, 0, 0, padding)))
         return features
 
 

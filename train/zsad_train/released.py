@@ -1,9 +1,9 @@
 """Checkpoints that the authors' own code wrote, read as if `zsad-train` had written them.
 
-AnomalyCLIP and FAPrompt save `{"prompt_learner": state_dict}` and not a word on options or on the
-CLIP it belongs to. Lengths of prompts are read from the shapes, since that code trains with any;
-all else is the preset `METHOD-released`. What the file keeps of CLIP's token embeddings is made
-anew from the backbone, after it has shown that this is the right one.
+AnomalyCLIP, FAPrompt and CoPS save `{"prompt_learner": state_dict}` and not a word on options or
+on the CLIP it belongs to. Lengths of prompts are read from the shapes, since that code trains with
+any; all else is the preset `METHOD-released`. What the file keeps of CLIP's token embeddings is
+made anew from the backbone, after it has shown that this is the right one.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ class ReleasedFile:
         Raises:
             InputError: It does.
         """
-        wanted, live = self.layout.keys(self.deep_sets), _live(self.tensors)
+        wanted, live = self.layout.keys(self.deep_sets), self._live(self.layout)
         for key in sorted(wanted.keys() ^ live):
             # A key is any string, line breaks included.
             problem = "is missing" if key in wanted else f"is not {self.method}'s"
-            raise InputError(f"{self.path}: {key!r} {problem}: {self._hint(live)}")
+            raise InputError(f"{self.path}: {key!r} {problem}: {self._hint()}")
         for key, dims in wanted.items():
             tensor = self.tensors[key]
             if tensor.dim() != dims:
@@ -88,6 +88,15 @@ class ReleasedFile:
             wants = f"{self.method} on {backbone} wants {wanted}"
             raise InputError(f"{self.path}: '{key}' is {found}, {wants}: {_OTHER_CLIP}")
 
+    def read(self, key: str, wanted: tuple[int, ...], backbone: str) -> Tensor:
+        """Return `key` in float32, which has the shape `wanted` on `backbone`.
+
+        Raises:
+            InputError: It has another.
+        """
+        self.check_shape(key, tuple(wanted), backbone)
+        return self.tensors[key].float()
+
     def check_depth(self, blocks: int, backbone: str) -> None:
         """Refuse deep tokens for more text blocks than the `blocks` of `backbone`.
 
@@ -99,9 +108,12 @@ class ReleasedFile:
             takes = f"{self.method} on {backbone} takes {blocks - 1}"
             raise InputError(f"{self.path}: {found}, {takes} at most: {_OTHER_CLIP}")
 
-    def _hint(self, live: set[str]) -> str:
+    def _live(self, layout: Layout) -> set[str]:
+        return {key for key in self.tensors if not key.startswith((*_DEAD, *layout.dead))}
+
+    def _hint(self) -> str:
         for other, layout in LAYOUTS.items():
-            if layout.keys(self.deep_sets).keys() == live:
+            if layout.keys(self.deep_sets).keys() == self._live(layout):
                 return f"the file is one of {other}, give --method {other}"
         return f"give a file that the code of {self.method} wrote"
 
@@ -168,10 +180,6 @@ def _is_plain_tensor(key: Any, value: Any) -> bool:
     return isinstance(key, str) and dense and not value.is_quantized and not value.is_meta
 
 
-def _live(tensors: Mapping[str, Tensor]) -> set[str]:
-    return {key for key in tensors if not key.startswith(_DEAD)}
-
-
 def _config(file: ReleasedFile, preset: Any, text_blocks: int) -> Any:
     """Return the preset with the lengths that the file has."""
     found = {
@@ -187,14 +195,20 @@ def _config(file: ReleasedFile, preset: Any, text_blocks: int) -> Any:
 
 def _tensor(file: ReleasedFile, method: Method, name: str, own: Tensor) -> Tensor:
     """Return the file's values for the trained tensor `name`, which has the shape of `own`."""
-    if own.numel() == 0:  # prompts without tokens of their own, or without deep ones
-        return own
-    slot = file.layout.slots[name]
-    keys = slot.keys(len(own))
-    shape = own.shape[1:] if "*" in slot.key else (1,) * (slot.dims - own.dim()) + own.shape
-    for key in keys:
-        file.check_shape(key, tuple(shape), method.backbone.info.name)
-    return torch.stack([file.tensors[key].float() for key in keys]).reshape(own.shape)
+    layout, backbone = file.layout, method.backbone.info.name
+    if own.numel() == 0 or name.startswith(layout.training_only):
+        return own  # prompts without tokens of their own or deep ones, or what no file keeps
+    slot, names = layout.slots[name], layout.neighbours(name)
+    if "*" in slot.key:
+        rows = [file.read(key, own.shape[1:], backbone) for key in slot.keys(len(own))]
+        return torch.stack(rows)
+    shape = (1,) * (slot.dims - own.dim()) + own.shape
+    if len(names) == 1:
+        return file.read(slot.key, shape, backbone).reshape(own.shape)
+    lengths = [method.get_parameter(neighbour).shape[-2] for neighbour in names]
+    whole = file.read(slot.key, (*shape[:-2], sum(lengths), shape[-1]), backbone)
+    begin = sum(lengths[: names.index(name)])
+    return whole.narrow(-2, begin, own.shape[-2]).reshape(own.shape)
 
 
 def _check_start(file: ReleasedFile, method: Method) -> None:

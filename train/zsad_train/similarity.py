@@ -23,6 +23,11 @@ def unit(x: Tensor) -> Tensor:
     return F.normalize(x.float(), dim=-1)
 
 
+def mean_direction(embeddings: Tensor) -> Tensor:
+    """Return the mean (..., D) float32 of embeddings (..., R, D) at length 1; it may be shorter."""
+    return unit(embeddings).mean(dim=-2)
+
+
 def cosine_logits(x: Tensor, text: Tensor, tau: float) -> Tensor:
     """Return cos(x, text) / tau, (..., K) float32, for x (..., D) and text (K, D).
 
@@ -57,7 +62,12 @@ def mean_probability(logits: Sequence[Tensor], weights: Sequence[float]) -> tupl
     terms = list(zip(shares, logits, strict=True))
     above = torch.stack([share * logit.sigmoid() for share, logit in terms]).sum(dim=0)
     below = torch.stack([share * (-logit).sigmoid() for share, logit in terms]).sum(dim=0)
-    return above, above.clamp_min(_TINY).log() - below.clamp_min(_TINY).log()
+    return above, odds_logit(above, below)
+
+
+def odds_logit(above: Tensor, below: Tensor) -> Tensor:
+    """Return the logit of a probability `above`, whose complement `below` has its own digits."""
+    return above.clamp_min(_TINY).log() - below.clamp_min(_TINY).log()
 
 
 def abnormal_grid(patches: Tensor, text: Tensor, tau: float, grid_hw: tuple[int, int]) -> Tensor:

@@ -1,11 +1,13 @@
 """Up-sampling and Gaussian smoothing of anomaly maps as two constant matrices.
 
-Bilinear resizing and Gaussian filtering are both linear and separable, so together they are
+Bilinear or nearest resizing and Gaussian filtering are linear and separable, so together they are
 `A m A^T` with one constant matrix per axis: two small products in the graph, where a runtime has
 no border mode, kernel size or resize rule left to get wrong.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,14 +17,19 @@ from torch import Tensor
 from zsad.errors import InputError
 from zsad_train.precision import KeepsFloat32
 
+Upsampling = Literal["bilinear", "nearest"]
+"""How patch values become pixels, both as torch resizes without aligned corners or antialias."""
+
 _TRUNCATE = 4.0
 """Kernel radius in sigmas, `scipy.ndimage.gaussian_filter`'s default."""
 
 
-def upsample_blur_matrix(out_px: int, in_px: int, sigma: float) -> npt.NDArray[np.float64]:
-    """Return the matrix that resizes one axis bilinearly and then smooths it.
+def upsample_blur_matrix(
+    out_px: int, in_px: int, sigma: float, upsampling: Upsampling = "bilinear"
+) -> npt.NDArray[np.float64]:
+    """Return the matrix that resizes one axis and then smooths it.
 
-    It equals torch's bilinear resize (`align_corners=False`, no antialias) followed by
+    It equals torch's resize of that name followed by
     `scipy.ndimage.gaussian_filter(sigma)` with its defaults: truncated at 4 sigma, border mode
     `reflect`, which repeats the edge sample (numpy calls it symmetric; torch and ONNX padding
     modes of the name "reflect" do not).
@@ -31,6 +38,7 @@ def upsample_blur_matrix(out_px: int, in_px: int, sigma: float) -> npt.NDArray[n
         out_px: Samples after the resize.
         in_px: Samples before it.
         sigma: Standard deviation of the Gaussian in output samples; 0 for no smoothing.
+        upsampling: How the axis is resized.
 
     Returns:
         (out_px, in_px) float64; every row sums to 1.
@@ -43,7 +51,12 @@ def upsample_blur_matrix(out_px: int, in_px: int, sigma: float) -> npt.NDArray[n
             f"cannot smooth {in_px} -> {out_px} px with sigma {sigma}: use sizes of "
             "at least 1 and a finite sigma of at least 0"
         )
-    return _gaussian(out_px, sigma) @ _bilinear(out_px, in_px)
+    resize = _bilinear if upsampling == "bilinear" else _nearest
+    return _gaussian(out_px, sigma) @ resize(out_px, in_px)
+
+
+def _nearest(out_px: int, in_px: int) -> npt.NDArray[np.float64]:
+    return np.eye(in_px)[np.arange(out_px) * in_px // out_px]
 
 
 def _bilinear(out_px: int, in_px: int) -> npt.NDArray[np.float64]:
@@ -82,15 +95,21 @@ class UpsampleBlur(KeepsFloat32):
     rows: Tensor
     columns: Tensor
 
-    def __init__(self, in_hw: tuple[int, int], out_hw: tuple[int, int], sigma: float) -> None:
+    def __init__(
+        self,
+        in_hw: tuple[int, int],
+        out_hw: tuple[int, int],
+        sigma: float,
+        upsampling: Upsampling = "bilinear",
+    ) -> None:
         """Build the two matrices from `in_hw` to `out_hw` pixels, sigma in output pixels.
 
         Raises:
             InputError: A size below 1 or a negative sigma.
         """
         super().__init__()
-        rows = upsample_blur_matrix(out_hw[0], in_hw[0], sigma)
-        columns = upsample_blur_matrix(out_hw[1], in_hw[1], sigma).T
+        rows = upsample_blur_matrix(out_hw[0], in_hw[0], sigma, upsampling)
+        columns = upsample_blur_matrix(out_hw[1], in_hw[1], sigma, upsampling).T
         self.register_buffer("rows", torch.tensor(rows, dtype=torch.float32), persistent=False)
         self.register_buffer(
             "columns", torch.tensor(columns, dtype=torch.float32), persistent=False

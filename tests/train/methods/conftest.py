@@ -1,10 +1,17 @@
-"""What the tests of every method share: comparing predictions, and running an exported graph."""
+"""What the tests of every method share: comparing predictions, and running an exported graph.
+
+`naive_cops` is shared by several tests of this folder, which is no package.
+"""
 
 import io
+import sys
+from pathlib import Path
 
 import onnxruntime
 import pytest
 import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture

@@ -47,6 +47,33 @@ def test_it_takes_sets_of_texts(make_clip, texts):
     torch.testing.assert_close(found[1], found[0].flip(0))
 
 
+@pytest.mark.parametrize("deep", [(), (3, 1)], ids=str)
+def test_branches_of_a_trunk_are_whole_texts(make_clip, deep):
+    """Two images, two prefixes of 4 tokens, a trunk of 3, five branches of 2 more."""
+    tower, generator = TextTower(make_clip()), torch.Generator().manual_seed(2)
+    prompts = [torch.randn(count, 32) for count in deep]
+    prefix = torch.randn(2, PREFIX, 32, generator=generator)
+    trunk = torch.randn(2, 2, 3, 32, generator=generator)
+    branches = torch.randn(2, 2, 5, 2, 32, generator=generator)
+    tail = TextTail(tower, prefix, 5, prompts, trunk=3, branches=5)
+    found = tail(torch.cat([trunk, branches.flatten(2, 3)], dim=2))
+    assert found.shape == (2, 2, 5, 24)
+    for image, which, branch in torch.cartesian_prod(*map(torch.arange, (2, 2, 5))):
+        text = torch.cat([prefix[which], trunk[image, which], branches[image, which, branch]])
+        whole = tower(text[None], torch.tensor([8]), prompts)[0]
+        torch.testing.assert_close(found[image, which, branch], whole, atol=1e-5, rtol=0)
+    assert (found[:, :, 0] - found[:, :, 1]).abs().amin(dim=-1).max() > 1e-3
+
+
+def test_the_last_block_computes_the_ends_of_branches_only(make_clip):
+    tail = TextTail(TextTower(make_clip()), torch.randn(2, PREFIX, 32), 5, trunk=3, branches=5)
+    seen = []
+    for block in tail.blocks:
+        block.block.mlp.register_forward_hook(lambda _, args, __: seen.append(args[0].shape[:2]))
+    tail(torch.randn(3, 2, 13, 32))
+    assert seen == [(6, 13), (6, 13), (6, 5)]
+
+
 def test_it_shares_nothing_with_the_tower(make_clip, texts):
     clip = make_clip()
     tail = TextTail(TextTower(clip), texts[0, :PREFIX], 5)

@@ -24,21 +24,35 @@ def project_qkv(
     Returns:
         Queries (B, heads, N or fewer, d), keys and values (B, heads, N, d).
     """
-    weight, bias, width = attention.in_proj_weight, attention.in_proj_bias, tokens.shape[-1]
-    if queries is None:
-        q, k, v = F.linear(tokens, weight, bias).chunk(3, dim=-1)
-    else:
-        q = F.linear(tokens[:, queries], weight[:width], bias[:width])
-        k, v = F.linear(tokens, weight[width:], bias[width:]).chunk(2, dim=-1)
+    if queries is not None:
+        q = project_queries(attention, tokens[:, queries])
+        return q, *project_keys_values(attention, tokens)
+    projected = F.linear(tokens, attention.in_proj_weight, attention.in_proj_bias)
+    q, k, v = projected.chunk(3, dim=-1)
     heads = attention.num_heads
     return _split_heads(q, heads), _split_heads(k, heads), _split_heads(v, heads)
+
+
+def project_queries(attention: nn.MultiheadAttention, tokens: Tensor) -> Tensor:
+    """Project tokens (B, N, width) to the queries of every head, (B, heads, N, d)."""
+    width = tokens.shape[-1]
+    q = F.linear(tokens, attention.in_proj_weight[:width], attention.in_proj_bias[:width])
+    return _split_heads(q, attention.num_heads)
+
+
+def project_keys_values(attention: nn.MultiheadAttention, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Project tokens (B, N, width) to the keys and values of every head, (B, heads, N, d)."""
+    width = tokens.shape[-1]
+    weight, bias = attention.in_proj_weight[width:], attention.in_proj_bias[width:]
+    k, v = F.linear(tokens, weight, bias).chunk(2, dim=-1)
+    return _split_heads(k, attention.num_heads), _split_heads(v, attention.num_heads)
 
 
 def attend(
     attention: nn.MultiheadAttention, q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False
 ) -> Tensor:
     """Return `out_proj(softmax(q k^T / sqrt(d)) v)`, (B, N, width), for per-head q, k, v."""
-    projected: Tensor = attention.out_proj(_merge_heads(mix_values(q, k, v, causal=causal)))
+    projected: Tensor = attention.out_proj(merge_heads(mix_values(q, k, v, causal=causal)))
     return projected
 
 
@@ -63,29 +77,37 @@ def attend_behind(
 ) -> Tensor:
     """Return `attend` over keys and values that come behind those of a constant prefix.
 
-    The prefix is one for all rows of the batch and is not copied to them.
+    The prefix is one for all rows of the batch, or n of them take turns; it is not copied to them.
 
     Args:
         attention: The module whose `out_proj` is used.
-        q: (B, heads, n, d).
+        q: (B, heads, N or fewer, d).
         k: (B, heads, N, d).
         v: (B, heads, N, d).
-        prefix: Its keys, scaled by 1 / sqrt(d) and transposed, (heads, d, p), and its values
-            (heads, p, d). Every query sees all of it.
-        mask: (n, N), added to the scores of `k`; None hides nothing.
+        prefix: Its keys, scaled by 1 / sqrt(d) and transposed, ([n,] heads, d, p), and its values
+            ([n,] heads, p, d). Every query sees all of it.
+        mask: Added to the scores of `k`, a row per query; None hides nothing.
 
     Returns:
-        (B, n, width).
+        (B, N or fewer, width).
     """
     prefix_key, prefix_value = prefix
     scores = q * (1 / math.sqrt(q.shape[-1])) @ k.transpose(-2, -1)
     if mask is not None:
         scores = scores + mask
-    weights = torch.cat([q @ prefix_key, scores], dim=-1).softmax(dim=-1)
+    weights = torch.cat([_times(q, prefix_key), scores], dim=-1).softmax(dim=-1)
     length = prefix_value.shape[-2]
-    mixed = weights[..., :length] @ prefix_value + weights[..., length:] @ v
-    projected: Tensor = attention.out_proj(_merge_heads(mixed))
+    mixed = _times(weights[..., :length], prefix_value) + weights[..., length:] @ v
+    projected: Tensor = attention.out_proj(merge_heads(mixed))
     return projected
+
+
+def _times(x: Tensor, constants: Tensor) -> Tensor:
+    """Return x (B, heads, N, d) @ (heads, d, p), or @ (n, heads, d, p) row by row in turn."""
+    if constants.dim() == 3:
+        return x @ constants
+    product: Tensor = x.reshape(-1, len(constants), *x.shape[1:]) @ constants
+    return product.flatten(0, 1)
 
 
 def block_index(index: int, depth: int) -> int:
@@ -107,5 +129,6 @@ def _split_heads(x: Tensor, heads: int) -> Tensor:
     return x.reshape(-1, x.shape[1], heads, head_dim).transpose(1, 2)  # (B, heads, N, d)
 
 
-def _merge_heads(x: Tensor) -> Tensor:
-    return x.transpose(1, 2).flatten(2)  # (B, N, width)
+def merge_heads(x: Tensor) -> Tensor:
+    """Return per-head x (B, heads, N, d) as (B, N, width)."""
+    return x.transpose(1, 2).flatten(2)
