@@ -12,6 +12,8 @@ from zsad.data import Sample
 from zsad_train.methods.anomalyclip import AnomalyClip
 from zsad_train.methods.anomalyclip_config import AnomalyClipConfig
 from zsad_train.methods.base import Batch, TrainingWords
+from zsad_train.methods.dapo import Dapo
+from zsad_train.methods.dapo_config import DapoConfig
 from zsad_train.methods.dive import Dive
 from zsad_train.methods.dive_config import DiveConfig
 from zsad_train.methods.faprompt import FaPrompt
@@ -76,6 +78,15 @@ def make_faprompt(backbone):
     return make
 
 
+@pytest.fixture
+def make_dapo(backbone):
+    def make(types=("scratch", "missing screw", "hole"), **options):
+        torch.manual_seed(0)
+        return Dapo(backbone, DapoConfig(**options), TrainingWords(WORDS.classes, types=types))
+
+    return make
+
+
 def move(method):
     """Put every trainable tensor away from its start, as after training."""
     with torch.no_grad():
@@ -98,6 +109,11 @@ def moved_anomalyclip(make_anomalyclip):
 @pytest.fixture
 def moved_faprompt(make_faprompt):
     return lambda **options: move(make_faprompt(**options))
+
+
+@pytest.fixture
+def moved_dapo(make_dapo):
+    return lambda *types, **options: move(make_dapo(*types, **options))
 
 
 @pytest.fixture
@@ -127,6 +143,10 @@ class Squares:
     @property
     def has_masks(self):
         return self.masked
+
+    @property
+    def defect_types(self):
+        return ("square",)
 
     def __len__(self):
         return self.count

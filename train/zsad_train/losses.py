@@ -55,6 +55,22 @@ def focal_loss(probability: Tensor, mask: Tensor, gamma: float = 2.0) -> Tensor:
     return -((1 - p_true).clamp_min(0) ** gamma * p_true.log()).mean()
 
 
+def type_focal_loss(probability: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
+    """Return `focal_loss` over more classes than two.
+
+    What smoothing takes from the true class it gives to the others in equal parts.
+
+    Args:
+        probability: (B, C, H, W) float32 that sums to 1 over the classes.
+        target: (B, H, W) int64, the class of every pixel.
+        gamma: Focusing exponent.
+    """
+    true = probability.gather(1, target[:, None])[:, 0]  # (B, H, W)
+    others = _FOCAL_SMOOTH / (probability.shape[1] - 1) * (1 - true)
+    p_true = (1 - _FOCAL_SMOOTH) * true + others + _FOCAL_SMOOTH
+    return -((1 - p_true).clamp_min(0) ** gamma * p_true.log()).mean()
+
+
 def binary_focal_loss(logits: Tensor, labels: Tensor, gamma: float = 2.0) -> Tensor:
     """Return the mean of (1 - p_t)^gamma times the cross-entropy of logits (B,), labels 0 or 1."""
     loss = F.binary_cross_entropy_with_logits(logits, labels.float(), reduction="none")

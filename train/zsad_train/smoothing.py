@@ -7,6 +7,8 @@ no border mode, kernel size or resize rule left to get wrong.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -19,10 +21,12 @@ _TRUNCATE = 4.0
 """Kernel radius in sigmas, `scipy.ndimage.gaussian_filter`'s default."""
 
 
-def upsample_blur_matrix(out_px: int, in_px: int, sigma: float) -> npt.NDArray[np.float64]:
+def upsample_blur_matrix(
+    out_px: int, in_px: int, sigma: float, *, align_corners: bool = False
+) -> npt.NDArray[np.float64]:
     """Return the matrix that resizes one axis bilinearly and then smooths it.
 
-    It equals torch's bilinear resize (`align_corners=False`, no antialias) followed by
+    It equals torch's bilinear resize (no antialias) followed by
     `scipy.ndimage.gaussian_filter(sigma)` with its defaults: truncated at 4 sigma, border mode
     `reflect`, which repeats the edge sample (numpy calls it symmetric; torch and ONNX padding
     modes of the name "reflect" do not).
@@ -31,6 +35,7 @@ def upsample_blur_matrix(out_px: int, in_px: int, sigma: float) -> npt.NDArray[n
         out_px: Samples after the resize.
         in_px: Samples before it.
         sigma: Standard deviation of the Gaussian in output samples; 0 for no smoothing.
+        align_corners: Whether the first and last samples fall on each other, as in torch.
 
     Returns:
         (out_px, in_px) float64; every row sums to 1.
@@ -43,12 +48,15 @@ def upsample_blur_matrix(out_px: int, in_px: int, sigma: float) -> npt.NDArray[n
             f"cannot smooth {in_px} -> {out_px} px with sigma {sigma}: use sizes of "
             "at least 1 and a finite sigma of at least 0"
         )
-    return _gaussian(out_px, sigma) @ _bilinear(out_px, in_px)
+    return _gaussian(out_px, sigma) @ _bilinear(out_px, in_px, align_corners)
 
 
-def _bilinear(out_px: int, in_px: int) -> npt.NDArray[np.float64]:
+def _bilinear(out_px: int, in_px: int, align_corners: bool) -> npt.NDArray[np.float64]:
     rows = np.arange(out_px)
-    source = np.maximum((rows + 0.5) * in_px / out_px - 0.5, 0.0)
+    if align_corners:
+        source = rows * ((in_px - 1) / max(1, out_px - 1))
+    else:
+        source = np.maximum((rows + 0.5) * in_px / out_px - 0.5, 0.0)
     left = np.minimum(source.astype(int), in_px - 1)
     right = np.minimum(left + 1, in_px - 1)
     matrix = np.zeros((out_px, in_px))
@@ -82,15 +90,22 @@ class UpsampleBlur(KeepsFloat32):
     rows: Tensor
     columns: Tensor
 
-    def __init__(self, in_hw: tuple[int, int], out_hw: tuple[int, int], sigma: float) -> None:
+    def __init__(
+        self,
+        in_hw: tuple[int, int],
+        out_hw: tuple[int, int],
+        sigma: float,
+        *,
+        align_corners: bool = False,
+    ) -> None:
         """Build the two matrices from `in_hw` to `out_hw` pixels, sigma in output pixels.
 
         Raises:
             InputError: A size below 1 or a negative sigma.
         """
         super().__init__()
-        rows = upsample_blur_matrix(out_hw[0], in_hw[0], sigma)
-        columns = upsample_blur_matrix(out_hw[1], in_hw[1], sigma).T
+        matrix = partial(upsample_blur_matrix, sigma=sigma, align_corners=align_corners)
+        rows, columns = matrix(out_hw[0], in_hw[0]), matrix(out_hw[1], in_hw[1]).T
         self.register_buffer("rows", torch.tensor(rows, dtype=torch.float32), persistent=False)
         self.register_buffer(
             "columns", torch.tensor(columns, dtype=torch.float32), persistent=False
