@@ -138,14 +138,17 @@ def scale_rgba(steps: int = 17) -> list[tuple[int, int, int, float]]:
 
 
 def caption_text(result: AnomalyResult) -> str:
-    """Return the caption: the verdict and how the score compares with the threshold."""
+    """Return the caption: the verdict, how the score compares with the threshold, and the type."""
     name = result.verdict.value.replace("_", " ")
     if not np.isfinite(result.score):
         return f"{name}  no score"
     text = f"{name}  score {result.score:.3f}"
-    if result.threshold is None:
+    if result.threshold is not None:
+        relation = ">" if result.score > result.threshold else "<="
+        text = f"{text} {relation} {result.threshold:.3f}"
+    if result.defect is None:
         return text
-    return f"{text} {'>' if result.score > result.threshold else '<='} {result.threshold:.3f}"
+    return f"{text}  {result.defect.name} {result.defect.confidence:.0%}"
 
 
 def encode_jpeg(image_bgr: ImageU8, quality: int = 90) -> bytes:
