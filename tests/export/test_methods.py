@@ -14,6 +14,8 @@ from zsad_train.methods import METHODS, UNTRAINED
 from zsad_train.methods.anomalyclip import AnomalyClip
 from zsad_train.methods.anomalyclip_config import AnomalyClipConfig
 from zsad_train.methods.base import TrainingWords
+from zsad_train.methods.dapo import Dapo
+from zsad_train.methods.dapo_config import DapoConfig
 from zsad_train.methods.faprompt import FaPrompt
 from zsad_train.methods.faprompt_config import FaPromptConfig
 from zsad_train.towers import load_backbone
@@ -25,7 +27,9 @@ TOLERANCE = {"fp32": 1e-5, "fp16": 2e-2}
 TRAINED = {
     "anomalyclip": (AnomalyClip, AnomalyClipConfig(context_length=4)),
     "faprompt": (FaPrompt, FaPromptConfig()),
+    "dapo": (Dapo, DapoConfig()),
 }
+WORDS = TrainingWords(("metal plate",), types=("scratch", "missing screw"))
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +40,7 @@ def subjects(small_clip, tmp_path_factory):
     arguments = {}
     for name, (method_type, config) in TRAINED.items():
         torch.manual_seed(0)
-        method = method_type(backbone, config, TrainingWords(("metal plate",)))
+        method = method_type(backbone, config, WORDS)
         with torch.no_grad():
             for parameter in method.parameters():
                 if parameter.requires_grad:
