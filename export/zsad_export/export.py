@@ -31,6 +31,7 @@ from zsad.manifest import (
 from zsad.preprocess import PreprocessSpec
 from zsad.schema import sha256_file, to_json
 from zsad.text_table import TEXT_TABLE
+from zsad.words import check_words
 from zsad_export.choices import Approximation, approximated, choose, undone
 from zsad_export.gate import Gate
 from zsad_export.golden import golden_frames, write_golden
@@ -104,12 +105,14 @@ def export_checkpoint(
         progress: Is told each step as it begins.
 
     Raises:
-        InputError: The checkpoint or its backbone cannot be used, or `out` cannot be written.
+        InputError: The checkpoint, its backbone or its defect types cannot be used, or `out` cannot
+            be written.
         ParityError: A graph is over the parity limits.
     """
     choices = choices or {}
     if defects:
         checkpoint = with_defects(checkpoint, defects)
+    check_words(checkpoint.words.types)
     trained = choose(checkpoint, undone(choices))
     checkpoint = choose(checkpoint, choices)
     approximation = None

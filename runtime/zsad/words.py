@@ -33,19 +33,21 @@ def parse_words(text: str) -> tuple[str, ...]:
 
 
 def check_words(words: tuple[str, ...]) -> None:
-    """Refuse words that no text table is made of; what they may be is said at `parse_words`.
+    """Refuse words that no text table is made of, those of a training set's folders among them.
 
     Raises:
-        InputError: One cannot be used, or there are too many.
+        InputError: There are too many, or one is there twice or not written as English is.
     """
     if len(words) > MAX_TYPES:
-        raise InputError(f"{len(words)} defect types are too many: name at most {MAX_TYPES}")
+        raise InputError(
+            f"{len(words)} defect types are too many: give --defects {MAX_TYPES} at most"
+        )
     for word in words:
         # CLIP reads English, and its tokenizer cleans up other text in ways of its own.
         if not _USABLE.fullmatch(word) or not any(map(str.isalpha, word)):
             raise InputError(
                 f"defect type '{_shown(word)}' is not English letters, digits and '()+./%-: "
-                "use an English word"
+                "give --defects English words"
             )
     counts = Counter(word.lower() for word in words)
     for word in words:

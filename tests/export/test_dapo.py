@@ -265,6 +265,17 @@ def test_bad_words_are_one_line_and_write_nothing(small_clip, tmp_path, defects,
     assert [path.name for path in tmp_path.iterdir()] == ["dapo.pt"]
 
 
+def test_types_of_training_that_no_table_is_made_of_ask_for_words(small_clip, tmp_path):
+    made = build()
+    made.words = dataclasses.replace(made.words, types=("kratzer", "划痕"))
+    save_checkpoint(tmp_path / "dapo.pt", made, {})
+    arguments = ["--ckpt", str(tmp_path / "dapo.pt")]
+    result = CliRunner().invoke(export_command, arguments)
+    assert result.exit_code == 2
+    assert "'划痕' is not English letters" in result.stderr
+    assert "give --defects English words" in result.stderr
+
+
 def test_a_method_without_types_takes_no_words(checkpoint, tmp_path):
     out = tmp_path / "out"
     arguments = ["--ckpt", str(checkpoint), "--defects", "hole", "--out", str(out)]

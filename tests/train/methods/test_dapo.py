@@ -297,3 +297,14 @@ def test_what_does_not_fit_is_refused(make_dapo):
         make_dapo(taps=(-1, 5))
     with pytest.raises(InputError, match="block 6 does not exist"):
         make_dapo(taps=(6,))
+
+
+def test_what_is_learned_is_counted_by_its_dimensions(make_dapo):
+    def numbers(width, text_width, joint, blocks, text_blocks):
+        prompts = 2 * 10 * 5 * text_width + text_blocks * 4 * text_width
+        return prompts + blocks * 4 * width + 4 * (width * joint + joint)
+
+    method = make_dapo()
+    learned = sum(p.numel() for p in method.parameters() if p.requires_grad)
+    assert learned == numbers(32, 24, 16, 6, 4)
+    assert numbers(1024, 768, 768, 24, 12) == 3_360_768  # ViT-L, docs/methods.md
