@@ -15,6 +15,7 @@ from zsad.preprocess import PreprocessSpec
 from zsad.types import ImageU8
 from zsad_train.batches import preprocess_spec, to_tensor
 from zsad_train.checkpoint import build_method, load_checkpoint
+from zsad_train.methods.base import ClosedText
 
 
 def eager_contenders(
@@ -45,7 +46,7 @@ def eager_contenders(
     device = torch.device("cuda" if on_gpu else "cpu")
     models = {
         "PyTorch eager": method.to(device),
-        "PyTorch eager, text encoded once": method.bake().to(device),
+        "PyTorch eager, text encoded once": ClosedText(method).to(device),
     }
     return {
         name: lambda model=model: _run(model, frames_bgr, spec, device)  # type: ignore[misc]
@@ -60,7 +61,7 @@ def _run(
     start = time.perf_counter()
     images = torch.stack([to_tensor(frame, spec) for frame in frames_bgr]).to(device)
     prepared = time.perf_counter()
-    score, anomaly_map, _ = model(images)
+    score, anomaly_map, *_ = model(images)
     if device.type == "cuda":
         torch.cuda.synchronize()
     inferred = time.perf_counter()

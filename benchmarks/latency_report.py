@@ -14,6 +14,7 @@ from roofline import Roof, graph_flop, measure_roof
 from timing import PERCENTILES, Latency, Stages, take_turns
 from zsad.detector import Detector
 from zsad.preprocess import resize_exact
+from zsad.text_table import constant_inputs
 from zsad.types import ImageU8
 
 SCHEMA = 1
@@ -179,7 +180,7 @@ def _speed(
     spec = detector.artifact.manifest.preprocess
     batch = np.stack([resize_exact(frame, spec) for frame in frames])  # (N, H, W, 3)
     graph = detector.artifact.file(detector.graph.file)
-    gflop = graph_flop(graph, {"image": batch}) / 1e9
+    gflop = graph_flop(graph, {"image": batch, **constant_inputs(detector.artifact)}) / 1e9
     reached = gflop / latency.stages_ms["infer"] * 1e3
     roof = max((r for r in roofs if r), key=lambda r: r.gflop_per_s, default=None)
     return Speed(gflop, reached, roof, None if roof is None else reached / roof.gflop_per_s)

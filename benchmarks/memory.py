@@ -66,6 +66,7 @@ class Discs:
     side: int
     name: str = "discs"
     classes: tuple[str, ...] = ("disc",)
+    defect_types: tuple[str, ...] = ("disc",)
     has_masks: bool = True
 
     def __len__(self) -> int:

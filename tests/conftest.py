@@ -1,8 +1,11 @@
 """What the tests of several packages share: an artifact known by hand, and honest skips."""
 
+import dataclasses
+import importlib.util
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -10,7 +13,15 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from zsad.artifact import MANIFEST, hash_files, seal
-from zsad.manifest import BackboneRecord, GraphFile, Manifest, MethodInfo, TensorSpec, Words
+from zsad.manifest import (
+    BackboneRecord,
+    GraphFile,
+    Manifest,
+    MethodInfo,
+    TensorSpec,
+    TextInput,
+    Words,
+)
 from zsad.preprocess import PreprocessSpec
 
 OPSET = 17
@@ -101,6 +112,113 @@ def known_manifest(path, height, width, precisions, default):
         files=files,
         made_by={"onnx": onnx.__version__},
     )
+
+
+TEMPLATE = "a {} here"
+CONTEXT = 12
+
+
+def typed_graph(height, width):
+    """`known_graph` with a text table (1 + K, 2): type k has the map of grey times its row's first.
+
+    `type_score` is each map's maximum.
+    """
+    model = known_graph(height, width)
+    graph = model.graph
+    graph.node.extend(
+        [
+            helper.make_node("Slice", ["text_table", "from", "to", "axes"], ["rows"]),
+            helper.make_node("Transpose", ["rows"], ["gains"], perm=[1, 0]),  # (1, K)
+            helper.make_node("Unsqueeze", ["gains", "places"], ["gains4"]),  # (1, K, 1, 1)
+            helper.make_node("Unsqueeze", ["anomaly_map", "one_axis"], ["map4"]),
+            helper.make_node("Mul", ["map4", "gains4"], ["type_map"]),
+            helper.make_node("ReduceMax", ["type_map"], ["type_score"], axes=[2, 3], keepdims=0),
+        ]
+    )
+    constants = {"from": [1, 0], "to": [999, 1], "axes": [0, 1], "places": [2, 3], "one_axis": [1]}
+    graph.initializer.extend(
+        numpy_helper.from_array(np.array(value, np.int64), name)
+        for name, value in constants.items()
+    )
+    table = helper.make_tensor_value_info("text_table", TensorProto.FLOAT, ["1+K", 2])
+    graph.input.append(table)
+    shapes = {"type_map": ["N", "K", height, width], "type_score": ["N", "K"]}
+    graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in shapes.items()
+    )
+    return model
+
+
+def known_encoder():
+    """Token ids (K, CONTEXT) to rows: the share of ids that are not padding, and 1."""
+    nodes = [
+        helper.make_node("Greater", ["token_ids", "zero"], ["given"]),
+        helper.make_node("Cast", ["given"], ["ones"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["ones"], ["share"], axes=[1], keepdims=1),
+        helper.make_node("Mul", ["share", "none"], ["zeros"]),
+        helper.make_node("Add", ["zeros", "one"], ["second"]),
+        helper.make_node("Concat", ["share", "second"], ["rows"], axis=1),
+    ]
+    constants = {"zero": np.int64(0), "none": np.float32(0), "one": np.float32(1)}
+    ids = helper.make_tensor_value_info("token_ids", TensorProto.INT64, ["K", CONTEXT])
+    rows = helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["K", 2])
+    initializers = [numpy_helper.from_array(v, k) for k, v in constants.items()]
+    graph = helper.make_graph(nodes, "encoder", [ids], [rows], initializers)
+    opset = [helper.make_opsetid("", OPSET)]
+    return helper.make_model(graph, ir_version=8, opset_imports=opset)
+
+
+def clip_vocabulary():
+    """CLIP's merges where open_clip is installed, which is not imported for it."""
+    found = importlib.util.find_spec("open_clip")
+    if found is None:
+        pytest.skip("CLIP's vocabulary comes with open_clip")
+    return Path(found.origin).parent / "bpe_simple_vocab_16e6.txt.gz"
+
+
+def write_typed_artifact(path, types=("dent", "rust"), height=8, width=12):
+    """Write an artifact whose text is an input and whose answers are known by hand.
+
+    "a dent here" is 5 tokens of 12 with start and end, and so is any type of one token.
+    """
+    path.mkdir(parents=True)
+    (path / "model.fp32.onnx").write_bytes(typed_graph(height, width).SerializeToString())
+    (path / "text.onnx").write_bytes(known_encoder().SerializeToString())
+    shutil.copyfile(clip_vocabulary(), path / "vocabulary.gz")
+    table = np.float32([[0.9, 1.0], *([5 / CONTEXT, 1.0] for _ in types)])
+    np.save(path / "text_table.npy", table)
+    manifest = known_manifest(path, height, width, ["fp32"], "fp32")
+    encoder = GraphFile("text.onnx", None, manifest.files["text.onnx"], OPSET)
+    seal(
+        path,
+        dataclasses.replace(
+            manifest,
+            words=Words((), (), types),
+            inputs=(*manifest.inputs, TensorSpec("text_table", ("1+K", 2), "float32")),
+            outputs=(
+                *manifest.outputs,
+                TensorSpec("type_map", ("N", "K", height, width), "float32"),
+                TensorSpec("type_score", ("N", "K"), "float32"),
+            ),
+            text=TextInput(
+                "text_table.npy", encoder, "vocabulary.gz", TEMPLATE, CONTEXT, 64, max_abs=0.0
+            ),
+        ),
+    )
+    return path
+
+
+@pytest.fixture
+def make_typed_artifact(tmp_path):
+    """Return `make(name="typed", **options of write_typed_artifact) -> path`."""
+    return lambda name="typed", **options: write_typed_artifact(tmp_path / name, **options)
+
+
+@pytest.fixture(scope="session")
+def vocabulary():
+    """CLIP's vocabulary file."""
+    return clip_vocabulary()
 
 
 @pytest.fixture

@@ -75,6 +75,7 @@ def test_device_packages_import_with_torch_blocked(wheel):
 COMMANDS = {
     "zsad-run": "zsad.cli.run",
     "zsad-doctor": "zsad.cli.doctor",
+    "zsad-words": "zsad.cli.words",
     "zsad-calibrate": "zsad_calibration.cli",
     "zsad-train": "zsad_train.cli",
     "zsad-export": "zsad_export.cli.export",

@@ -59,6 +59,7 @@ def calibrate(
         preprocess_sha256=detectors[0].artifact.manifest.preprocess.sha256,
         calibrations=tuple(_calibration(detector, row, settings) for detector, row in pairs),
         scale_16bit=settings.scale_16bit,
+        words_sha256=detectors[0].artifact.manifest.words_sha256,
     )
 
 

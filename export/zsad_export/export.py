@@ -25,21 +25,26 @@ from zsad.manifest import (
     Manifest,
     MethodInfo,
     ParityRecord,
+    TextInput,
     Words,
 )
 from zsad.preprocess import PreprocessSpec
 from zsad.schema import sha256_file, to_json
+from zsad.text_table import TEXT_TABLE
+from zsad.words import check_words
 from zsad_export.choices import Approximation, approximated, choose, undone
 from zsad_export.gate import Gate
 from zsad_export.golden import golden_frames, write_golden
-from zsad_export.graph import DeploymentGraph, input_specs, output_specs
+from zsad_export.graph import DeploymentGraph, input_specs, output_specs, table_width
 from zsad_export.graph_names import GraphPrecision
 from zsad_export.memory import release_memory
 from zsad_export.onnx_export import OPSET, export_onnx
 from zsad_export.onnx_types import check_precision
 from zsad_export.reference import run_reference
+from zsad_export.text_export import write_text
 from zsad_train.batches import preprocess_spec
 from zsad_train.checkpoint import Checkpoint, build_method, load_checkpoint
+from zsad_train.methods import check_names_types
 from zsad_train.methods.base import Method
 
 Progress = Callable[[str], None]
@@ -78,6 +83,7 @@ def export_checkpoint(
     fp16: bool = False,
     pretrained: str | None = None,
     choices: Mapping[str, str] | None = None,
+    defects: tuple[str, ...] = (),
     allow_parity_loss: bool = False,
     progress: Progress = lambda step: None,
 ) -> Artifact:
@@ -93,14 +99,20 @@ def export_checkpoint(
         choices: Options of the method that only inference knows, by the names of
             `EXPORT_CHOICES`. What an approximation costs on the golden frames is part of the
             evidence of each graph.
+        defects: Words for the defect types to look for, where the method names types; empty for
+            those it was trained with.
         allow_parity_loss: Record a graph that is over the parity limits instead of failing.
         progress: Is told each step as it begins.
 
     Raises:
-        InputError: The checkpoint or its backbone cannot be used, or `out` cannot be written.
+        InputError: The checkpoint, its backbone or its defect types cannot be used, or `out` cannot
+            be written.
         ParityError: A graph is over the parity limits.
     """
     choices = choices or {}
+    if defects:
+        checkpoint = with_defects(checkpoint, defects)
+    check_words(checkpoint.words.types)
     trained = choose(checkpoint, undone(choices))
     checkpoint = choose(checkpoint, choices)
     approximation = None
@@ -124,6 +136,17 @@ def _build(checkpoint: Checkpoint, pretrained: str | None) -> Method:
     return build_method(checkpoint, pretrained=pretrained).eval()
 
 
+def with_defects(checkpoint: Checkpoint, defects: tuple[str, ...]) -> Checkpoint:
+    """Return `checkpoint` with other defect types to look for.
+
+    Raises:
+        InputError: Its method names no types.
+    """
+    check_names_types(checkpoint.method_name)
+    words = dataclasses.replace(checkpoint.words, types=defects)
+    return dataclasses.replace(checkpoint, words=words)
+
+
 def identity_of(checkpoint: Checkpoint) -> Identity:
     """Return what a manifest records of a checkpoint."""
     info, words = checkpoint.backbone, checkpoint.words
@@ -136,7 +159,7 @@ def identity_of(checkpoint: Checkpoint) -> Identity:
             quickgelu=info.quickgelu,
             pos_resize=info.pos_resize,
         ),
-        words=Words(normal=words.normal, abnormal=words.abnormal),
+        words=Words(normal=words.normal, abnormal=words.abnormal, types=words.types),
         preprocess=preprocess_spec(info),
     )
 
@@ -160,15 +183,23 @@ def export_model(
         frames = golden_frames()
         method = build()
         reference = run_reference(method, frames, spec)
-        write_golden(scratch, frames, reference)
+        text = method.open_text()
+        constants = {} if text is None else {TEXT_TABLE: text.table.numpy()}
+        write_golden(scratch, frames, reference, constants)
         notes = []
         if approximation is not None:
             progress("measuring the approximation")
             notes.append(approximation.describe(frames, reference, spec))
+        written = None
+        if text is not None:
+            progress("exporting and checking what encodes other words")
+            context = method.backbone.text.context_length
+            written = write_text(scratch, text, identity.words.types, context)
+            del text
         progress("baking the text")
         baked = method.bake()
         del method
-        gate = Gate(build, frames, reference, spec, allow_parity_loss)
+        gate = Gate(build, frames, reference, spec, allow_parity_loss, constants)
         graphs: dict[str, GraphFile] = {}
         parity: dict[str, ParityRecord] = {}
         for precision in precisions:
@@ -177,7 +208,7 @@ def export_model(
             graphs[precision], record = _write_graph(scratch, baked, precision, gate)
             evidence = "; ".join([record.evidence, *notes])
             parity[precision] = dataclasses.replace(record, evidence=evidence)
-        seal(scratch, _manifest(identity, scratch, graphs, parity))
+        seal(scratch, _manifest(identity, scratch, gate, graphs, parity, written))
     return Artifact.open(out)
 
 
@@ -187,7 +218,8 @@ def _write_graph(
     path = scratch / f"model.{precision}.onnx"
     graph = DeploymentGraph(baked, gate.spec, precision)
     half = gate.try_half(graph) if precision == "fp16" else None
-    data = export_onnx(graph, (gate.spec.height, gate.spec.width), path)
+    hw, width = (gate.spec.height, gate.spec.width), table_width(gate.constants)
+    data = export_onnx(graph, hw, path, table_width=width)
     check_precision(path, precision)
     release_memory()
     record = gate.check(path, precision, half)
@@ -197,22 +229,26 @@ def _write_graph(
 def _manifest(
     identity: Identity,
     scratch: Path,
+    gate: Gate,
     graphs: dict[str, GraphFile],
     parity: dict[str, ParityRecord],
+    text: TextInput | None,
 ) -> Manifest:
+    shape = (gate.spec.height, gate.spec.width), table_width(gate.constants)
     return Manifest(
         schema=SCHEMA,
         method=identity.method,
         backbone=identity.backbone,
         words=identity.words,
         preprocess=identity.preprocess,
-        inputs=input_specs(identity.preprocess),
-        outputs=output_specs(identity.preprocess),
+        inputs=input_specs(*shape),
+        outputs=output_specs(*shape),
         graphs=graphs,
         default_precision="fp16" if "fp16" in graphs else "fp32",
         parity=parity,
         files=hash_files(scratch),
         made_by={name: _version(name) for name in MAKERS} | {"python": platform.python_version()},
+        text=text,
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import nn
 from zsad.errors import ParityError
 from zsad.manifest import ParityRecord
 from zsad.preprocess import PreprocessSpec, resize_exact
+from zsad.types import Array
 from zsad_export.golden import GoldenFrame, GoldenOutputs
 from zsad_export.graph import DeploymentGraph
 from zsad_export.graph_names import GraphPrecision
@@ -63,6 +64,7 @@ class Gate:
         reference: What the unbaked method made of them in float32.
         spec: The preprocessing.
         allow_loss: Record a graph that is over the limits instead of failing.
+        constants: What the graph takes beside images.
     """
 
     build: Callable[[], nn.Module]
@@ -70,6 +72,7 @@ class Gate:
     reference: GoldenOutputs
     spec: PreprocessSpec
     allow_loss: bool = False
+    constants: Mapping[str, Array] = field(default_factory=dict)
 
     def check(
         self, path: Path, precision: GraphPrecision, half: HalfEvidence | None = None
@@ -85,12 +88,12 @@ class Gate:
             ParityError: A frame is over a limit, or an FP16 tensor comes near to overflowing; the
                 line names the worst frame and the first layer that differs, or the tensor.
         """
-        parity = self._compare(replay_onnx(path, self.frames, self.spec), precision)
+        parity = self._compare(replay_onnx(path, self.frames, self.spec, self.constants), precision)
         faults = [] if parity.passed else [self._explain(path, precision, parity)]
         half_range = None
         if precision == "fp16":
             release_memory()
-            half_range = measure_half_range(path, self.frames, self.spec)
+            half_range = measure_half_range(path, self.frames, self.spec, self.constants)
             over = half_range.first_over
             faults += [] if over is None else [over.describe()]
         if half is not None:
@@ -106,7 +109,7 @@ class Gate:
         """Run an FP16 graph in PyTorch, where half precision is rounded and overflows for real."""
         parameters = sum(parameter.numel() for parameter in graph.parameters())
         count = 1 if parameters > SLOW_PARAMETERS else len(self.frames)
-        found = run_graph_module(graph, self.frames[:count], self.spec)
+        found = run_graph_module(graph, self.frames[:count], self.spec, self.constants)
         parity = self._compare(found, "fp16", count)
         return HalfEvidence(parity)
 
@@ -114,10 +117,7 @@ class Gate:
         self, found: GoldenOutputs, precision: GraphPrecision, count: int | None = None
     ) -> Parity:
         names = [frame.name for frame in self.frames[:count]]
-        reference = GoldenOutputs(
-            self.reference.scores[:count], self.reference.anomaly_maps[:count]
-        )
-        return compare(names, reference, found, LIMITS[precision])
+        return compare(names, self.reference.first(count), found, LIMITS[precision])
 
     def _explain(self, path: Path, precision: GraphPrecision, parity: Parity) -> str:
         worst = parity.worst
@@ -127,7 +127,7 @@ class Gate:
 
     def _blame(self, path: Path, precision: GraphPrecision, frame: GoldenFrame) -> str:
         expected = trace_module(self.build(), reference_input(frame.image_bgr, self.spec))
-        found = trace_graph(path, resize_exact(frame.image_bgr, self.spec))
+        found = trace_graph(path, resize_exact(frame.image_bgr, self.spec), self.constants)
         errors = compare_layers(expected, found)
         error = first_jump(errors, ROUNDING[precision])
         if error is None or error.relative <= ROUNDING[precision]:

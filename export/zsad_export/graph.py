@@ -6,16 +6,31 @@ order or the normalisation wrong.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from zsad.manifest import TensorSpec
 from zsad.preprocess import PreprocessSpec
-from zsad_export.graph_names import BATCH, INPUT, OUTPUTS, GraphPrecision
+from zsad.text_table import TEXT_TABLE
+from zsad.types import Array
+from zsad_export.graph_names import (
+    BATCH,
+    INPUT,
+    OUTPUTS,
+    ROWS,
+    TYPE_OUTPUTS,
+    TYPES,
+    GraphPrecision,
+)
 
 
 class DeploymentGraph(nn.Module):
     """What is exported: `image` (N, H, W, 3) uint8 BGR to score, anomaly map and score logit.
+
+    Where the text is an input, that is `text_table` (1 + K, D) float32, and maps and scores per
+    type are outputs too.
 
     The normalisation is done in float32 and rounded once, so that a half-precision graph starts
     from the nearest half-precision pixels.
@@ -47,11 +62,14 @@ class DeploymentGraph(nn.Module):
     def _constant(self, name: str, per_channel: Tensor) -> None:
         self.register_buffer(name, per_channel.float().view(3, 1, 1), persistent=False)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, image: Tensor, text_table: Tensor | None = None) -> tuple[Tensor, ...]:
         """Return score (N,), anomaly_map (N, H, W) and score_logit (N,), all float32.
+
+        With a table, type_map (N, K, H, W) and type_score (N, K) follow.
 
         Args:
             image: (N, H, W, 3) uint8 BGR at the model's size.
+            text_table: (1 + K, D) float32, where the text is an input.
         """
         # TensorRT-RTX refuses any operator but a cast on uint8, so the colours turn after it.
         pixels = image.to(torch.float32).permute(0, 3, 1, 2)  # (N, 3, H, W), BGR
@@ -59,17 +77,29 @@ class DeploymentGraph(nn.Module):
         normalised = rgb * self.scale + self.offset
         if self.precision == "fp16":
             normalised = normalised.half()
-        score, anomaly_map, score_logit = self.detector(normalised)
-        return score.float(), anomaly_map.float(), score_logit.float()
+        text = () if text_table is None else (text_table,)
+        return tuple(output.float() for output in self.detector(normalised, *text))
 
 
-def input_specs(spec: PreprocessSpec) -> tuple[TensorSpec, ...]:
-    """Return what every graph takes, for the manifest."""
-    return (TensorSpec(INPUT, (BATCH, spec.height, spec.width, 3), "uint8"),)
+def table_width(constants: Mapping[str, Array]) -> int | None:
+    """Return the columns D of the text table among what a graph takes beside images, if any."""
+    return constants[TEXT_TABLE].shape[1] if TEXT_TABLE in constants else None
 
 
-def output_specs(spec: PreprocessSpec) -> tuple[TensorSpec, ...]:
-    """Return what every graph gives, for the manifest."""
-    shapes = ((BATCH,), (BATCH, spec.height, spec.width), (BATCH,))
-    pairs = zip(OUTPUTS, shapes, strict=True)
+def input_specs(image_hw: tuple[int, int], table_width: int | None) -> tuple[TensorSpec, ...]:
+    """Return what a graph takes; `table_width` is D where text is an input."""
+    image = TensorSpec(INPUT, (BATCH, *image_hw, 3), "uint8")
+    if table_width is None:
+        return (image,)
+    return image, TensorSpec(TEXT_TABLE, (ROWS, table_width), "float32")
+
+
+def output_specs(image_hw: tuple[int, int], table_width: int | None) -> tuple[TensorSpec, ...]:
+    """Return what a graph gives; `table_width` is D where text is an input."""
+    shapes: list[tuple[int | str, ...]] = [(BATCH,), (BATCH, *image_hw), (BATCH,)]
+    names: tuple[str, ...] = OUTPUTS
+    if table_width is not None:
+        shapes += [(BATCH, TYPES, *image_hw), (BATCH, TYPES)]
+        names += TYPE_OUTPUTS
+    pairs = zip(names, shapes, strict=True)
     return tuple(TensorSpec(name, shape, "float32") for name, shape in pairs)

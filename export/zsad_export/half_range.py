@@ -6,7 +6,7 @@ frames that it has not seen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,11 @@ import onnx
 from onnx import numpy_helper
 
 from zsad.preprocess import PreprocessSpec, resize_exact
+from zsad.types import Array
 from zsad_export.golden import GoldenFrame
 from zsad_export.onnx_types import tensor_types
 from zsad_export.probes import magnitude_probe, probed
+from zsad_export.replay import NO_CONSTANTS
 
 FP16_MAX = float(np.finfo(np.float16).max)
 
@@ -64,7 +66,10 @@ class HalfRange:
 
 
 def measure_half_range(
-    path: Path, frames: Sequence[GoldenFrame], spec: PreprocessSpec
+    path: Path,
+    frames: Sequence[GoldenFrame],
+    spec: PreprocessSpec,
+    constants: Mapping[str, Array] = NO_CONSTANTS,
 ) -> HalfRange:
     """Measure every FP16 tensor of the graph at `path` on every frame."""
     graph = onnx.load(str(path)).graph
@@ -72,7 +77,7 @@ def measure_half_range(
     met = [_weight(w) for w in graph.initializer if w.name in half]
     computed = [name for node in graph.node for name in node.output if name in half]
     del graph
-    with probed(path, computed, magnitude_probe) as run:
+    with probed(path, computed, magnitude_probe, constants) as run:
         for frame in frames:
             found = run(resize_exact(frame.image_bgr, spec))
             met += [Magnitude(float(value), name, frame.name) for name, value in found.items()]

@@ -17,8 +17,9 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from zsad.types import ArrayF32, ImageU8
+from zsad.types import Array, ArrayF32, ImageU8
 from zsad_export.probes import probed, sample_probe
+from zsad_export.replay import NO_CONSTANTS
 
 SAMPLES = 1 << 14
 """Values kept of each layer: enough to see an error, little enough to hold every layer."""
@@ -63,14 +64,16 @@ def trace_module(model: nn.Module, images: Tensor) -> dict[Key, ArrayF32]:
     return traced
 
 
-def trace_graph(path: Path, image_bgr: ImageU8) -> dict[Key, ArrayF32]:
+def trace_graph(
+    path: Path, image_bgr: ImageU8, constants: Mapping[str, Array] = NO_CONSTANTS
+) -> dict[Key, ArrayF32]:
     """Run an exported graph and return samples of what each leaf module gave, in graph order."""
     model = onnx.load(str(path), load_external_data=False)
     tensors = _module_outputs(model.graph)
     sizes = _sizes(model.graph)
     del model
     steps = {name: _step(sizes[name]) for name in tensors.values()}
-    with probed(path, steps, sample_probe(steps)) as run:
+    with probed(path, steps, sample_probe(steps), constants) as run:
         found = run(image_bgr)
     return {key: found[name] for key, name in tensors.items()}
 

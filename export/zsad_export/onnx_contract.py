@@ -8,7 +8,8 @@ import onnx
 from onnx import TensorProto
 
 from zsad.errors import ParityError
-from zsad_export.graph_names import BATCH, INPUT, OUTPUTS
+from zsad_export.graph import input_specs, output_specs
+from zsad_export.graph_names import INPUT
 
 MAX_OPSET = 20
 MAX_IR = 10
@@ -17,9 +18,16 @@ WEIGHTS_HASH = "zsad.weights_sha256"
 """The only metadata a graph carries, where its weights are in a file of their own."""
 
 _DType = TensorProto.DataType
+_TYPES = {"uint8": _DType.UINT8, "float32": _DType.FLOAT}
 
 
-def check_model(model: onnx.ModelProto, image_hw: tuple[int, int], *, layer_norms: int) -> None:
+def check_model(
+    model: onnx.ModelProto,
+    image_hw: tuple[int, int],
+    *,
+    layer_norms: int,
+    table_width: int | None = None,
+) -> None:
     """Hold a written model against the graph contract; its weights need not be loaded.
 
     Args:
@@ -27,13 +35,14 @@ def check_model(model: onnx.ModelProto, image_hw: tuple[int, int], *, layer_norm
         image_hw: Rows and columns of its input.
         layer_norms: LayerNorm calls of the PyTorch graph; each must be one node, since TensorRT
             only protects the ones it recognises from overflowing in half precision.
+        table_width: Columns of the text table where text is an input.
 
     Raises:
         ParityError: The model breaks the contract; the line names how.
     """
     faults = (
         *_format_faults(model),
-        *_interface_faults(model.graph, image_hw),
+        *_interface_faults(model.graph, image_hw, table_width),
         *_operator_faults(model.graph, layer_norms),
     )
     if faults:
@@ -56,14 +65,11 @@ def _format_faults(model: onnx.ModelProto) -> list[str]:
     return faults
 
 
-def _interface_faults(graph: onnx.GraphProto, image_hw: tuple[int, int]) -> list[str]:
-    height, width = image_hw
-    expected = {
-        INPUT: (_DType.UINT8, (BATCH, height, width, 3)),
-        OUTPUTS[0]: (_DType.FLOAT, (BATCH,)),
-        OUTPUTS[1]: (_DType.FLOAT, (BATCH, height, width)),
-        OUTPUTS[2]: (_DType.FLOAT, (BATCH,)),
-    }
+def _interface_faults(
+    graph: onnx.GraphProto, image_hw: tuple[int, int], table_width: int | None
+) -> list[str]:
+    specs = (*input_specs(image_hw, table_width), *output_specs(image_hw, table_width))
+    expected = {spec.name: (_TYPES[spec.dtype], spec.shape) for spec in specs}
     found = {value.name: _signature(value) for value in (*graph.input, *graph.output)}
     return [
         f"'{name}' is {_text(found.get(name))}, not {_text(expected.get(name))}"

@@ -10,14 +10,17 @@ import ast
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnx_ir as ir
 import torch
+from torch import Tensor, nn
 
 from zsad.schema import sha256_file
-from zsad_export.graph import DeploymentGraph
-from zsad_export.graph_names import BATCH, INPUT, OUTPUTS
+from zsad.text_table import TEXT_TABLE
+from zsad_export.graph import DeploymentGraph, output_specs
+from zsad_export.graph_names import BATCH, INPUT, ROWS, TYPES
 from zsad_export.onnx_contract import WEIGHTS_HASH, check_model
 
 OPSET = 20
@@ -26,6 +29,7 @@ OPSET = 20
 EXTERNAL_DATA_BYTES = 1_800_000_000
 """Above this, weights go to a file of their own: a protobuf message ends at 2 GiB."""
 
+_ROWS = "rows"
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
@@ -35,6 +39,7 @@ def export_onnx(
     path: Path,
     *,
     external_data_bytes: int = EXTERNAL_DATA_BYTES,
+    table_width: int | None = None,
 ) -> str | None:
     """Write `graph` to `path` as ONNX, checked against the graph contract.
 
@@ -43,6 +48,7 @@ def export_onnx(
         image_hw: Rows and columns of its input.
         path: The file to write; the caller owns the folder and its clean-up.
         external_data_bytes: Weights larger than this together go to `<path>.data`.
+        table_width: Columns of the text table, where text is an input of the graph.
 
     Returns:
         The name of the external weights file, None if the weights are inside the ONNX.
@@ -50,34 +56,89 @@ def export_onnx(
     Raises:
         ParityError: The exporter wrote a graph that breaks the contract.
     """
-    program = _run_exporter(graph, image_hw)
+    program = _export_graph(graph, image_hw, table_width)
+    _name_types(program.model.graph)
+    norms, data = _write(program, path, external_data_bytes)
+    del program
+    written = onnx.load(str(path), load_external_data=False)
+    check_model(written, image_hw, layer_norms=norms, table_width=table_width)
+    return data
+
+
+def export_encoder(encoder: nn.Module, context: int, path: Path) -> str | None:
+    """Write what encodes the words of a text table, token ids (K, context) int64 to rows (K, D).
+
+    Returns:
+        The name of the external weights file, None if the weights are inside the ONNX.
+    """
+    program = _run_exporter(
+        encoder,
+        (torch.zeros((2, context), dtype=torch.int64),),
+        inputs=["token_ids"],
+        outputs=["rows"],
+        dynamic={"token_ids": {0: torch.export.Dim(TYPES)}},
+    )
+    _, data = _write(program, path, EXTERNAL_DATA_BYTES)
+    return data
+
+
+def _write(
+    program: torch.onnx.ONNXProgram, path: Path, external_data_bytes: int
+) -> tuple[int, str | None]:
+    """Return the LayerNorm calls that were traced, and the external weights file, if any."""
     model, traced = program.model, program.exported_program
     assert traced is not None
     norms = sum(n.target == torch.ops.aten.layer_norm.default for n in traced.graph.nodes)
     _name_after_modules(model.graph)
     _strip_metadata(model)
     data = _save(model, path, external_data_bytes)
-    del program, model, traced
     onnx.checker.check_model(str(path))
-    check_model(onnx.load(str(path), load_external_data=False), image_hw, layer_norms=norms)
-    return data
+    return norms, data
 
 
-def _run_exporter(graph: DeploymentGraph, image_hw: tuple[int, int]) -> torch.onnx.ONNXProgram:
+def _export_graph(
+    graph: DeploymentGraph, image_hw: tuple[int, int], table_width: int | None
+) -> torch.onnx.ONNXProgram:
     # Two images: torch.export would take a batch of one for a constant.
-    example = torch.zeros((2, *image_hw, 3), dtype=torch.uint8)
+    example: tuple[Tensor, ...] = (torch.zeros((2, *image_hw, 3), dtype=torch.uint8),)
+    dynamic = {INPUT: {0: torch.export.Dim(BATCH)}}
+    if table_width is not None:
+        example += (torch.ones(4, table_width),)
+        dynamic[TEXT_TABLE] = {0: torch.export.Dim(_ROWS, min=2)}
+    outputs = [spec.name for spec in output_specs(image_hw, table_width)]
+    return _run_exporter(graph, example, list(dynamic), outputs, dynamic)
+
+
+def _run_exporter(
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    inputs: list[str],
+    outputs: list[str],
+    dynamic: dict[str, Any],
+) -> torch.onnx.ONNXProgram:
     program = torch.onnx.export(
-        graph,
-        (example,),
+        module,
+        example,
         dynamo=True,
         opset_version=OPSET,
-        input_names=[INPUT],
-        output_names=list(OUTPUTS),
-        dynamic_shapes={INPUT: {0: torch.export.Dim(BATCH)}},
+        input_names=inputs,
+        output_names=outputs,
+        dynamic_shapes=dynamic,
         verbose=False,
     )
     assert program is not None
     return program
+
+
+def _name_types(graph: ir.Graph) -> None:
+    """Name the dimensions of the contract, which torch only takes as Python's names."""
+    names = {_ROWS: ROWS, f"{_ROWS} - 1": TYPES}
+    for value in (*graph.inputs, *graph.outputs):
+        if value.shape is not None:
+            dims = [
+                d if isinstance(d, int) else names.get(str(d.value), d.value) for d in value.shape
+            ]
+            value.shape = ir.Shape(dims)
 
 
 def _save(model: ir.Model, path: Path, external_data_bytes: int) -> str | None:

@@ -92,33 +92,46 @@ def compare(
     found: GoldenOutputs,
     limits: ParityLimits,
 ) -> Parity:
-    """Hold what a graph gave against what the reference gave, frame by frame."""
+    """Hold what a graph gave against what the reference gave, frame by frame.
+
+    Scores and maps of defect types count like the others.
+    """
     rows = zip(
-        names,
-        reference.scores,
-        found.scores,
-        reference.anomaly_maps,
-        found.anomaly_maps,
-        strict=True,
+        names, _scores(reference), _scores(found), _maps(reference), _maps(found), strict=True
     )
     return Parity(tuple(_compare_frame(*row, limits) for row in rows), limits)
 
 
+def _scores(outputs: GoldenOutputs) -> ArrayF32:
+    """Return the scores (F, 1 + K) of a frame as a whole and of its types."""
+    scores = outputs.scores[:, None]
+    types = outputs.type_scores
+    return scores if types is None else np.concatenate([scores, types], axis=1)
+
+
+def _maps(outputs: GoldenOutputs) -> ArrayF32:
+    """Return the maps (F, 1 + K, H, W) of anomaly and of its types."""
+    maps = outputs.anomaly_maps[:, None]
+    types = outputs.type_maps
+    return maps if types is None else np.concatenate([maps, types], axis=1)
+
+
 def _compare_frame(
     name: str,
-    score: np.float32,
-    found_score: np.float32,
-    anomaly_map: ArrayF32,
-    found_map: ArrayF32,
+    scores: ArrayF32,
+    found_scores: ArrayF32,
+    maps: ArrayF32,
+    found_maps: ArrayF32,
     limits: ParityLimits,
 ) -> FrameParity:
-    if anomaly_map.shape != found_map.shape:
-        raise ValueError(f"maps are {anomaly_map.shape} and {found_map.shape}")
-    difference = np.abs(found_map.astype(np.float64) - anomaly_map)
+    if maps.shape != found_maps.shape:
+        raise ValueError(f"{len(maps)} maps {maps.shape[1:]} and {found_maps.shape[1:]}")
+    anomaly_map, found_map = maps[0], found_maps[0]
+    difference = np.abs(found_maps.astype(np.float64) - maps)
     varies = float(np.ptp(anomaly_map)) > VARIES * limits.map_max_abs
     return FrameParity(
         name=name,
-        score_abs=abs(float(found_score) - float(score)),
+        score_abs=float(np.abs(found_scores.astype(np.float64) - scores).max()),
         map_max_abs=float(difference.max()),
         map_mean_abs=float(difference.mean()),
         correlation=_correlation(anomaly_map, found_map) if varies else None,

@@ -16,7 +16,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from zsad.types import Array, ArrayF32, ImageU8
-from zsad_export.replay import GraphRunner
+from zsad_export.replay import NO_CONSTANTS, GraphRunner
 
 Probe = Callable[[str, int], list[onnx.NodeProto]]
 """Makes the nodes that turn tensor `name` into the float32 output `probe_<index>`."""
@@ -60,7 +60,10 @@ def _vector(number: int) -> Array:
 
 @contextmanager
 def probed(
-    path: Path, tensors: Iterable[str], probe: Probe
+    path: Path,
+    tensors: Iterable[str],
+    probe: Probe,
+    constants: Mapping[str, Array] = NO_CONSTANTS,
 ) -> Iterator[Callable[[ImageU8], dict[str, ArrayF32]]]:
     """Give a function that runs one image and returns what the probes of `tensors` report.
 
@@ -68,13 +71,14 @@ def probed(
         path: The ONNX file; it is not changed.
         tensors: Names of the tensors to look at.
         probe: What to report of each.
+        constants: What the graph takes beside images.
     """
     names = list(tensors)
     outputs = [f"probe_{index}" for index in range(len(names))]
     copy = path.with_name(f".{path.name}.{os.getpid()}.probe")  # beside its external weights
     try:
         _write_probed(path, copy, names, probe)
-        with GraphRunner(copy) as runner:
+        with GraphRunner(copy, constants) as runner:
 
             def run(image_bgr: ImageU8) -> dict[str, ArrayF32]:
                 found = runner.run(image_bgr[None], outputs)

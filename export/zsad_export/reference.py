@@ -6,7 +6,7 @@ RGB and the normalisation is written the textbook way, so that a fault in either
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -14,9 +14,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from zsad.preprocess import PreprocessSpec, resize_exact
-from zsad.types import ImageU8
-from zsad_export.golden import GoldenFrame, GoldenOutputs
+from zsad.types import Array, ImageU8
+from zsad_export.golden import GoldenFrame, GoldenOutputs, collect_outputs
 from zsad_export.graph import DeploymentGraph
+from zsad_export.graph_names import OUTPUTS, TYPE_OUTPUTS
+from zsad_export.replay import NO_CONSTANTS
 
 
 def reference_input(frame_bgr: ImageU8, spec: PreprocessSpec) -> Tensor:
@@ -38,7 +40,10 @@ def run_reference(
 
 @torch.no_grad()
 def run_graph_module(
-    graph: DeploymentGraph, frames: Sequence[GoldenFrame], spec: PreprocessSpec
+    graph: DeploymentGraph,
+    frames: Sequence[GoldenFrame],
+    spec: PreprocessSpec,
+    constants: Mapping[str, Array] = NO_CONSTANTS,
 ) -> GoldenOutputs:
     """Run a deployment graph in PyTorch on camera frames, one at a time.
 
@@ -46,11 +51,10 @@ def run_graph_module(
     result is rounded and overflows.
     """
     images = (torch.from_numpy(resize_exact(frame.image_bgr, spec).copy()) for frame in frames)
-    return _collect([graph(image[None]) for image in images])
+    inputs = {name: torch.from_numpy(value) for name, value in constants.items()}
+    return _collect([graph(image[None], **inputs) for image in images])
 
 
-def _collect(predictions: Sequence[tuple[Tensor, Tensor, Tensor]]) -> GoldenOutputs:
-    return GoldenOutputs(
-        scores=torch.cat([score for score, _, _ in predictions]).numpy(),
-        anomaly_maps=torch.cat([anomaly_map for _, anomaly_map, _ in predictions]).numpy(),
-    )
+def _collect(predictions: Sequence[tuple[Tensor, ...]]) -> GoldenOutputs:
+    outputs = [torch.cat(parts).numpy() for parts in zip(*predictions, strict=True)]
+    return collect_outputs(dict(zip((*OUTPUTS, *TYPE_OUTPUTS), outputs, strict=False)))

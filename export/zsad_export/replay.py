@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 
 import numpy as np
 import onnxruntime as ort
 
 from zsad.errors import ParityError
 from zsad.preprocess import PreprocessSpec, resize_exact
-from zsad.types import ArrayF32, ImageU8
-from zsad_export.golden import GoldenFrame, GoldenOutputs
+from zsad.types import Array, ArrayF32, ImageU8
+from zsad_export.golden import GoldenFrame, GoldenOutputs, collect_outputs
+from zsad_export.graph_names import INPUT
+
+NO_CONSTANTS: Mapping[str, Array] = MappingProxyType({})
+"""What a graph takes beside images, where that is nothing."""
 
 
 class GraphRunner:
     """An ONNX Runtime CPU session that is closed with its block, since it holds all weights."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the graph at `path`.
+    def __init__(self, path: Path, constants: Mapping[str, Array] = NO_CONSTANTS) -> None:
+        """Open the graph at `path`; `constants` is what it takes beside images.
 
         Raises:
             ParityError: ONNX Runtime refuses the graph.
@@ -35,6 +39,12 @@ class GraphRunner:
             )
         except Exception as error:  # ONNX Runtime's errors share no base class
             raise ParityError(f"ONNX Runtime refuses {path.name}: {error}") from None
+        self._constants = dict(constants)
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of what the graph gives."""
+        return [output.name for output in self._session.get_outputs()]
 
     def __enter__(self) -> GraphRunner:
         return self
@@ -49,24 +59,25 @@ class GraphRunner:
 
     def run(self, images_bgr: ImageU8, outputs: Sequence[str]) -> list[ArrayF32]:
         """Return `outputs` for images (N, H, W, 3) uint8 BGR at the graph's size."""
-        return list(self._session.run(list(outputs), {"image": images_bgr}))
+        return list(self._session.run(list(outputs), {INPUT: images_bgr, **self._constants}))
 
 
-def replay_onnx(path: Path, frames: Sequence[GoldenFrame], spec: PreprocessSpec) -> GoldenOutputs:
+def replay_onnx(
+    path: Path,
+    frames: Sequence[GoldenFrame],
+    spec: PreprocessSpec,
+    constants: Mapping[str, Array] = NO_CONSTANTS,
+) -> GoldenOutputs:
     """Run camera frames through the runtime's resize and the graph, one at a time.
 
     Raises:
         ParityError: ONNX Runtime refuses the graph.
     """
-    with GraphRunner(path) as runner:
-        found = [
-            runner.run(resize_exact(frame.image_bgr, spec)[None], ("score", "anomaly_map"))
-            for frame in frames
-        ]
-    return GoldenOutputs(
-        scores=np.concatenate([score for score, _ in found]),
-        anomaly_maps=np.concatenate([anomaly_map for _, anomaly_map in found]),
-    )
+    with GraphRunner(path, constants) as runner:
+        names = runner.outputs
+        found = [runner.run(resize_exact(frame.image_bgr, spec)[None], names) for frame in frames]
+    joined = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return collect_outputs(dict(zip(names, joined, strict=True)))
 
 
 def backend_name() -> str:

@@ -13,12 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from zsad.errors import EngineError, InputError, MissingExtraError
+from zsad.text_table import TEXT_TABLE
+from zsad.words import MAX_TYPES
 from zsad_export.float_islands import ComputeTypes, FloatType, Op, classify_compute
-from zsad_export.graph_names import INPUT, OUTPUTS
+from zsad_export.graph_names import INPUT, OUTPUTS, TYPE_OUTPUTS
 
 RTX, NATIVE = "tensorrt_rtx", "tensorrt"
 OLDEST_MAJOR = 10
 """The first TensorRT whose networks can be strongly typed."""
+
+_TYPICAL_TYPES = 8
+"""Number of defect types that engines are tuned for."""
 
 _COMPUTE_LAYERS = ("MATRIX_MULTIPLY", "CONVOLUTION", "DECONVOLUTION", "EINSUM", "ATTENTION")
 
@@ -138,6 +143,8 @@ class Compiler:
         tensors = [network.get_input(i) for i in range(network.num_inputs)]
         tensors += [network.get_output(i) for i in range(network.num_outputs)]
         found = {tensor.name: tensor.dtype for tensor in tensors}
+        if TEXT_TABLE in found:
+            expected |= dict.fromkeys((TEXT_TABLE, *TYPE_OUTPUTS), types.FLOAT)
         return [
             f"'{name}' is {found.get(name)}, not {expected.get(name)}"
             for name in dict.fromkeys((*expected, *found))
@@ -175,9 +182,13 @@ def _load(name: str) -> Any:
 
 
 def _profile(builder: Any, network: Any, max_batch: int) -> Any:
-    shape = tuple(network.get_input(0).shape)[1:]
+    # Words change without a new engine, so it takes any number of them.
+    sizes = {INPUT: (1, 1, max_batch), TEXT_TABLE: (2, 1 + _TYPICAL_TYPES, 1 + MAX_TYPES)}
     profile = builder.create_optimization_profile()
-    profile.set_shape(INPUT, (1, *shape), (1, *shape), (max_batch, *shape))
+    for index in range(network.num_inputs):
+        tensor = network.get_input(index)
+        rest = tuple(tensor.shape)[1:]
+        profile.set_shape(tensor.name, *((size, *rest) for size in sizes[tensor.name]))
     return profile
 
 

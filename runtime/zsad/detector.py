@@ -12,10 +12,12 @@ import numpy as np
 
 from zsad.artifact import Artifact
 from zsad.backends import Backend, open_backend
+from zsad.errors import InputError
 from zsad.manifest import GraphFile, Precision
 from zsad.preprocess import resize_exact
 from zsad.recipe import Calibration, Recipe, ScoreKind, read_recipe, score_of
-from zsad.types import AnomalyResult, Array, ImageU8, Verdict
+from zsad.text_table import constant_inputs
+from zsad.types import AnomalyResult, Array, ArrayF32, DefectType, ImageU8, Verdict
 
 _MEANING = {Verdict.OK: False, Verdict.NG: True}
 
@@ -29,7 +31,8 @@ class Detector:
         artifact: The verified artifact.
         backend: The engine that holds the graph; `backend.provider` says what really runs it.
         recipe: The recipe, None when uncalibrated.
-        calibration: The recipe's entry for exactly this graph and preprocessing, None without one.
+        calibration: The recipe's entry for exactly this graph, preprocessing and words, None
+            without one.
     """
 
     def __init__(self, artifact: Artifact, backend: Backend, recipe: Recipe | None = None) -> None:
@@ -39,8 +42,12 @@ class Detector:
         self.recipe = recipe
         self.calibration: Calibration | None = None
         if recipe is not None:
-            preprocess = artifact.manifest.preprocess.sha256
-            self.calibration = recipe.calibration_for(self.graph.sha256, preprocess)
+            self.calibration = recipe.calibration_for(
+                self.graph.sha256,
+                artifact.manifest.preprocess.sha256,
+                artifact.manifest.words_sha256,
+            )
+        self._constants = constant_inputs(artifact)
 
     @classmethod
     def load(
@@ -70,7 +77,11 @@ class Detector:
         loaded = recipe if recipe is None or isinstance(recipe, Recipe) else read_recipe(recipe)
         artifact = Artifact.open(path)
         engine = open_backend(artifact, precision, backend, threads, _covered(loaded, artifact))
-        return cls(artifact, engine, loaded)
+        try:
+            return cls(artifact, engine, loaded)
+        except InputError:
+            engine.close()
+            raise
 
     @property
     def graph(self) -> GraphFile:
@@ -89,6 +100,8 @@ class Detector:
             return None
         if self.recipe.preprocess_sha256 != self.artifact.manifest.preprocess.sha256:
             what = "another preprocessing"
+        elif self.recipe.words_sha256 != self.artifact.manifest.words_sha256:
+            what = "other defect types than the artifact has now"
         else:
             what = f"other graphs than {self.graph.file} ({self.graph.sha256[:12]})"
         return f"the recipe was calibrated for {what}: run zsad-calibrate with this artifact"
@@ -123,7 +136,7 @@ class Detector:
         start = time.perf_counter()
         batch = np.stack([resize_exact(frame, spec) for frame in frames_bgr])  # (N, H, W, 3)
         resized = time.perf_counter()
-        outputs = self.backend.infer({"image": batch})
+        outputs = self.backend.infer({"image": batch, **self._constants})
         inferred = time.perf_counter()
         results = [self._judge(outputs, index) for index in range(len(frames_bgr))]
         done = time.perf_counter()
@@ -161,7 +174,9 @@ class Detector:
         arrays = {name: values[index].astype(np.float32) for name, values in outputs.items()}
         anomaly_map = arrays["anomaly_map"]
         score = score_of(self.score_kind, float(arrays["score"]), anomaly_map)
-        verdict, reason = self._verdict(score, bool(np.isfinite(anomaly_map).all()))
+        type_score = arrays.get("type_score")
+        told = [anomaly_map] if type_score is None else [anomaly_map, type_score]
+        verdict, reason = self._verdict(score, all(np.isfinite(each).all() for each in told))
         return AnomalyResult(
             score=score,
             anomaly_map=anomaly_map,
@@ -170,12 +185,20 @@ class Detector:
             threshold=None if self.calibration is None else self.calibration.threshold,
             map_level=None if self.calibration is None else self.calibration.map_level,
             type_map=arrays.get("type_map"),
-            type_score=arrays.get("type_score"),
+            type_score=type_score,
+            defect=self._defect(verdict, type_score),
             reason=reason,
         )
 
-    def _verdict(self, score: float, map_is_finite: bool) -> tuple[Verdict, str | None]:
-        if not (np.isfinite(score) and map_is_finite):
+    def _defect(self, verdict: Verdict, type_score: ArrayF32 | None) -> DefectType | None:
+        if type_score is None or verdict in (Verdict.OK, Verdict.NO_RESULT):
+            return None
+        index, total = int(type_score.argmax()), float(type_score.sum())
+        share = float(type_score[index]) / total if total > 0 else 1 / len(type_score)
+        return DefectType(self.artifact.manifest.words.types[index], share)
+
+    def _verdict(self, score: float, rest_is_finite: bool) -> tuple[Verdict, str | None]:
+        if not (np.isfinite(score) and rest_is_finite):
             return Verdict.NO_RESULT, "the graph answered with a value that is not a number"
         if self.recipe is None:
             return Verdict.UNCALIBRATED, None
@@ -185,6 +208,9 @@ class Detector:
 
 
 def _covered(recipe: Recipe | None, artifact: Artifact) -> set[str]:
-    if recipe is None or recipe.preprocess_sha256 != artifact.manifest.preprocess.sha256:
+    if recipe is None:
+        return set()
+    known, manifest = (recipe.preprocess_sha256, recipe.words_sha256), artifact.manifest
+    if known != (manifest.preprocess.sha256, manifest.words_sha256):
         return set()
     return {calibration.graph_sha256 for calibration in recipe.calibrations}

@@ -73,6 +73,29 @@ class GraphFile:
 
 
 @dataclass(frozen=True)
+class TextInput:
+    """The text of a graph that takes it as an input, and what it takes to change its words.
+
+    Attributes:
+        table: File of the table for `words.types`: (1 + K, D) float32, normality and the types.
+        encoder: Graph from token ids (K, `context`) int64 to rows (K, D) float32.
+        vocabulary: File of CLIP's byte-pair merges, gzipped.
+        template: What is said about a word, which takes the place of `{}`.
+        context: Token ids of a sentence.
+        max_types: Largest K.
+        max_abs: Largest difference of a row between the encoder and PyTorch, measured at export.
+    """
+
+    table: str
+    encoder: GraphFile
+    vocabulary: str
+    template: str
+    context: int
+    max_types: int
+    max_abs: float
+
+
+@dataclass(frozen=True)
 class ParityRecord:
     """How far a graph is from the PyTorch reference on the golden frames.
 
@@ -106,6 +129,7 @@ class Manifest:
     Attributes:
         files: SHA-256 of every other file in the directory, keyed by its relative path.
         made_by: Versions of what made the artifact.
+        text: Where the text is an input of the graphs; None where it is baked.
     """
 
     schema: int
@@ -120,6 +144,7 @@ class Manifest:
     parity: Mapping[str, ParityRecord]
     files: Mapping[str, str]
     made_by: Mapping[str, str]
+    text: TextInput | None = None
 
     def __post_init__(self) -> None:
         if self.default_precision not in self.graphs:
@@ -127,6 +152,21 @@ class Manifest:
             raise InputError(f"manifest: no {self.default_precision} graph, only {have or 'none'}")
         for graph in self.graphs.values():
             self._check_listed(graph)
+        if self.text is not None:
+            self._check_text(self.text)
+
+    @property
+    def words_sha256(self) -> str | None:
+        """Hash of the text table, which a threshold depends on; None where the text is baked."""
+        return None if self.text is None else self.files[self.text.table]
+
+    def _check_text(self, text: TextInput) -> None:
+        self._check_listed(text.encoder)
+        for name in (text.table, text.vocabulary):
+            if name not in self.files:
+                raise InputError(f"manifest: {name} is not in 'files'")
+        if text.template.count("{}") != 1:
+            raise InputError(f"manifest: text template '{text.template}' has not one {{}}")
 
     def _check_listed(self, graph: GraphFile) -> None:
         if self.files.get(graph.file) != graph.sha256:

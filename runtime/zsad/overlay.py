@@ -37,6 +37,8 @@ def draw_overlay(
 ) -> ImageU8:
     """Return the frame with its heat map, and a caption below it that hides no pixel.
 
+    Where a defect type is named, a ring marks where the map of that type is highest.
+
     A frame narrower than 240 pixels is first enlarged by a whole factor, since no caption would be
     legible on it.
 
@@ -53,6 +55,7 @@ def draw_overlay(
     if factor > 1:
         frame = np.repeat(np.repeat(frame_bgr, factor, axis=0), factor, axis=1)
     picture = draw_heat(frame, result, score_kind)
+    mark_defect(picture, result)
     return np.concatenate([picture, _caption(caption_text(result), result.verdict, frame.shape[1])])
 
 
@@ -78,6 +81,27 @@ def draw_heat(
     if threshold is not None:
         draw_contour(picture, cv2.resize(anomaly_map, (width, height)) > threshold)
     return picture
+
+
+def mark_defect(picture_bgr: ImageU8, result: AnomalyResult) -> None:
+    """Ring the highest place of the named type's map, in place; nothing without a named type.
+
+    Args:
+        picture_bgr: (H, W, 3) uint8, BGR, the whole of the judged frame at any size.
+        result: What the detector said about it.
+    """
+    if result.defect is None or result.type_map is None or result.type_score is None:
+        return
+    type_map = result.type_map[int(result.type_score.argmax())]
+    row, column = np.unravel_index(int(type_map.argmax()), type_map.shape)
+    height, width = picture_bgr.shape[:2]
+    at = (
+        int((column + 0.5) * width / type_map.shape[1]),
+        int((row + 0.5) * height / type_map.shape[0]),
+    )
+    radius, thickness = max(4, min(height, width) // 25), max(1, min(height, width) // 400)
+    for colour, wide in ((_BLACK, 3 * thickness), (_WHITE, thickness)):
+        cv2.circle(picture_bgr, at, radius, colour, wide, cv2.LINE_AA)
 
 
 def draw_contour(picture_bgr: ImageU8, region: ArrayBool) -> None:
@@ -138,14 +162,17 @@ def scale_rgba(steps: int = 17) -> list[tuple[int, int, int, float]]:
 
 
 def caption_text(result: AnomalyResult) -> str:
-    """Return the caption: the verdict and how the score compares with the threshold."""
+    """Return the caption: the verdict, how the score compares with the threshold, and the type."""
     name = result.verdict.value.replace("_", " ")
     if not np.isfinite(result.score):
         return f"{name}  no score"
     text = f"{name}  score {result.score:.3f}"
-    if result.threshold is None:
+    if result.threshold is not None:
+        relation = ">" if result.score > result.threshold else "<="
+        text = f"{text} {relation} {result.threshold:.3f}"
+    if result.defect is None:
         return text
-    return f"{text} {'>' if result.score > result.threshold else '<='} {result.threshold:.3f}"
+    return f"{text}  {result.defect.name} {result.defect.confidence:.0%}"
 
 
 def encode_jpeg(image_bgr: ImageU8, quality: int = 90) -> bytes:

@@ -68,15 +68,17 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Calibrations of one part; a verdict needs the exact graph and preprocessing of one.
+    """Calibrations of one part; a verdict needs the exact graph, preprocessing and words of one.
 
     `scale_16bit` is how deeper frames became 8 bits when it was made; None for 8-bit frames.
+    `words_sha256` is the hash of the text table it was made with; None where the text is baked.
     """
 
     schema: int
     preprocess_sha256: str
     calibrations: tuple[Calibration, ...]
     scale_16bit: Scale16 | None = None
+    words_sha256: str | None = None
 
     def __post_init__(self) -> None:
         keys = [c.graph_sha256 for c in self.calibrations]
@@ -85,9 +87,11 @@ class Recipe:
         if len(set(keys)) != len(keys):
             raise InputError("recipe: two calibrations for one graph: run zsad-calibrate again")
 
-    def calibration_for(self, graph_sha256: str, preprocess_sha256: str) -> Calibration | None:
-        """Return the calibration of exactly this graph and preprocessing, or None."""
-        if preprocess_sha256 != self.preprocess_sha256:
+    def calibration_for(
+        self, graph_sha256: str, preprocess_sha256: str, words_sha256: str | None = None
+    ) -> Calibration | None:
+        """Return the calibration of exactly this graph, preprocessing and words, or None."""
+        if (preprocess_sha256, words_sha256) != (self.preprocess_sha256, self.words_sha256):
             return None
         matches = (c for c in self.calibrations if c.graph_sha256 == graph_sha256)
         return next(matches, None)

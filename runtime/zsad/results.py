@@ -29,6 +29,8 @@ class ResultRow:
         threshold: The recipe's threshold; None when uncalibrated or without a result.
         verdict: OK, NG, NO_RESULT or UNCALIBRATED.
         types: Score per defect type, where the method has types.
+        defect: The defect type that it is, where the method has types and the verdict is not OK.
+        defect_confidence: Its share of the sum of all types' scores, in (0, 1].
         latency_ms: Milliseconds per stage.
         artifact: Hash of the artifact's manifest.
         graph: Hash of the graph that ran.
@@ -45,6 +47,8 @@ class ResultRow:
     artifact: str
     graph: str
     types: Mapping[str, float] = field(default_factory=dict)
+    defect: str | None = None
+    defect_confidence: float | None = None
     latency_ms: Mapping[str, float] = field(default_factory=dict)
     map: str | None = None
     reason: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from zsad.detector import Detector
 from zsad.errors import InferenceError, InputError
@@ -94,13 +95,15 @@ def judge(
     row = replace(row, latency_ms=latency_ms, reason=result.reason)
     if result.verdict is Verdict.NO_RESULT:
         return row, result
-    types = _type_scores(detector, result)
-    judged = replace(row, score=result.score, threshold=result.threshold, types=types)
-    return replace(judged, verdict=result.verdict.value), result
+    judged = replace(row, score=result.score, threshold=result.threshold)
+    return replace(judged, verdict=result.verdict.value, **_types(detector, result)), result
 
 
-def _type_scores(detector: Detector, result: AnomalyResult) -> dict[str, float]:
+def _types(detector: Detector, result: AnomalyResult) -> dict[str, Any]:
     if result.type_score is None:
         return {}
     names = detector.artifact.manifest.words.types
-    return {name: float(s) for name, s in zip(names, result.type_score, strict=True)}
+    found: dict[str, Any] = {"types": dict(zip(names, map(float, result.type_score), strict=True))}
+    if result.defect is not None:
+        found |= {"defect": result.defect.name, "defect_confidence": result.defect.confidence}
+    return found

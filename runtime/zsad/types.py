@@ -29,6 +29,20 @@ class Verdict(str, Enum):
 
 
 @dataclass(frozen=True)
+class DefectType:
+    """Which defect it is, if it is one.
+
+    Attributes:
+        name: One of the artifact's defect types.
+        confidence: Its share of the sum of all types' scores, in (0, 1]: 1 / K where nothing speaks
+            for it rather than another. It compares the types, not defect with normal.
+    """
+
+    name: str
+    confidence: float
+
+
+@dataclass(frozen=True)
 class AnomalyResult:
     """The answer for one frame.
 
@@ -43,6 +57,8 @@ class AnomalyResult:
             no recipe knows it.
         type_map: (K, H, W) float32, one map per defect type, where the method has types.
         type_score: (K,) float32, one score per defect type, where the method has types.
+        defect: The type with the highest score, where the method has types and the verdict is
+            neither OK nor NO_RESULT.
         latency_ms: Milliseconds per stage (`preprocess`, `infer`, `post`, `total`).
         reason: Why the verdict is NO_RESULT; None for any other.
     """
@@ -55,5 +71,6 @@ class AnomalyResult:
     map_level: float | None = None
     type_map: ArrayF32 | None = None
     type_score: ArrayF32 | None = None
+    defect: DefectType | None = None
     latency_ms: Mapping[str, float] = field(default_factory=dict)
     reason: str | None = None

@@ -16,6 +16,8 @@ from zsad_train.methods.anomalyclip_config import AnomalyClipConfig
 from zsad_train.methods.base import TrainingWords
 from zsad_train.methods.cops import Cops
 from zsad_train.methods.cops_config import CopsConfig
+from zsad_train.methods.dapo import Dapo
+from zsad_train.methods.dapo_config import DapoConfig
 from zsad_train.methods.faprompt import FaPrompt
 from zsad_train.methods.faprompt_config import FaPromptConfig
 from zsad_train.towers import load_backbone
@@ -28,7 +30,9 @@ TRAINED = {
     "anomalyclip": (AnomalyClip, AnomalyClipConfig(context_length=4)),
     "faprompt": (FaPrompt, FaPromptConfig()),
     "cops": (Cops, CopsConfig()),
+    "dapo": (Dapo, DapoConfig()),
 }
+WORDS = TrainingWords(("metal plate",), types=("scratch", "missing screw"))
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +43,7 @@ def subjects(small_clip, tmp_path_factory):
     arguments = {}
     for name, (method_type, config) in TRAINED.items():
         torch.manual_seed(0)
-        method = method_type(backbone, config, TrainingWords(("metal plate",)))
+        method = method_type(backbone, config, WORDS)
         with torch.no_grad():
             for parameter in method.parameters():
                 if parameter.requires_grad:

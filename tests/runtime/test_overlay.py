@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zsad.overlay import caption_text, colour_position, draw_heat, draw_overlay, scale_rgba
-from zsad.types import AnomalyResult, Verdict
+from zsad.types import AnomalyResult, DefectType, Verdict
 
 GREY = np.full((60, 80, 3), 120, np.uint8)
 
@@ -123,3 +123,31 @@ def test_the_frame_is_not_changed():
     frame = GREY.copy()
     draw_overlay(frame, result(hot_square(), Verdict.NG, 0.5), "map_max")
     np.testing.assert_array_equal(frame, GREY)
+
+
+class TestNamedDefect:
+    @pytest.fixture
+    def named(self):
+        maps = np.zeros((2, 30, 40), np.float32)
+        maps[0, 5, 5], maps[1, 20, 30] = 0.3, 0.9
+        scores = maps.max(axis=(1, 2))
+        plain = replace(result(np.zeros((30, 40))), type_map=maps, type_score=scores)
+        return replace(plain, defect=DefectType("rust", 0.75))
+
+    def test_the_caption_says_the_type_and_its_share(self, named):
+        assert caption_text(named) == "UNCALIBRATED  score 0.500  rust 75%"
+        decided = replace(named, verdict=Verdict.NG, threshold=0.25)
+        assert caption_text(decided) == "NG  score 0.500 > 0.250  rust 75%"
+        assert caption_text(replace(named, defect=None)) == "UNCALIBRATED  score 0.500"
+
+    def test_a_ring_lies_around_the_highest_place_of_that_type(self, named):
+        large = np.full((300, 400, 3), 120, np.uint8)
+        changed = (draw_overlay(large, named)[:300] != large).any(axis=2)
+        rows, columns = np.nonzero(changed)
+        assert abs(rows.mean() - 205) < 2 and abs(columns.mean() - 305) < 2
+        assert not changed[205, 305]  # what it points at stays visible
+
+    def test_without_a_named_type_nothing_is_marked(self, named):
+        large = np.full((300, 400, 3), 120, np.uint8)
+        plain = draw_overlay(large, replace(named, defect=None))
+        np.testing.assert_array_equal(plain[:300], large)

@@ -222,3 +222,10 @@ def test_rows_are_sorted_by_score_and_their_number_is_bounded(record):
     names = re.findall(r"<td>(i\d{4})</td>", text)
     assert names == [r.image for r in rows[::-1]][:MAX_ROWS]
     assert "5 more are in results.jsonl" in text
+
+
+def test_a_named_defect_type_stands_beside_the_verdict(record):
+    named = row(verdict="NG", defect="<b>oil</b> stain", defect_confidence=0.755)
+    page = render_report(record([named]), [named], [])
+    assert "NG</span> &lt;b&gt;oil&lt;/b&gt; stain 76%" in page
+    assert "<b>oil" not in page

@@ -14,6 +14,8 @@ from zsad_train.methods.anomalyclip_config import AnomalyClipConfig
 from zsad_train.methods.base import Batch, TrainingWords
 from zsad_train.methods.cops import Cops
 from zsad_train.methods.cops_config import CopsConfig
+from zsad_train.methods.dapo import Dapo
+from zsad_train.methods.dapo_config import DapoConfig
 from zsad_train.methods.dive import Dive
 from zsad_train.methods.dive_config import DiveConfig
 from zsad_train.methods.faprompt import FaPrompt
@@ -92,6 +94,12 @@ def make_cops(joint_backbone):
         torch.manual_seed(0)
         return Cops(joint_backbone, CopsConfig(**options), TrainingWords(WORDS.classes))
 
+
+def make_dapo(backbone):
+    def make(types=("scratch", "missing screw", "hole"), **options):
+        torch.manual_seed(0)
+        return Dapo(backbone, DapoConfig(**options), TrainingWords(WORDS.classes, types=types))
+
     return make
 
 
@@ -124,6 +132,10 @@ def moved_cops(make_cops):
     return lambda **options: move(make_cops(**options))
 
 
+def moved_dapo(make_dapo):
+    return lambda *types, **options: move(make_dapo(*types, **options))
+
+
 @pytest.fixture
 def batch():
     generator = torch.Generator().manual_seed(1)
@@ -151,6 +163,10 @@ class Squares:
     @property
     def has_masks(self):
         return self.masked
+
+    @property
+    def defect_types(self):
+        return ("square",)
 
     def __len__(self):
         return self.count

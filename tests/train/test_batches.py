@@ -36,6 +36,12 @@ def test_samples_know_their_label_mask_and_class(squares):
     assert TrainingSamples(squares(), SPEC, ["other"])[0].class_ids.item() == -1
 
 
+def test_samples_know_their_type_where_it_is_one_of_the_training_types(squares):
+    samples = TrainingSamples(squares(), SPEC, squares.classes, ("hole", "square"))
+    assert collate([samples[0], samples[1]]).type_ids.tolist() == [-1, 1]
+    assert TrainingSamples(squares(), SPEC, squares.classes)[1].type_ids.tolist() == [-1]
+
+
 def test_without_pixel_labels_only_normal_images_have_a_mask(squares):
     samples = TrainingSamples(squares(masked=False), SPEC, squares.classes)
     assert samples[0].has_mask.item() and not samples[1].has_mask.item()

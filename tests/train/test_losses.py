@@ -11,6 +11,7 @@ from zsad_train.losses import (
     pairwise_cosine,
     segmentation_loss,
     squared_cosine,
+    type_focal_loss,
 )
 
 
@@ -35,6 +36,29 @@ def test_focal_loss_is_finite_at_both_ends(gamma):
     mask = torch.tensor([[[1.0, 0.0, 1.0, 0.0]]])
     probability = torch.tensor([[[1.0, 0.0, 0.0, 1.0]]], requires_grad=True)
     loss = focal_loss(probability, mask, gamma)
+    loss.backward()
+    assert loss.isfinite() and probability.grad.isfinite().all()
+
+
+def test_focal_loss_over_types_of_known_probabilities():
+    probability = torch.tensor([[0.2, 0.7], [0.3, 0.1], [0.5, 0.2]]).view(1, 3, 1, 2)
+    target = torch.tensor([[[2, 0]]])
+    # p_t is 0.5 of the third class on the first pixel, 0.7 of the first on the second.
+    expected = (0.5**2 * -math.log(0.5) + 0.3**2 * -math.log(0.7)) / 2
+    assert type_focal_loss(probability, target).item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_focal_loss_over_two_types_is_the_binary_one():
+    p = torch.rand(2, 4, 5, generator=torch.Generator().manual_seed(0))
+    mask = (p > 0.6).long()
+    found = type_focal_loss(torch.stack([1 - p, p], dim=1), mask, gamma=1.5)
+    torch.testing.assert_close(found, focal_loss(p, mask.float(), gamma=1.5))
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+def test_focal_loss_over_types_is_finite_at_both_ends(gamma):
+    probability = torch.eye(3).view(1, 3, 1, 3).requires_grad_()
+    loss = type_focal_loss(probability, torch.tensor([[[0, 2, 2]]]), gamma)
     loss.backward()
     assert loss.isfinite() and probability.grad.isfinite().all()
 

@@ -50,6 +50,19 @@ def test_matrices_equal_nearest_resize_then_scipy_gaussian(in_px, out_px, sigma)
     assert upsample_blur_matrix(6, 3, 0.0, "nearest").argmax(axis=1).tolist() == [0, 0, 1, 1, 2, 2]
 
 
+@pytest.mark.parametrize(
+    ("in_hw", "out_hw"),
+    [((7, 7), (98, 98)), ((5, 9), (71, 33)), ((1, 3), (4, 1)), ((8, 8), (3, 5))],
+)
+def test_corners_can_be_aligned(in_hw, out_hw):
+    maps = torch.rand(2, *in_hw, generator=torch.Generator().manual_seed(0))
+    expected = F.interpolate(maps[:, None], out_hw, mode="bilinear", align_corners=True)[:, 0]
+    aligned = UpsampleBlur(in_hw, out_hw, 0.0, "aligned")
+    torch.testing.assert_close(aligned(maps), expected, atol=1e-6, rtol=0)
+    if min(in_hw) > 1:
+        assert (UpsampleBlur(in_hw, out_hw, 0.0)(maps) - expected).abs().max() > 0.01
+
+
 def test_every_row_is_a_weighted_mean():
     matrix = upsample_blur_matrix(50, 7, 3.0)
     assert matrix.shape == (50, 7)

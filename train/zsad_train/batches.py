@@ -12,7 +12,8 @@ from torch.utils.data import Dataset as TorchDataset
 from zsad.data import Dataset
 from zsad.preprocess import PreprocessSpec, resize_exact, resize_mask
 from zsad.types import ImageU8
-from zsad_train.methods.base import Batch
+from zsad_train.defect_words import type_word
+from zsad_train.methods.base import NO_TYPE, Batch
 from zsad_train.towers import BackboneInfo
 
 UNKNOWN_CLASS = -1
@@ -39,10 +40,17 @@ def to_tensor(frame_bgr: ImageU8, spec: PreprocessSpec) -> Tensor:
 class TrainingSamples(TorchDataset[Batch]):
     """The samples of a data set, each as a batch of one."""
 
-    def __init__(self, samples: Dataset, spec: PreprocessSpec, classes: Sequence[str]) -> None:
-        """Index `classes`, the order of the semantic prompts."""
+    def __init__(
+        self,
+        samples: Dataset,
+        spec: PreprocessSpec,
+        classes: Sequence[str],
+        types: Sequence[str] = (),
+    ) -> None:
+        """Index `classes`, the order of the semantic prompts, and `types`, words for defects."""
         self._samples = samples
         self._spec = spec
+        self._type_ids = {word: index for index, word in enumerate(types)}
         self._class_ids = {name: index for index, name in enumerate(classes)}
 
     def __len__(self) -> int:
@@ -61,6 +69,7 @@ class TrainingSamples(TorchDataset[Batch]):
             masks=torch.from_numpy(mask.astype(np.float32))[None],
             has_mask=torch.tensor([sample.mask is not None or sample.label == 0]),
             class_ids=torch.tensor([self._class_ids.get(sample.class_name, UNKNOWN_CLASS)]),
+            type_ids=torch.tensor([self._type_ids.get(type_word(sample.defect_type), NO_TYPE)]),
         )
 
 

@@ -209,7 +209,7 @@ def _step(
 def _loader(method: Method, data: Dataset, config: TrainConfig) -> DataLoader[Batch]:
     spec = preprocess_spec(method.backbone.info)
     return DataLoader(
-        TrainingSamples(data, spec, method.words.classes),
+        TrainingSamples(data, spec, method.words.classes, method.words.types),
         batch_size=config.batch_size,
         shuffle=True,
         num_workers=config.workers,

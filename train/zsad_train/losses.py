@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zsad_train.smoothing import Upsampling
+from zsad_train.smoothing import Upsampling, upsample
 
 _FOCAL_SMOOTH = 1e-5
 _DICE_SMOOTH = 1.0
@@ -46,7 +46,7 @@ def grid_segmentation_loss(
     """
     if not has_mask.any():
         return grid.sum() * 0
-    full = F.interpolate(grid[:, None], size=mask.shape[-2:], mode=upsampling)[:, 0]
+    full = upsample(grid[:, None], mask.shape[-2:], upsampling)[:, 0]
     return segmentation_loss(full[has_mask], mask[has_mask], gamma)
 
 
@@ -58,6 +58,22 @@ def focal_loss(probability: Tensor, mask: Tensor, gamma: float = 2.0) -> Tensor:
     target = mask.clamp(_FOCAL_SMOOTH, 1 - _FOCAL_SMOOTH)
     p_true = target * probability + (1 - target) * (1 - probability) + _FOCAL_SMOOTH
     # Rounding can put p_t above 1, and a negative base has no real power.
+    return -((1 - p_true).clamp_min(0) ** gamma * p_true.log()).mean()
+
+
+def type_focal_loss(probability: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
+    """Return `focal_loss` over more classes than two.
+
+    What smoothing takes from the true class it gives to the others in equal parts.
+
+    Args:
+        probability: (B, C, H, W) float32 that sums to 1 over the classes.
+        target: (B, H, W) int64, the class of every pixel.
+        gamma: Focusing exponent.
+    """
+    true = probability.gather(1, target[:, None])[:, 0]  # (B, H, W)
+    others = _FOCAL_SMOOTH / (probability.shape[1] - 1) * (1 - true)
+    p_true = (1 - _FOCAL_SMOOTH) * true + others + _FOCAL_SMOOTH
     return -((1 - p_true).clamp_min(0) ** gamma * p_true.log()).mean()
 
 

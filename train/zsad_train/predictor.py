@@ -10,7 +10,7 @@ from zsad.preprocess import PreprocessSpec
 from zsad.types import AnomalyResult, ImageU8
 from zsad_train.batches import preprocess_spec, to_tensor
 from zsad_train.checkpoint import build_method, load_checkpoint
-from zsad_train.methods.base import Method
+from zsad_train.methods.base import ClosedText, Method
 
 
 class CheckpointPredictor:
@@ -26,7 +26,7 @@ class CheckpointPredictor:
         self.method = method
         self.spec: PreprocessSpec = preprocess_spec(method.backbone.info)
         self._device = torch.device(device)
-        self._model = method.bake().to(self._device)
+        self._model = ClosedText(method).to(self._device)
 
     @classmethod
     def load(
@@ -52,5 +52,7 @@ class CheckpointPredictor:
             InputError: The frame is not a usable image.
         """
         images = to_tensor(frame_bgr, self.spec)[None].to(self._device)
-        score, anomaly_map, _ = self._model(images)
-        return AnomalyResult(score=float(score[0]), anomaly_map=anomaly_map[0].cpu().numpy())
+        found = self._model(images)
+        return AnomalyResult(
+            score=float(found.score[0]), anomaly_map=found.anomaly_map[0].cpu().numpy()
+        )

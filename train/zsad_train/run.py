@@ -14,6 +14,7 @@ from zsad.errors import InputError
 from zsad.schema import from_json, to_json
 from zsad_train.checkpoint import Checkpoint, build_method, load_checkpoint
 from zsad_train.config import Job
+from zsad_train.defect_words import type_words
 from zsad_train.descriptions import BUILT_IN, read_descriptions
 from zsad_train.loop import EpochRecord, Progress, Report, fit, ignore
 from zsad_train.methods import check_has_options, check_learns, method_class
@@ -52,7 +53,7 @@ def train(job: Job, out: Path, report: Report = ignore) -> tuple[EpochRecord, ..
         pos_resize=cls.pos_resize,
     )
     data, val = _open(job, backbone.info.image_hw)
-    method = cls(backbone, config, _words(job, cls, data.classes))
+    method = cls(backbone, config, _words(job, cls, data))
     return fit(method, data, job.train, out, val=val, job=to_json(job), report=report)
 
 
@@ -104,13 +105,14 @@ def _method_config(job: Job, cls: type[Method]) -> Any:
     return dataclasses.replace(cls.presets[preset], **given)
 
 
-def _words(job: Job, cls: type[Method], classes: tuple[str, ...]) -> TrainingWords:
+def _words(job: Job, cls: type[Method], data: Dataset) -> TrainingWords:
+    types = type_words(data.defect_types) if cls.names_types else ()
     if not cls.attends_to_descriptions:
         if job.descriptions is not None:
             raise InputError(f"{job.method} uses no --descriptions: leave them out")
-        return TrainingWords(classes)
+        return TrainingWords(data.classes, types=types)
     sentences = read_descriptions(BUILT_IN if job.descriptions is None else Path(job.descriptions))
-    return TrainingWords(classes, sentences.abnormal, sentences.normal)
+    return TrainingWords(data.classes, sentences.abnormal, sentences.normal, types)
 
 
 def _open(job: Job, image_hw: tuple[int, int]) -> tuple[Dataset, Dataset | None]:

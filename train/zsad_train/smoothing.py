@@ -7,18 +7,21 @@ no border mode, kernel size or resize rule left to get wrong.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from zsad.errors import InputError
 from zsad_train.precision import KeepsFloat32
 
-Upsampling = Literal["bilinear", "nearest"]
-"""How patch values become pixels, both as torch resizes without aligned corners or antialias."""
+Upsampling = Literal["bilinear", "aligned", "nearest"]
+"""How patch values become pixels, as torch resizes without antialias; `aligned` is bilinear with
+the first and the last samples of both sizes on each other."""
 
 _TRUNCATE = 4.0
 """Kernel radius in sigmas, `scipy.ndimage.gaussian_filter`'s default."""
@@ -51,23 +54,30 @@ def upsample_blur_matrix(
             f"cannot smooth {in_px} -> {out_px} px with sigma {sigma}: use sizes of "
             "at least 1 and a finite sigma of at least 0"
         )
-    resize = _bilinear if upsampling == "bilinear" else _nearest
-    return _gaussian(out_px, sigma) @ resize(out_px, in_px)
+    return _gaussian(out_px, sigma) @ _resize(out_px, in_px, upsampling)
 
 
-def _nearest(out_px: int, in_px: int) -> npt.NDArray[np.float64]:
-    return np.eye(in_px)[np.arange(out_px) * in_px // out_px]
-
-
-def _bilinear(out_px: int, in_px: int) -> npt.NDArray[np.float64]:
+def _resize(out_px: int, in_px: int, upsampling: Upsampling) -> npt.NDArray[np.float64]:
     rows = np.arange(out_px)
-    source = np.maximum((rows + 0.5) * in_px / out_px - 0.5, 0.0)
+    if upsampling == "nearest":
+        return np.eye(in_px)[rows * in_px // out_px]
+    if upsampling == "aligned":
+        source = rows * ((in_px - 1) / max(1, out_px - 1))
+    else:
+        source = np.maximum((rows + 0.5) * in_px / out_px - 0.5, 0.0)
     left = np.minimum(source.astype(int), in_px - 1)
     right = np.minimum(left + 1, in_px - 1)
     matrix = np.zeros((out_px, in_px))
     np.add.at(matrix, (rows, left), 1.0 - (source - left))
     np.add.at(matrix, (rows, right), source - left)
     return matrix
+
+
+def upsample(grid: Tensor, size_hw: Sequence[int], upsampling: Upsampling) -> Tensor:
+    """Resize maps (B, C, h, w) to (B, C, H, W) as `UpsampleBlur` does, without smoothing."""
+    if upsampling == "aligned":
+        return F.interpolate(grid, size=size_hw, mode="bilinear", align_corners=True)
+    return F.interpolate(grid, size=size_hw, mode=upsampling)
 
 
 def _gaussian(size_px: int, sigma: float) -> npt.NDArray[np.float64]:

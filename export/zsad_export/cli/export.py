@@ -10,6 +10,7 @@ import click
 
 from zsad.command import Command
 from zsad.errors import InputError
+from zsad.words import parse_words
 from zsad_export.cli.sm import parse_sms
 from zsad_train.methods import EXPORT_CHOICES, METHODS, UNTRAINED
 
@@ -53,6 +54,12 @@ def _choice_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--pretrained",
     help="open_clip tag or path of the backbone's weights; for --ckpt where they are now.",
 )
+@click.option(
+    "--defects",
+    metavar="LIST",
+    help="For methods that name types (dapo): those to look for, in English, comma-separated. "
+    "[default: training's]",
+)
 @_choice_options
 @click.option("--allow-parity-loss", is_flag=True, help="Record a failed parity gate, go on.")
 @click.option("--no-engine", is_flag=True, help="Do not compile with TensorRT-RTX.")
@@ -67,6 +74,7 @@ def main(
     fp16: bool,
     image_size: int | None,
     pretrained: str | None,
+    defects: str | None,
     allow_parity_loss: bool,
     no_engine: bool,
     sm: tuple[int, ...] | None,
@@ -79,6 +87,7 @@ def main(
     """
     del fp32  # the FP32 graph is the reference and is written whatever is asked for
     _check_subject(ckpt, method, backbone, thing)  # before torch is imported, which takes seconds
+    words = () if defects is None else parse_words(defects)
     from zsad_export.export import export_checkpoint
 
     checkpoint = _read_subject(ckpt, method, backbone, thing, pretrained, image_size)
@@ -87,11 +96,13 @@ def main(
         out or (Path(checkpoint.method_name) if ckpt is None else ckpt.with_suffix("")),
         fp16=fp16,
         pretrained=pretrained,
+        defects=words,
         choices={name: value for name, value in choices.items() if value is not None},
         allow_parity_loss=allow_parity_loss,
         progress=lambda step: click.echo(f"{step} ...", err=True),
     )
     _print_graphs(artifact)
+    _print_words(artifact)
     if not no_engine:
         _compile(artifact, sm)
     flag = artifact.manifest.default_precision
@@ -171,6 +182,18 @@ def _print_graphs(artifact: Artifact) -> None:
             f"{graph.file:<18}{size:>8.1f}{parity.score_max_abs:>14.1e}"
             f"{parity.map_max_abs:>12.1e}{corr:>11}  {parity.evidence}"
         )
+
+
+def _print_words(artifact: Artifact) -> None:
+    text, types = artifact.manifest.text, artifact.manifest.words.types
+    if text is None:
+        return
+    size = (artifact.path / text.encoder.file).stat().st_size / 1e6
+    click.echo(f"defect types: {', '.join(types)}")
+    click.echo(
+        f"{text.encoder.file:<18}{size:>8.1f}  row off by {text.max_abs:.1e}; other types: "
+        f"zsad-words {artifact.path} --defects LIST"
+    )
 
 
 def _compile(artifact: Artifact, sms: tuple[int, ...] | None) -> None:

@@ -77,6 +77,11 @@ class ImageFileDataset:
         return tuple(sorted({item.class_name for item in self.items}))
 
     @property
+    def defect_types(self) -> tuple[str, ...]:
+        """The defect types in the set, sorted."""
+        return tuple(sorted({item.defect_type for item in self.items} - {GOOD}))
+
+    @property
     def labels(self) -> tuple[int, ...]:
         """The label of every sample, without reading any image."""
         return tuple(item.label for item in self.items)

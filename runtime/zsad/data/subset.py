@@ -48,6 +48,11 @@ class Subset:
         return tuple(sorted({entry.class_name for entry in self.entries}))
 
     @property
+    def defect_types(self) -> tuple[str, ...]:
+        """The defect types of the whole set."""
+        return self.data.defect_types
+
+    @property
     def has_masks(self) -> bool:
         """Whether the whole set has masks."""
         return self.data.has_masks

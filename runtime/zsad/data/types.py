@@ -40,6 +40,7 @@ class Dataset(Protocol):
     Attributes:
         name: Name of the data set and split, for tables and file names.
         classes: The class names that its samples carry.
+        defect_types: The defect types that its samples can show, without `good`.
         has_masks: Whether every sample has a pixel mask.
     """
 
@@ -48,6 +49,9 @@ class Dataset(Protocol):
 
     @property
     def classes(self) -> tuple[str, ...]: ...  # noqa: D102
+
+    @property
+    def defect_types(self) -> tuple[str, ...]: ...  # noqa: D102
 
     @property
     def has_masks(self) -> bool: ...  # noqa: D102

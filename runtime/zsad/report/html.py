@@ -1,9 +1,10 @@
-"""Small pieces of HTML; what they are given must be escaped already."""
+"""Small pieces of HTML; what they are given must be escaped already, but for a row."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from importlib.resources import files
 from string import Template
 
@@ -40,8 +41,12 @@ def note(text: str) -> str:
 
 
 def verdict(row: ResultRow) -> str:
-    """Return the verdict in its colour."""
-    return f'<span class="verdict {row.verdict}">{row.verdict.replace("_", " ")}</span>'
+    """Return the verdict in its colour, and the defect type where one is named."""
+    text = f'<span class="verdict {row.verdict}">{row.verdict.replace("_", " ")}</span>'
+    if row.defect is None:
+        return text
+    share = "" if row.defect_confidence is None else f" {row.defect_confidence:.0%}"
+    return f"{text} {escape(row.defect)}{share}"
 
 
 def legend(middle: str) -> str:

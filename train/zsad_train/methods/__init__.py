@@ -12,7 +12,13 @@ from zsad.errors import InputError
 if TYPE_CHECKING:
     from zsad_train.methods.base import Method
 
-METHODS = {"dive": "Dive", "anomalyclip": "AnomalyClip", "faprompt": "FaPrompt", "cops": "Cops"}
+METHODS = {
+    "dive": "Dive",
+    "anomalyclip": "AnomalyClip",
+    "faprompt": "FaPrompt",
+    "cops": "Cops",
+    "dapo": "Dapo",
+}
 """Method name, which is its module's name here, to class name."""
 
 UNTRAINED = {"clip": "Clip", "winclip": "WinClip"}
@@ -51,6 +57,16 @@ def method_class(name: str) -> type[Method]:
         raise InputError(f"unknown method '{name}': choose one of {', '.join(known)}")
     found: type[Method] = getattr(import_module(f"{__name__}.{name}"), known[name])
     return found
+
+
+def check_names_types(name: str) -> None:
+    """Refuse defect words for a method that tells no types apart.
+
+    Raises:
+        InputError: It does not.
+    """
+    if not method_class(name).names_types:
+        raise InputError(f"{name} tells no defect types apart: leave --defects out")
 
 
 def check_learns(name: str) -> None:

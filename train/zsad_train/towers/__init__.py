@@ -2,6 +2,7 @@
 
 from zsad_train.towers.attention import block_index
 from zsad_train.towers.backbone import Backbone, BackboneInfo, load_backbone
+from zsad_train.towers.inserted import InsertedTokens
 from zsad_train.towers.positions import PosResize
 from zsad_train.towers.text import TextTower
 from zsad_train.towers.text_tail import TextTail
@@ -11,6 +12,7 @@ __all__ = [
     "Backbone",
     "BackboneInfo",
     "Injection",
+    "InsertedTokens",
     "PosResize",
     "TextTail",
     "TextTower",

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from zsad.errors import InputError
 from zsad_train.towers.attention import attend, project_qkv
+from zsad_train.towers.inserted import InsertedTokens
 from zsad_train.towers.support import check_text
 
 KeysValues = tuple[Tensor, Tensor]
@@ -68,19 +69,28 @@ class TextTower(nn.Module):
         return self.forward(self.embed(token_ids), self.eot_positions(token_ids))
 
     def forward(
-        self, embeddings: Tensor, eot: Tensor, deep_prompts: Sequence[Tensor] = ()
+        self,
+        embeddings: Tensor,
+        eot: Tensor,
+        deep_prompts: Sequence[Tensor] = (),
+        *,
+        inserted: InsertedTokens | None = None,
+        causal: bool = True,
     ) -> Tensor:
         """Encode token embeddings; the feature is read at the end-of-text token.
 
         Under the causal mask nothing behind the last end-of-text token reaches a result, so the
         sequence is cut there; the result is the same. A graph that is being exported keeps the
-        whole sequence, since where to cut depends on the text.
+        whole sequence, since where to cut depends on the text, and so does one without the mask.
 
         Args:
             embeddings: (n, L, width), L at most `context_length`, without positions.
             eot: (n,) long, position of each row's end-of-text token.
             deep_prompts: Entry i, (n_deep, width), overwrites positions 1 to n_deep of every row
                 at the input of block i + 1 (MaPLe, AnomalyCLIP; 0-based blocks).
+            inserted: Tokens that stand behind the start token in every block (DAPO); they move
+                what follows, so `eot` is counted without them.
+            causal: Whether a token sees only what comes before it, as CLIP was trained.
 
         Returns:
             (n, D), not normalised.
@@ -92,33 +102,43 @@ class TextTower(nn.Module):
         length = embeddings.shape[1]
         if not torch.compiler.is_exporting():
             self._check_deep_prompts(deep_prompts, eot)
-            length = int(eot.max()) + 1
+            length = int(eot.max()) + 1 if causal else length
         if length > self.context_length:
             raise InputError(
                 f"{length} tokens do not fit the context of {self.context_length}: use a shorter "
                 "text or fewer learned tokens"
             )
-        tokens, _ = self.run_blocks(embeddings[:, :length], deep_prompts)
+        tokens, _ = self.run_blocks(
+            embeddings[:, :length], deep_prompts, inserted=inserted, causal=causal
+        )
         rows = torch.arange(tokens.shape[0], device=tokens.device)
-        return read_out(tokens[rows, eot], self.ln_final, self.text_projection)
+        read_at = eot if inserted is None else eot + inserted.count
+        return read_out(tokens[rows, read_at], self.ln_final, self.text_projection)
 
     def run_blocks(
-        self, embeddings: Tensor, deep_prompts: Sequence[Tensor] = ()
+        self,
+        embeddings: Tensor,
+        deep_prompts: Sequence[Tensor] = (),
+        *,
+        inserted: InsertedTokens | None = None,
+        causal: bool = True,
     ) -> tuple[Tensor, list[KeysValues]]:
         """Run token embeddings (n, L, width), without positions, through every block.
 
         Returns:
-            The tokens (n, L, width) that leave the last block, and the keys and values
-            (n, heads, L, d) inside each.
+            The tokens (n, L, width) that leave the last block, L longer by those that were
+            inserted, and the keys and values (n, heads, L, d) inside each.
         """
         tokens = embeddings + self.positional_embedding[: embeddings.shape[1]].to(embeddings.dtype)
         seen = []
         for index, block in enumerate(self.blocks):
             if 0 < index <= len(deep_prompts):
                 tokens = _overwrite_prefix(tokens, deep_prompts[index - 1])
+            if inserted is not None:
+                tokens = inserted.enter(index, tokens, at=1)
             q, k, v = project_qkv(block.attn, block.ln_1(tokens))
             seen.append((k, v))
-            tokens = finish_block(block, tokens, attend(block.attn, q, k, v, causal=True))
+            tokens = finish_block(block, tokens, attend(block.attn, q, k, v, causal=causal))
         return tokens, seen
 
     def _check_deep_prompts(self, deep_prompts: Sequence[Tensor], eot: Tensor) -> None:

@@ -1,7 +1,7 @@
 """The vision tower: open_clip's ViT with its block loop opened up.
 
 With every switch off the image feature equals `open_clip`'s `encode_image`. The switches are
-what zero-shot anomaly detectors change in CLIP: prompt tokens beside the patches, several tapped
+what zero-shot anomaly detectors change in CLIP: tokens beside the patches, several tapped
 blocks, a V-V attention stream (AnomalyCLIP's DPAM) and modules that rewrite the patches between
 blocks (DIVE's deep injection).
 """
@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from zsad.errors import InputError
 from zsad_train.towers.attention import attend, block_index, project_qkv
+from zsad_train.towers.inserted import InsertedTokens
 from zsad_train.towers.support import check_vision
 
 Injection = Callable[[Tensor], Tensor]
@@ -31,7 +32,8 @@ class VisionFeatures:
     Attributes:
         image: (B, D) projected image feature (the CLS token), not normalised.
         patches: Per tap in the order asked for, (B, P, D) patch features in raster order, with
-            `ln_post` and the projection applied, not normalised.
+            `ln_post` and the projection applied, not normalised; (B, P, width) where neither was
+            asked for.
     """
 
     image: Tensor
@@ -103,6 +105,8 @@ class VisionTower(nn.Module):
         vv_from_block: int | None = None,
         injections: Mapping[int, Injection] | None = None,
         cls_ln_post: bool = True,
+        inserted: InsertedTokens | None = None,
+        project_patches: bool = True,
     ) -> VisionFeatures:
         """Encode images; block indices are 0-based or negative from the end.
 
@@ -122,6 +126,10 @@ class VisionTower(nn.Module):
             injections: Per block, what rewrites the ordinary stream's patches after it. CLS and
                 prompts are left alone and see the change through the next block.
             cls_ln_post: Apply `ln_post` to the image feature; AnomalyCLIP's code does not.
+            inserted: Tokens that stand behind the patches in every block and do not pass `ln_pre`
+                (DAPO, which has them before the patches: to attention it is the same).
+            project_patches: Apply `ln_post` and the projection to the patches; DAPO reads what
+                leaves the blocks.
 
         Raises:
             InputError: Wrong image size, a block that does not exist, two injections after one
@@ -134,12 +142,14 @@ class VisionTower(nn.Module):
         for index in range(self.depth):
             if index == plan.vv_from:
                 vv = tokens[:, self._patch_rows]
+            if inserted is not None:
+                tokens = inserted.enter(index, tokens, at=self._patch_rows.stop)
             tokens, vv = self._step(index, tokens, vv, plan)
             if index in plan.injections:
                 tokens = self._inject(plan.injections[index], tokens)
             if index in plan.taps:
                 read = vv if plan.runs_vv(index) else tokens[:, self._patch_rows]
-                patches[index] = self.ln_post(read) @ self.proj
+                patches[index] = self.ln_post(read) @ self.proj if project_patches else read
         return VisionFeatures(
             image=self._pool(tokens, cls_ln_post) @ self.proj,
             patches=tuple(patches[tap] for tap in plan.taps),

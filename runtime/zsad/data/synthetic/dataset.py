@@ -178,6 +178,12 @@ class SyntheticDataset:
         return classes_of(self.split, self.textures_only)
 
     @property
+    def defect_types(self) -> tuple[str, ...]:
+        """The defect types that this split draws, sorted."""
+        groups = [types_for(name, self.split, self.textures_only) for name in self.classes]
+        return tuple(sorted({kind for of_class in groups for group in of_class for kind in group}))
+
+    @property
     def has_masks(self) -> bool:
         """Always True."""
         return True
