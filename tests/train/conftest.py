@@ -94,7 +94,10 @@ def make_cops(joint_backbone):
         torch.manual_seed(0)
         return Cops(joint_backbone, CopsConfig(**options), TrainingWords(WORDS.classes))
 
+    return make
 
+
+@pytest.fixture
 def make_dapo(backbone):
     def make(types=("scratch", "missing screw", "hole"), **options):
         torch.manual_seed(0)
@@ -132,6 +135,7 @@ def moved_cops(make_cops):
     return lambda **options: move(make_cops(**options))
 
 
+@pytest.fixture
 def moved_dapo(make_dapo):
     return lambda *types, **options: move(make_dapo(*types, **options))
 

@@ -333,7 +333,7 @@ def test_a_clip_whose_text_has_another_width_is_refused(backbone):
         ({"window": 4}, "window 4 is no odd side: use 3 or 5"),
         ({"train_window": -1}, "train_window -1 is no odd side"),
         ({"reconstruction": "none"}, "reconstruction 'none' is not one of image, pairs"),
-        ({"upsampling": "cubic"}, "upsampling 'cubic' is not one of bilinear, nearest"),
+        ({"upsampling": "cubic"}, "upsampling 'cubic' is not one of bilinear, aligned, nearest"),
         ({"distance_share": 1.2}, r"distance_share 1.2 is not in 0..1"),
         ({"image_share": -0.1}, r"image_share -0.1 is not in 0..1"),
         ({"tau": 0.0}, "tau must be positive"),
