@@ -11,7 +11,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from zsad_train.prototypes import Prototypes, prototype_distances
-from zsad_train.similarity import mean_probability, odds_logit, pair_logit
+from zsad_train.similarity import mean_probability, pair_logit, probability_logit
 
 _NO_SPREAD = 1e-8
 """Distances that differ by less are one distance."""
@@ -61,7 +61,7 @@ class Alignment(NamedTuple):
         weights, chance = self.weights(distance_share), self.patches.sigmoid()
         abnormal = weights * chance
         normal = (-self.patches).sigmoid() + (1 - weights) * chance  # 1 - abnormal, to all digits
-        highest = odds_logit(abnormal.amax(dim=1), normal.amin(dim=1))
+        highest = probability_logit(abnormal.amax(dim=1), normal.amin(dim=1))
         shares = (image_share, 1 - image_share)
         return Glocal(*mean_probability((self.image, highest), shares), abnormal)
 

@@ -62,11 +62,11 @@ def mean_probability(logits: Sequence[Tensor], weights: Sequence[float]) -> tupl
     terms = list(zip(shares, logits, strict=True))
     above = torch.stack([share * logit.sigmoid() for share, logit in terms]).sum(dim=0)
     below = torch.stack([share * (-logit).sigmoid() for share, logit in terms]).sum(dim=0)
-    return above, odds_logit(above, below)
+    return above, probability_logit(above, below)
 
 
-def odds_logit(above: Tensor, below: Tensor) -> Tensor:
-    """Return the logit of a probability `above`, whose complement `below` has its own digits."""
+def probability_logit(above: Tensor, below: Tensor) -> Tensor:
+    """Return the logit of a probability that is given with its complement, each with its digits."""
     return above.clamp_min(_TINY).log() - below.clamp_min(_TINY).log()
 
 
