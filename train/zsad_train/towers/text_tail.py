@@ -25,72 +25,122 @@ _HIDDEN = -1e4
 class TextTail(nn.Module):
     """A text tower behind one constant prefix; it shares nothing with the tower it is made of.
 
-    Every text has the same number of tokens and ends with its end-of-text token, which is all that
-    the last block computes.
+    Deep prompts that reach beyond the prefix overwrite tokens that it does not hold. Nothing that
+    comes out of them depends on those tokens, so from the second block on they are prefix, too.
+    Every text ends with its end-of-text token, and the last block computes only the rows from the
+    first such token on.
     """
 
     positions: Tensor
 
     @torch.no_grad()
     def __init__(
-        self, text: TextTower, prefix: Tensor, length: int, deep_prompts: Sequence[Tensor] = ()
+        self,
+        text: TextTower,
+        prefix: Tensor,
+        ends: Sequence[int],
+        deep_prompts: Sequence[Tensor] = (),
+        *,
+        shared: TextTail | None = None,
     ) -> None:
         """Run the prefix once.
 
         Args:
             text: The tower; its parameters are copied.
-            prefix: (p, width) token embeddings, without positions.
-            length: Tokens L of each text behind the prefix.
-            deep_prompts: As in `TextTower.forward`; they stay inside the prefix.
+            prefix: (p, width) token embeddings, without positions; the start token at least.
+            ends: Place of the end-of-text token behind the prefix, of each of n texts.
+            deep_prompts: As in `TextTower.forward`.
+            shared: Another tail of the same tower, whose copies of its parameters are used too.
 
         Raises:
-            ValueError: A deep prompt reaches beyond the prefix.
+            ValueError: A deep prompt reaches an end-of-text token.
         """
         super().__init__()
-        if any(1 + len(deep) > len(prefix) for deep in deep_prompts):
-            raise ValueError(f"a deep prompt reaches beyond the prefix of {len(prefix)} tokens")
-        _, seen = text.run_blocks(prefix[None], deep_prompts)
+        reach = max([len(prefix), *(1 + len(deep) for deep in deep_prompts)])
+        taken, first_end, length = reach - len(prefix), min(ends), max(ends) + 1
+        if taken > first_end:
+            raise ValueError(f"deep prompts of {reach - 1} tokens reach an end-of-text token")
+        # What stands beyond the prefix is overwritten before anything reads it.
+        padded = torch.cat([prefix, prefix.new_zeros(taken, prefix.shape[1])])
+        _, seen = text.run_blocks(padded[None], deep_prompts)
         self.blocks = nn.ModuleList(
-            TailBlock(block, keys_values, length, last=index == text.depth - 1)
+            TailBlock(
+                copy.deepcopy(block) if shared is None else shared.blocks[index].block,
+                keys_values,
+                prefix=reach if index else len(prefix),
+                length=length - taken if index else length,
+                wanted=_first_wanted(index, text.depth, taken, first_end),
+            )
             for index, (block, keys_values) in enumerate(zip(text.blocks, seen, strict=True))
         )
-        self.ln_final = copy.deepcopy(text.ln_final)
-        self.text_projection = copy.deepcopy(text.text_projection)
+        self.ends = tuple(end - first_end for end in ends)
+        read_out_of = text if shared is None else shared
+        self.ln_final = copy.deepcopy(read_out_of.ln_final)
+        self.text_projection = copy.deepcopy(read_out_of.text_projection)
         positions = text.positional_embedding[len(prefix) : len(prefix) + length]
         self.register_buffer("positions", positions.clone())
 
     def forward(self, tails: Tensor) -> Tensor:
-        """Return the features (..., D), not normalised, of tails (..., L, width)."""
+        """Return the features (..., n, D), not normalised, of tails (..., n, L, width)."""
         tokens = (tails + self.positions).flatten(0, -3)
         for block in self.blocks:
             tokens = block(tokens)
-        features = read_out(tokens[:, 0], self.ln_final, self.text_projection)
+        features = read_out(self._at_ends(tokens), self.ln_final, self.text_projection)
         return features.reshape(*tails.shape[:-2], features.shape[-1])
+
+    def _at_ends(self, tokens: Tensor) -> Tensor:
+        if not any(self.ends):
+            return tokens[:, 0]
+        rows = tokens.unflatten(0, (-1, len(self.ends)))  # (S / n, n, rows, width)
+        return torch.stack([rows[:, i, end] for i, end in enumerate(self.ends)], 1).flatten(0, 1)
 
 
 class TailBlock(nn.Module):
-    """One block of the tower, its prefix baked; the last one computes only the last token."""
+    """One block of the tower, its prefix baked."""
 
     key: Tensor
     value: Tensor
     mask: Tensor
 
     def __init__(
-        self, block: ResidualAttentionBlock, prefix: KeysValues, length: int, *, last: bool
+        self,
+        block: ResidualAttentionBlock,
+        seen: KeysValues,
+        *,
+        prefix: int,
+        length: int,
+        wanted: int,
     ) -> None:
-        """Copy `block` and bake the prefix's keys and values (1, heads, p, d) in it."""
+        """Take over `block` and bake the first `prefix` keys and values in it.
+
+        Args:
+            block: The block.
+            seen: Its keys and values, (1, heads, p, d) each.
+            prefix: How many of them are constant.
+            length: Tokens that enter.
+            wanted: The first of them that leaves.
+        """
         super().__init__()
-        self.block = copy.deepcopy(block)
-        key, value = prefix[0][0], prefix[1][0]
-        self.last = last
+        self.block = block
+        self.wanted = wanted
+        key, value = seen[0][0, :, :prefix], seen[1][0, :, :prefix]
         self.register_buffer("key", (key / math.sqrt(key.shape[-1])).mT.contiguous())
         self.register_buffer("value", value.contiguous())
-        self.register_buffer("mask", torch.full((length, length), _HIDDEN).triu(1))
+        mask = torch.full((length, length), _HIDDEN).triu(1)[wanted:]
+        self.hides = bool(mask.any())
+        self.register_buffer("mask", mask)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return what leaves the block, (S, L or 1, width), for tokens (S, L, width)."""
-        block, wanted = self.block, slice(-1, None) if self.last else None
-        q, k, v = project_qkv(block.attn, block.ln_1(tokens), queries=wanted)
-        mask = None if self.last else self.mask
+        """Return what leaves the block, (S, L or fewer, width), for tokens (S, L, width)."""
+        block, rows = self.block, slice(self.wanted, None) if self.wanted else None
+        q, k, v = project_qkv(block.attn, block.ln_1(tokens), queries=rows)
+        mask = self.mask if self.hides else None
         attended = attend_behind(block.attn, q, k, v, (self.key, self.value), mask)
-        return finish_block(block, tokens if wanted is None else tokens[:, wanted], attended)
+        return finish_block(block, tokens if rows is None else tokens[:, rows], attended)
+
+
+def _first_wanted(index: int, depth: int, taken: int, first_end: int) -> int:
+    """Return the first token that leaves a block, of those that enter it."""
+    if index == depth - 1:
+        return first_end - taken if index else first_end
+    return 0 if index else taken
