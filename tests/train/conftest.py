@@ -16,6 +16,8 @@ from zsad_train.methods.dive import Dive
 from zsad_train.methods.dive_config import DiveConfig
 from zsad_train.methods.faprompt import FaPrompt
 from zsad_train.methods.faprompt_config import FaPromptConfig
+from zsad_train.methods.mrad import Mrad
+from zsad_train.methods.mrad_config import MradConfig
 from zsad_train.towers import load_backbone
 
 SMALL = "zsad-test-small"
@@ -76,6 +78,39 @@ def make_faprompt(backbone):
     return make
 
 
+@pytest.fixture
+def make_mrad(backbone, batch, memory_batch):
+    """MRAD that remembers `memory_batch` and `batch`, a third of the regions defective.
+
+    The threshold is that share, so that images have both regions.
+    """
+
+    def make(**options):
+        torch.manual_seed(0)
+        config = MradConfig(**{"region_threshold": 1 / 3, **options})
+        method = Mrad(backbone, config, TrainingWords(WORDS.classes))
+        method.memorise([memory_batch, batch])
+        return method
+
+    return make
+
+
+@pytest.fixture
+def memory_batch():
+    """Twelve images, the later half defective in blocks of whole patches."""
+    generator = torch.Generator().manual_seed(2)
+    masks = torch.zeros(12, 32, 32)
+    for index in range(6, 12):
+        masks[index, : 8 * (index % 3 + 1), 8:24] = 1
+    return Batch(
+        images=torch.randn(12, 3, 32, 32, generator=generator),
+        labels=(masks.amax(dim=(1, 2)) > 0).long(),
+        masks=masks,
+        has_mask=torch.ones(12, dtype=torch.bool),
+        class_ids=torch.zeros(12, dtype=torch.int64),
+    )
+
+
 def move(method):
     """Put every trainable tensor away from its start, as after training."""
     with torch.no_grad():
@@ -98,6 +133,11 @@ def moved_anomalyclip(make_anomalyclip):
 @pytest.fixture
 def moved_faprompt(make_faprompt):
     return lambda **options: move(make_faprompt(**options))
+
+
+@pytest.fixture
+def moved_mrad(make_mrad):
+    return lambda **options: move(make_mrad(**options))
 
 
 @pytest.fixture

@@ -66,9 +66,25 @@ class TrainingSamples(TorchDataset[Batch]):
 
 def collate(batches: Sequence[Batch]) -> Batch:
     """Join batches into one, in order."""
-    return Batch(*(torch.cat(tensors) for tensors in zip(*batches, strict=True)))
+    rows = zip(*map(_tensors, batches), strict=True)
+    images, labels, masks, has_mask, class_ids = (torch.cat(tensors) for tensors in rows)
+    joined = Batch(images, labels, masks, has_mask, class_ids)
+    found = [batch.features for batch in batches if batch.features is not None]
+    if not found:
+        return joined
+    parts = zip(*(features.tensors() for features in found), strict=True)
+    return joined._replace(features=found[0].like([torch.cat(tensors) for tensors in parts]))
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """Return `batch` with its tensors on `device`."""
-    return Batch(*(tensor.to(device) for tensor in batch))
+    images, labels, masks, has_mask, class_ids = (t.to(device) for t in _tensors(batch))
+    moved = Batch(images, labels, masks, has_mask, class_ids)
+    if batch.features is None:
+        return moved
+    tensors = [tensor.to(device) for tensor in batch.features.tensors()]
+    return moved._replace(features=batch.features.like(tensors))
+
+
+def _tensors(batch: Batch) -> tuple[Tensor, ...]:
+    return (batch.images, batch.labels, batch.masks, batch.has_mask, batch.class_ids)

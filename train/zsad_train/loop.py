@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,6 +127,8 @@ def fit(
         optimizer.load_state_dict(dict(progress.optimizer))
     records = progress.records
     try:
+        if not records:
+            method.memorise(_every_batch(method, data, config))
         for epoch in range(len(records) + 1, config.epochs + 1):
             started = time.perf_counter()
             loss = _train_epoch(method, optimizer, data, config, epoch)
@@ -176,6 +178,7 @@ def _train_epoch(
     epoch: int,
 ) -> dict[str, float]:
     torch.manual_seed(config.seed + epoch)
+    method.begin_epoch(epoch)
     sums: defaultdict[str, float] = defaultdict(float)
     loader = _loader(method, data, config)
     with tqdm(loader, desc=f"epoch {epoch}/{config.epochs}", unit="batch", disable=None) as bar:
@@ -206,12 +209,22 @@ def _step(
     return {name: term.item() for name, term in {**terms, "total": total}.items()}
 
 
-def _loader(method: Method, data: Dataset, config: TrainConfig) -> DataLoader[Batch]:
+def _every_batch(method: Method, data: Dataset, config: TrainConfig) -> Iterator[Batch]:
+    """Yield the training data once, in order; nothing is read before the first is asked for."""
+    device = next(method.parameters()).device
+    loader = _loader(method, data, config, shuffle=False)
+    for batch in tqdm(loader, desc="memory", unit="batch", disable=None):
+        yield to_device(batch, device)
+
+
+def _loader(
+    method: Method, data: Dataset, config: TrainConfig, *, shuffle: bool = True
+) -> DataLoader[Batch]:
     spec = preprocess_spec(method.backbone.info)
     return DataLoader(
         TrainingSamples(data, spec, method.words.classes),
         batch_size=config.batch_size,
-        shuffle=True,
+        shuffle=shuffle,
         num_workers=config.workers,
         collate_fn=collate,
         worker_init_fn=_quiet_worker,

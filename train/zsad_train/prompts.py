@@ -143,6 +143,7 @@ class ShiftedPrompts(nn.Module):
 
     rest: Tensor
     is_own: Tensor
+    tail: TextTail
 
     @torch.no_grad()
     def __init__(

@@ -44,6 +44,13 @@ def pair_logit(x: Tensor, text: Tensor, tau: float) -> Tensor:
     return logits[..., 1] - logits[..., 0]
 
 
+def adapted_logit(x: Tensor, text: Tensor, tau: float) -> Tensor:
+    """Return `pair_logit` (B, n) of x (B, n, D) and a pair per image (B, 2, D), in one product."""
+    states = unit(text)
+    direction = (states[:, 1] - states[:, 0]) / tau  # (B, D)
+    return (unit(x) @ direction[:, :, None]).squeeze(-1)
+
+
 def mean_probability(logits: Sequence[Tensor], weights: Sequence[float]) -> tuple[Tensor, Tensor]:
     """Return the weighted mean of probabilities that are given as logits, and its own logit.
 
@@ -57,7 +64,12 @@ def mean_probability(logits: Sequence[Tensor], weights: Sequence[float]) -> tupl
     terms = list(zip(shares, logits, strict=True))
     above = torch.stack([share * logit.sigmoid() for share, logit in terms]).sum(dim=0)
     below = torch.stack([share * (-logit).sigmoid() for share, logit in terms]).sum(dim=0)
-    return above, above.clamp_min(_TINY).log() - below.clamp_min(_TINY).log()
+    return above, probability_logit(above, below)
+
+
+def probability_logit(above: Tensor, below: Tensor) -> Tensor:
+    """Return the logit of a probability that is given with its complement, each with its digits."""
+    return above.clamp_min(_TINY).log() - below.clamp_min(_TINY).log()
 
 
 def abnormal_grid(patches: Tensor, text: Tensor, tau: float, grid_hw: tuple[int, int]) -> Tensor:

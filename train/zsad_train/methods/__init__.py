@@ -12,7 +12,7 @@ from zsad.errors import InputError
 if TYPE_CHECKING:
     from zsad_train.methods.base import Method
 
-METHODS = {"dive": "Dive", "anomalyclip": "AnomalyClip", "faprompt": "FaPrompt"}
+METHODS = {"dive": "Dive", "anomalyclip": "AnomalyClip", "faprompt": "FaPrompt", "mrad": "Mrad"}
 """Method name, which is its module's name here, to class name."""
 
 UNTRAINED = {"clip": "Clip", "winclip": "WinClip"}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
-from zsad_train.towers import Backbone, PosResize
+from zsad_train.towers import Backbone, PosResize, Reading, VisionFeatures
 
 
 class Prediction(NamedTuple):
@@ -35,6 +35,8 @@ class Batch(NamedTuple):
         has_mask: (B,) bool, False where an anomalous image has no pixel labels; its `masks` row
             means nothing.
         class_ids: (B,) int64, index into the training classes.
+        features: What the method's `reading` gives of the images, where it was computed before;
+            `images` is (B, 3, 0, 0) then.
     """
 
     images: Tensor
@@ -42,6 +44,7 @@ class Batch(NamedTuple):
     masks: Tensor
     has_mask: Tensor
     class_ids: Tensor
+    features: VisionFeatures | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ class Method(nn.Module):
         pos_resize: How CLIP's position table is fitted to another input size: open_clip's way
             unless the method's own code has another.
         attends_to_descriptions: Whether it uses a bank of described states.
+        reading: What is read of the vision tower, where that depends on the image alone and on
+            nothing that is learned; None where the tower itself is changed.
         backbone: The frozen CLIP.
         config: Every option it was built with.
         words: The words it was built with.
@@ -79,6 +84,7 @@ class Method(nn.Module):
     presets: ClassVar[Mapping[str, Any]]
     pos_resize: ClassVar[PosResize] = "bicubic-antialias"
     attends_to_descriptions: ClassVar[bool] = False
+    reading: Reading | None = None
 
     def __init__(self, backbone: Backbone, config: Any, words: TrainingWords) -> None:
         """Hold what every method has; subclasses draw their parameters after this."""
@@ -92,12 +98,31 @@ class Method(nn.Module):
         """Return the words about `thing` of a method that needs no training."""
         raise NotImplementedError
 
+    def look(self, batch: Batch) -> VisionFeatures:
+        """Return what `reading` gives of a batch: its own features if it has them."""
+        assert self.reading is not None
+        if batch.features is not None:
+            return batch.features
+        return self.reading(self.backbone.vision, batch.images)
+
     def forward(self, images: Tensor) -> Prediction:
         """Score images (B, 3, H, W) float, normalised, with the text encoded anew."""
         raise NotImplementedError
 
+    def memorise(self, batches: Iterable[Batch]) -> None:
+        """Take from the training data what the method keeps of it, before the first epoch.
+
+        A method that keeps nothing does not read them.
+        """
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Enter epoch `epoch`, 1-based, for methods that learn one part after the other."""
+
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the loss terms by name, already weighted; training minimises their sum."""
+        """Return the loss terms by name, already weighted; training minimises their sum.
+
+        A parameter that no term reaches stays as it is.
+        """
         raise NotImplementedError
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:

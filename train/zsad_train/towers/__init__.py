@@ -3,6 +3,7 @@
 from zsad_train.towers.attention import EntropyHeads, block_index
 from zsad_train.towers.backbone import Backbone, BackboneInfo, load_backbone
 from zsad_train.towers.positions import PosResize
+from zsad_train.towers.reading import Reading
 from zsad_train.towers.text import TextTower
 from zsad_train.towers.text_tail import TextTail
 from zsad_train.towers.vision import Injection, TokenNorm, VisionFeatures, VisionTower
@@ -13,6 +14,7 @@ __all__ = [
     "EntropyHeads",
     "Injection",
     "PosResize",
+    "Reading",
     "TextTail",
     "TextTower",
     "TokenNorm",

@@ -32,6 +32,7 @@ class TextTail(nn.Module):
     """
 
     positions: Tensor
+    blocks: nn.ModuleList
 
     @torch.no_grad()
     def __init__(
@@ -50,7 +51,7 @@ class TextTail(nn.Module):
             prefix: (p, width) token embeddings, without positions; the start token at least.
             ends: Place of the end-of-text token behind the prefix, of each of n texts.
             deep_prompts: As in `TextTower.forward`.
-            shared: Another tail of the same tower, whose copies of its parameters are used too.
+            shared: Another tail of the same tower, whose copies of its blocks are used too.
 
         Raises:
             ValueError: A deep prompt reaches an end-of-text token.
@@ -74,9 +75,8 @@ class TextTail(nn.Module):
             for index, (block, keys_values) in enumerate(zip(text.blocks, seen, strict=True))
         )
         self.ends = tuple(end - first_end for end in ends)
-        read_out_of = text if shared is None else shared
-        self.ln_final = copy.deepcopy(read_out_of.ln_final)
-        self.text_projection = copy.deepcopy(read_out_of.text_projection)
+        self.ln_final = copy.deepcopy(text.ln_final)
+        self.text_projection = copy.deepcopy(text.text_projection)
         positions = text.positional_embedding[len(prefix) : len(prefix) + length]
         self.register_buffer("positions", positions.clone())
 
@@ -91,7 +91,7 @@ class TextTail(nn.Module):
     def _at_ends(self, tokens: Tensor) -> Tensor:
         if not any(self.ends):
             return tokens[:, 0]
-        rows = tokens.unflatten(0, (-1, len(self.ends)))  # (S / n, n, rows, width)
+        rows = tokens.reshape(-1, len(self.ends), *tokens.shape[1:])  # (S / n, n, rows, width)
         return torch.stack([rows[:, i, end] for i, end in enumerate(self.ends)], 1).flatten(0, 1)
 
 

@@ -52,6 +52,20 @@ class VisionFeatures:
     tokens: tuple[Tensor, ...] = ()
     entropies: tuple[Tensor, ...] = ()
 
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Return all of them in a fixed order."""
+        return (self.image, *self.patches, *self.tokens, *self.entropies)
+
+    def like(self, tensors: Sequence[Tensor]) -> VisionFeatures:
+        """Return features of the same kind with other `tensors`, in that order."""
+        taps, kept = len(self.patches), len(self.tokens)
+        return VisionFeatures(
+            image=tensors[0],
+            patches=tuple(tensors[1 : 1 + taps]),
+            tokens=tuple(tensors[1 + taps : 1 + taps + kept]),
+            entropies=tuple(tensors[1 + taps + kept :]),
+        )
+
 
 @dataclass(frozen=True)
 class _Plan:
