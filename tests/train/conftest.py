@@ -14,6 +14,8 @@ from zsad_train.methods.anomalyclip_config import AnomalyClipConfig
 from zsad_train.methods.base import Batch, TrainingWords
 from zsad_train.methods.dive import Dive
 from zsad_train.methods.dive_config import DiveConfig
+from zsad_train.methods.entroad import EntroAd
+from zsad_train.methods.entroad_config import EntroAdConfig
 from zsad_train.methods.faprompt import FaPrompt
 from zsad_train.methods.faprompt_config import FaPromptConfig
 from zsad_train.methods.mrad import Mrad
@@ -93,6 +95,25 @@ def make_mrad(backbone, batch, memory_batch):
         return method
 
     return make
+
+
+@pytest.fixture
+def make_entroad(backbone, batch, memory_batch):
+    """The reading of EntroAD, with the memory of `make_mrad` and a gate around its share."""
+
+    def make(**options):
+        torch.manual_seed(0)
+        config = EntroAdConfig(**{"gate_threshold": 1 / 3, **options})
+        method = EntroAd(backbone, config, TrainingWords(WORDS.classes))
+        method.memorise([memory_batch, batch])
+        return method
+
+    return make
+
+
+@pytest.fixture
+def moved_entroad(make_entroad):
+    return lambda **options: move(make_entroad(**options))
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ the shift reaches.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
-from typing import cast
+from collections.abc import Iterable, Mapping
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -66,7 +66,7 @@ class Mrad(Judge, Method):
 
     name = "mrad"
     config_type = MradConfig
-    presets = PRESETS
+    presets: ClassVar[Mapping[str, MradConfig]] = PRESETS
     pos_resize = "bilinear"
     reading: Reading
     patch_retrieval: Retrieval
@@ -155,7 +155,7 @@ class Mrad(Judge, Method):
             return self._retrieval_loss(sight, batch)
         with torch.no_grad():  # learned, and from now on as it is
             retrieved = self._shares(sight.tokens).logit()
-        return self._prompt_loss(sight, retrieved, batch)
+        return self.prompt_loss(sight, retrieved, batch)
 
     def _shares(self, tokens: Tensor) -> Tensor:
         return self.patch_retrieval.share(tokens, self.config.hidden_patches)
@@ -169,10 +169,21 @@ class Mrad(Judge, Method):
             "retrieved_image": F.cross_entropy(shares / self.config.tau, batch.labels),
         }
 
-    def _prompt_loss(self, sight: Sight, retrieved: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def prompt_loss(self, sight: Sight, retrieved: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the epochs that learn the prompts.
+
+        Args:
+            sight: What is seen of the batch.
+            retrieved: (B, P) float32, the retrieved logits.
+            batch: The labels.
+        """
         (shift,) = self.router(sight, retrieved)
-        logit = pair_logit(sight.patches, self.encode(0, shift), self.config.tau)
-        return {"maps": self._segmentation(logit.sigmoid(), batch, dice=True)}
+        return {"maps": self.map_loss(0, shift, sight, batch)}
+
+    def map_loss(self, branch: int, shift: Tensor, sight: Sight, batch: Batch) -> Tensor:
+        """Return focal and both dice terms of the map of one branch."""
+        logit = pair_logit(sight.patches, self.encode(branch, shift), self.config.tau)
+        return self._segmentation(logit.sigmoid(), batch, dice=True)
 
     def _segmentation(self, patches: Tensor, batch: Batch, *, dice: bool) -> Tensor:
         grid, gamma = self.on_grid(patches), self.config.focal_gamma
