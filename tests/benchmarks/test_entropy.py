@@ -21,7 +21,7 @@ def test_a_patch_is_defective_from_half_of_its_pixels_on():
 
 
 def test_the_auroc_is_within_images_and_over_all():
-    """In the first image defects are highest, in the second lowest: 1 and 0, 4 of 8 pairs pooled."""
+    """In the first image defects are highest, in the second lowest; pooled, 3 of 8 pairs agree."""
     first = (torch.tensor([4.0, 1, 2]), torch.tensor([1, 0, 0]))
     second = (torch.tensor([0.0, 3, 5, 9]), torch.tensor([1, 0, 0, -1]))
     found = entropy.figures([first, second])
