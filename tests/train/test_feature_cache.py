@@ -7,7 +7,7 @@ import torch
 from click.testing import CliRunner
 
 from zsad.errors import InputError
-from zsad_train.batches import TrainingSamples, preprocess_spec
+from zsad_train.batches import TrainingSamples, collate, preprocess_spec
 from zsad_train.checkpoint import trained_tensors
 from zsad_train.cli import main
 from zsad_train.config import TrainConfig
@@ -44,9 +44,9 @@ def without_seconds(records):
 def test_training_is_bit_equal_to_uncached(request, name, amp, squares, cache, tmp_path):
     make, config = request.getfixturevalue(name), dataclasses.replace(FAST, amp=amp)
     plain, cached, again = make(), make(), make()
-    records = fit(plain, squares(count=10), config, tmp_path / "a.pt")
-    first = fit(cached, squares(count=10), config, tmp_path / "b.pt", cache=cache)
-    second = fit(again, squares(count=10), config, tmp_path / "c.pt", cache=cache)
+    records = fit(plain, squares(count=9), config, tmp_path / "a.pt")
+    first = fit(cached, squares(count=9), config, tmp_path / "b.pt", cache=cache)
+    second = fit(again, squares(count=9), config, tmp_path / "c.pt", cache=cache)
     assert without_seconds(records) == without_seconds(first) == without_seconds(second)
     for other in (cached, again):
         for key, tensor in trained_tensors(plain).items():
@@ -60,7 +60,7 @@ def test_the_tower_runs_once_per_image_and_not_in_a_second_run(make_anomalyclip,
     )
     try:
         opened(cache, method, squares(count=10))
-        assert sum(seen) == 10 + 1  # and one that shows that no gradient passes
+        assert sum(seen) == 12 + 1  # three full batches, and one that shows that no gradient passes
         seen.clear()
         opened(cache, method, squares(count=10))
         assert sum(seen) == 1
@@ -68,19 +68,28 @@ def test_the_tower_runs_once_per_image_and_not_in_a_second_run(make_anomalyclip,
         hook.remove()
 
 
-def test_a_sample_is_the_same_without_its_pixels(make_mrad, squares, cache):
-    method, data = make_mrad(), squares()
+def test_a_full_batch_is_the_same_without_its_pixels(make_mrad, squares, cache):
+    method, data = make_mrad(), squares(count=7)
     plain, cached = samples_of(method, data), opened(cache, method, data)
     assert len(cached) == len(plain)
-    for index in range(len(plain)):
-        whole, bare = plain[index], cached[index]
-        assert bare.images.shape == (1, 3, 0, 0)
-        for field in ("labels", "masks", "has_mask", "class_ids"):
-            assert torch.equal(getattr(whole, field), getattr(bare, field)), field
-        with torch.no_grad():
-            wanted = method.look(whole)
-        for found, tensor in zip(bare.features.tensors(), wanted.tensors(), strict=True):
-            assert torch.equal(found, tensor)
+    chosen = [5, 1, 6, 2]
+    whole = collate([plain[index] for index in chosen])
+    bare = collate(cached.__getitems__(chosen))
+    assert bare.images.shape == (4, 3, 0, 0)
+    for field in ("labels", "masks", "has_mask", "class_ids"):
+        assert torch.equal(getattr(whole, field), getattr(bare, field)), field
+    with torch.no_grad():
+        wanted = method.look(whole)
+    for found, tensor in zip(bare.features.tensors(), wanted.tensors(), strict=True):
+        assert torch.equal(found, tensor)
+
+
+def test_a_smaller_batch_keeps_its_pixels(make_anomalyclip, squares, cache):
+    """Its features would differ in the last bits from those of a full batch."""
+    cached = opened(cache, make_anomalyclip(), squares(count=7))
+    rest = cached.__getitems__([1, 4, 0])
+    assert all(row.features is None and row.images.shape == (1, 3, 32, 32) for row in rest)
+    assert cached[3].features is None
 
 
 def test_equal_images_share_an_entry(make_anomalyclip, squares, cache):
@@ -103,15 +112,16 @@ def test_an_image_is_known_by_its_pixels_alone():
 
 def test_a_tower_is_known_by_weights_reading_and_precision(backbone, make_anomalyclip, make_mrad):
     method = make_anomalyclip()
-    key = tower_key(method, "none")
-    assert tower_key(make_anomalyclip(tau=0.1), "none") == key  # no feature depends on it
+    key = tower_key(method, "none", 4)
+    assert tower_key(make_anomalyclip(tau=0.1), "none", 4) == key  # no feature depends on it
     others = [make_anomalyclip(cls_ln_post=True), make_anomalyclip(taps=(-1,)), make_mrad()]
-    keys = {key, tower_key(method, "bf16"), *(tower_key(other, "none") for other in others)}
-    assert len(keys) == 5
+    keys = {tower_key(other, "none", 4) for other in others}
+    keys |= {key, tower_key(method, "bf16", 4), tower_key(method, "none", 8)}
+    assert len(keys) == 6
     with torch.no_grad():
         backbone.vision.class_embedding[0] += 1
     try:
-        assert tower_key(method, "none") not in keys
+        assert tower_key(method, "none", 4) not in keys
     finally:
         with torch.no_grad():
             backbone.vision.class_embedding[0] -= 1
@@ -188,7 +198,8 @@ def test_a_run_never_evicts_its_own_entries(make_anomalyclip, squares, tmp_path)
     size = entries(FeatureCache(tmp_path / "a", 1.0))[0].stat().st_size * size
     cache = FeatureCache(tmp_path / "b", 8.5 * size / 1e9)
     found = opened(cache, method, squares(count=8))
-    assert len(entries(cache)) == 8 and all(found[i].features is not None for i in range(8))
+    assert len(entries(cache)) == 8
+    assert all(row.features is not None for row in found.__getitems__([0, 7, 3, 4]))
 
 
 @pytest.mark.parametrize("keep", [0, 5, 0.5])
@@ -217,7 +228,7 @@ def test_an_entry_that_is_gone_is_one_line(make_anomalyclip, squares, cache):
     for path in entries(cache):
         path.unlink()
     with pytest.raises(InputError, match=r"entry .* cannot be read .*: start again"):
-        found[0]
+        found.__getitems__([0, 1, 2, 3])
 
 
 def test_a_folder_that_cannot_be_made_is_refused(make_anomalyclip, squares, tmp_path):

@@ -4,6 +4,9 @@ Where nothing that is learned reaches the tower, it says the same about an image
 An entry is known by its content: the pixels as they enter the tower, the tower's weights, what is
 read of it, and whatever else decides its bits. So a run that changes any of these finds nothing,
 and one that changes none of them finds everything, whatever its data set is called.
+
+The last bits of a feature depend on how many images a batch has, not on which. So entries are made
+in batches as large as training's, and the smaller batch that ends an epoch is not served from them.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from zsad.types import ImageU8
 from zsad_train.batches import TrainingSamples, collate, to_device
 from zsad_train.config import Amp
 from zsad_train.methods.base import Batch, Method
+from zsad_train.precision import autocast
 from zsad_train.towers import VisionFeatures
 
 SUFFIX = ".safetensors"
@@ -68,42 +72,50 @@ class FeatureCache:
         """
         check_constant(method)
         check_steady(samples)
-        home = self.folder / tower_key(method, amp)[:32]
+        home = self.folder / tower_key(method, amp, batch_size)[:32]
         _make(home)
         shelf = _Shelf(self.folder, int(self.limit_gb * 1e9), len(samples))
         found: list[_Label] = []
-        for start in tqdm(
-            range(0, len(samples), batch_size), desc="features", unit="batch", disable=None
-        ):
+        starts = range(0, len(samples), batch_size)
+        for start in tqdm(starts, desc="features", unit="batch", disable=None):
             rows = [samples[i] for i in range(start, min(start + batch_size, len(samples)))]
             paths = [home / f"{image_key(row.images)}{SUFFIX}" for row in rows]
             found += [_Label.of(row, path) for row, path in zip(rows, paths, strict=True)]
             missing = [i for i, path in enumerate(paths) if not shelf.take(path)]
             if missing:
-                features = see(method, collate([rows[i] for i in missing]), amp)
-                for place, index in enumerate(missing):
-                    shelf.put(paths[index], _packed(features, place))
-        return CachedSamples(found)
+                full = collate(rows + rows[:1] * (batch_size - len(rows)))
+                features = see(method, full, amp)
+                for index in missing:
+                    shelf.put(paths[index], _packed(features, index))
+        return CachedSamples(samples, found, batch_size)
 
 
 class CachedSamples(TorchDataset[Batch]):
-    """Training samples whose features lie on disk; each is a batch of one without pixels."""
+    """Training samples that have features instead of pixels in every full batch."""
 
-    def __init__(self, labels: Sequence[_Label]) -> None:
-        """Take over what belongs to each sample."""
+    def __init__(self, samples: TrainingSamples, labels: Sequence[_Label], batch_size: int) -> None:
+        """Take over the samples and what belongs to each."""
+        self._samples = samples
         self._labels = labels
+        self._batch_size = batch_size
 
     def __len__(self) -> int:
         """Return the number of samples."""
         return len(self._labels)
 
     def __getitem__(self, index: int) -> Batch:
-        """Return sample `index`.
+        """Return sample `index` with its pixels."""
+        return self._samples[index]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Batch]:
+        """Return the samples of one batch, each as a batch of one; PyTorch's loader calls this.
 
         Raises:
-            InputError: Its entry is gone.
+            InputError: An entry is gone.
         """
-        return self._labels[index].batch()
+        if len(indices) < self._batch_size:
+            return [self._samples[index] for index in indices]
+        return [self._labels[index].batch() for index in indices]
 
 
 class _Label(NamedTuple):
@@ -207,10 +219,7 @@ def check_steady(samples: TrainingSamples) -> None:
 def see(method: Method, batch: Batch, amp: Amp) -> VisionFeatures:
     """Return the features of a batch, on the CPU, as a training step would compute them."""
     device = next(method.parameters()).device
-    with (
-        torch.no_grad(),
-        torch.autocast(device.type, dtype=torch.bfloat16, enabled=amp == "bf16"),
-    ):
+    with torch.no_grad(), autocast(device, amp):
         features = method.look(to_device(batch, device))
     return features.like([tensor.cpu() for tensor in features.tensors()])
 
@@ -222,7 +231,7 @@ def image_key(image: Tensor) -> str:
     return digest.hexdigest()[:40]
 
 
-def tower_key(method: Method, amp: Amp) -> str:
+def tower_key(method: Method, amp: Amp, batch_size: int) -> str:
     """Return the hash of everything beside the image that decides the bits of its features."""
     device = next(method.parameters()).device
     cuda = device.type == "cuda"
@@ -231,6 +240,7 @@ def tower_key(method: Method, amp: Amp) -> str:
             "weights": _weights_hash(method.backbone.vision),
             "reading": to_json(method.reading),
             "amp": amp,
+            "batch": batch_size,
             "torch": torch.__version__,
             "machine": torch.cuda.get_device_name(device) if cuda else platform.machine(),
             "instructions": torch.backends.cpu.get_cpu_capability(),

@@ -27,6 +27,7 @@ from zsad_train.checkpoint import save_checkpoint, trained_tensors
 from zsad_train.config import TrainConfig
 from zsad_train.feature_cache import CachedSamples, FeatureCache
 from zsad_train.methods.base import Batch, Method
+from zsad_train.precision import autocast
 from zsad_train.validation import validate
 
 
@@ -134,7 +135,8 @@ def fit(
     try:
         samples = _samples(method, data, config, cache)
         if not records:
-            method.memorise(_every_batch(method, samples, config))
+            with autocast(torch_device(config.device), config.amp):
+                method.memorise(_every_batch(method, samples, config))
         for epoch in range(len(records) + 1, config.epochs + 1):
             started = time.perf_counter()
             loss = _train_epoch(method, optimizer, samples, config, epoch)
@@ -205,7 +207,7 @@ def _step(
     method: Method, optimizer: torch.optim.Adam, batch: Batch, config: TrainConfig
 ) -> dict[str, float]:
     device = next(method.parameters()).device
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.amp == "bf16"):
+    with autocast(device, config.amp):
         terms: dict[str, Tensor] = method.loss(to_device(batch, device))
     total = torch.stack(list(terms.values())).sum()
     if total.isfinite():  # the caller stops otherwise, with the weights as they were
