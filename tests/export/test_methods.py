@@ -26,6 +26,9 @@ from zsad_train.towers import load_backbone
 TOLERANCE = {"fp32": 1e-5, "fp16": 2e-2}
 """Largest difference of scores and maps from PyTorch; half precision is that of DIVE's test."""
 
+AMPLIFIED = {"entroad": 5e-5}
+"""The same where a method amplifies rounding: EntroAD scales entropies to 0..1, and those of random
+weights span little."""
 
 TRAINED = {
     "anomalyclip": (AnomalyClip, AnomalyClipConfig(context_length=4)),
@@ -92,11 +95,11 @@ def test_the_manifest_names_the_method_and_the_text_that_was_baked(exported):
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_onnx_runtime_agrees_with_pytorch(exported, precision):
-    _, artifact, _ = exported
+    name, artifact, _ = exported
     frames, reference = read_golden(artifact)
     with Detector.load(artifact.path, precision=precision, backend="cpu") as detector:
         results = [detector.predict(frame.image_bgr) for frame in frames]
-    tolerance = TOLERANCE[precision]
+    tolerance = max(TOLERANCE[precision], AMPLIFIED.get(name, 0.0))
     np.testing.assert_allclose([r.score for r in results], reference.scores, atol=tolerance)
     maps = np.stack([result.anomaly_map for result in results])
     np.testing.assert_allclose(maps, reference.anomaly_maps, atol=tolerance)

@@ -203,7 +203,7 @@ def _memories(method: Method) -> dict[str, Memory]:
 
 def _load_tensors(method: Method, state: Mapping[str, Tensor]) -> None:
     for name, memory in _memories(method).items():
-        memory.make_room(len(state.get(f"{name}.keys", memory.keys)))
+        memory.make_room(state.get(f"{name}.keys", memory.keys).shape[:1].numel())
     tensors = _live_tensors(method)
     if unmatched := sorted(tensors.keys() ^ state.keys()):
         side = "lacks" if unmatched[0] in tensors else "has an unknown"

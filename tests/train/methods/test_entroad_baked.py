@@ -29,8 +29,8 @@ def test_the_exported_graph_judges_each_image_alone(moved_entroad, batch, run_ex
         together = run(images)
         for index, image in enumerate(images):
             for array, tensor in zip(together, baked(image[None]), strict=True):
-                # Rounding meets a temperature of 0.1 in the routing and a slope in the gate.
-                np.testing.assert_allclose(array[index], tensor[0].numpy(), atol=3e-5)
+                # Random weights spread entropies little, and scaling them to 0..1 their rounding.
+                np.testing.assert_allclose(array[index], tensor[0].numpy(), atol=5e-5)
 
 
 def test_baked_shares_nothing_with_the_method(moved_entroad, batch, assert_same):

@@ -272,6 +272,10 @@ def test_a_checkpoint_holds_what_was_trained_and_remembered(
             r"memory.keys' is \(24, 9\), mrad wants \(24, 32\)",
         ),
         (
+            lambda s: s.update({"patch_retrieval.memory.keys": torch.tensor(24.0)}),
+            r"memory.keys' is \(\), mrad wants \(1, 32\)",
+        ),
+        (
             lambda s: s.update({"patch_retrieval.memory.abnormal": torch.tensor(24)}),
             "the memory is empty",
         ),
