@@ -174,14 +174,14 @@ def _paper(options: dict[str, Any]) -> tuple[dict[str, Any], str]:
 
 
 def _job(options: dict[str, Any], chosen: Plan) -> Job:
-    from zsad_train.methods import METHODS
+    from zsad_train.methods import METHODS, training_defaults
 
     method = options["method"] or chosen.paper
     if method not in METHODS:
         raise InputError(
             f"zsad has no method '{method}': name one with --method, of {', '.join(METHODS)}"
         )
-    training = TrainConfig()
+    training = TrainConfig(**training_defaults(method, None))  # type: ignore[arg-type]
     return Job(
         data=chosen.train_on,
         split=chosen.split,

@@ -7,6 +7,7 @@ from statistics import mean, stdev
 
 from accuracy_runs import Outcome, name_of
 from published import published
+from zsad_train.methods import reading_note
 
 METRICS = {
     "image_auroc": "image AUROC",
@@ -47,6 +48,8 @@ def paper_table(outcomes: Sequence[Outcome], paper: str, trained_on: str, method
         if runs:
             lines.append(_row([f"{name}: floor", "", *(_floor(runs, m) for m in metrics)]))
     lines += ["", LEGEND]
+    if note := reading_note(method):
+        lines.append(f"{note[0].upper()}{note[1:]}.")
     if tables.tested_on(paper, trained_on):
         source = tables.papers[paper]
         lines.append(f"After the stroke: {source.source}. {source.note}")

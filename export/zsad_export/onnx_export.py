@@ -7,6 +7,7 @@ so that a compiler's message, a profile and the parity gate all speak the model'
 from __future__ import annotations
 
 import ast
+import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,9 @@ OPSET = 20
 
 EXTERNAL_DATA_BYTES = 1_800_000_000
 """Above this, weights go to a file of their own: a protobuf message ends at 2 GiB."""
+
+SHARED_BYTES = 1024
+"""From this size on equal weights are one; below it are the scalars and shapes of single nodes."""
 
 _ROWS = "rows"
 _SCOPES = "pkg.torch.onnx.name_scopes"
@@ -89,6 +93,7 @@ def _write(
     model, traced = program.model, program.exported_program
     assert traced is not None
     norms = sum(n.target == torch.ops.aten.layer_norm.default for n in traced.graph.nodes)
+    _share_equal_weights(model.graph)
     _name_after_modules(model.graph)
     _strip_metadata(model)
     data = _save(model, path, external_data_bytes)
@@ -139,6 +144,20 @@ def _name_types(graph: ir.Graph) -> None:
                 d if isinstance(d, int) else names.get(str(d.value), d.value) for d in value.shape
             ]
             value.shape = ir.Shape(dims)
+
+
+def _share_equal_weights(graph: ir.Graph) -> None:
+    """Keep one of each weight: a module that runs twice gets a folded copy of its own each time."""
+    first: dict[tuple[object, ...], ir.Value] = {}
+    for name, value in list(graph.initializers.items()):
+        weight = value.const_value
+        if weight is None or weight.nbytes < SHARED_BYTES:
+            continue
+        digest = hashlib.sha256(weight.tobytes()).digest()
+        kept = first.setdefault((weight.dtype, tuple(weight.shape), digest), value)
+        if kept is not value:
+            ir.convenience.replace_all_uses_with(value, kept)
+            del graph.initializers[name]
 
 
 def _save(model: ir.Model, path: Path, external_data_bytes: int) -> str | None:

@@ -14,6 +14,7 @@ from zsad.errors import InputError, MissingExtraError
 from zsad.evaluate import Predictor
 from zsad.manifest import Precision
 from zsad.schema import sha256_file
+from zsad_train.methods import reading_mark
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,12 @@ def _load(path: Path, options: ArtifactOptions) -> Detector:
 
 def _artifact_record(detector: Detector) -> dict[str, Any]:
     artifact, backend = detector.artifact, detector.backend
+    method = artifact.manifest.method.name
     name = f"{artifact.path.resolve().name} {backend.precision} on {backend.provider}"
     return {
-        "name": name,
+        "name": f"{name}{reading_mark(method)}",
         "kind": "artifact",
-        "method": artifact.manifest.method.name,
+        "method": method,
         "backbone": artifact.manifest.backbone.name,
         "precision": backend.precision,
         "provider": backend.provider,
@@ -92,7 +94,7 @@ def _checkpoint(path: Path) -> Subject:
 
     predictor = CheckpointPredictor.load(path)
     record = {
-        "name": f"{path.name} in PyTorch",
+        "name": f"{path.name} in PyTorch{reading_mark(predictor.method.name)}",
         "kind": "checkpoint",
         "method": predictor.method.name,
         "backbone": predictor.method.backbone.info.name,

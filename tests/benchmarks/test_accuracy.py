@@ -55,6 +55,13 @@ def test_another_auxiliary_set_than_the_papers_has_our_rows_alone():
     assert "chosen with the test labels" in lines[5] and len(lines) == 6
 
 
+def test_a_reading_is_printed_as_no_papers_result():
+    text = paper_table([reached(0, GOOD, "elpv")], "dive", "dtd", "entroad")
+    assert "Entroad is this project's reading of arXiv 2605.28630" in text
+    assert "its figures are not the paper's." in text
+    assert "reading" not in paper_table([reached(0, GOOD, "elpv")], "dive", "dtd", "mrad")
+
+
 def test_twenty_draws_of_elpv_stand_in_one_row():
     specs = accuracy_runs.expanded("elpv-377")
     assert (len(specs), specs[0], accuracy_runs.expanded("elpv")) == (20, "elpv-377:0", ("elpv",))

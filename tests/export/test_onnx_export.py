@@ -23,6 +23,32 @@ def run_onnx(path, images):
     return session.run(list(OUTPUTS), {"image": images})
 
 
+class Twice(torch.nn.Module):
+    """One module that runs twice: the exporter folds a transposed copy of its weight for each."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 16, 8, 8)
+        self.mix = torch.nn.Linear(16, 16)
+
+    def forward(self, images):
+        tokens = self.conv(images).flatten(2).transpose(1, 2)
+        logits = self.mix(self.mix(tokens).relu()).mean(dim=-1)
+        full = logits.sigmoid().reshape(-1, HW[0] // 8, HW[1] // 8)
+        full = full.repeat_interleave(8, dim=1).repeat_interleave(8, dim=2)
+        return logits.mean(dim=1).sigmoid(), full, logits.mean(dim=1)
+
+
+def test_a_module_that_runs_twice_has_one_weight(spec, images, tmp_path):
+    graph = DeploymentGraph(Twice(), spec, "fp32")
+    export_onnx(graph, HW, tmp_path / "twice.onnx")
+    weights = onnx.load(tmp_path / "twice.onnx").graph.initializer
+    assert [tuple(w.dims) for w in weights].count((16, 16)) == 1
+    expected = graph(torch.from_numpy(images))
+    for found, tensor in zip(run_onnx(tmp_path / "twice.onnx", images), expected, strict=True):
+        np.testing.assert_allclose(found, tensor.detach().numpy(), atol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def reference(build_dive, images, spec):
     batch = torch.cat([reference_input(image, spec) for image in images])

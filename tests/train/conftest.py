@@ -18,8 +18,12 @@ from zsad_train.methods.dapo import Dapo
 from zsad_train.methods.dapo_config import DapoConfig
 from zsad_train.methods.dive import Dive
 from zsad_train.methods.dive_config import DiveConfig
+from zsad_train.methods.entroad import EntroAd
+from zsad_train.methods.entroad_config import EntroAdConfig
 from zsad_train.methods.faprompt import FaPrompt
 from zsad_train.methods.faprompt_config import FaPromptConfig
+from zsad_train.methods.mrad import Mrad
+from zsad_train.methods.mrad_config import MradConfig
 from zsad_train.towers import load_backbone
 
 SMALL = "zsad-test-small"
@@ -98,12 +102,64 @@ def make_cops(joint_backbone):
 
 
 @pytest.fixture
+def make_mrad(backbone, batch, memory_batch):
+    """MRAD that remembers `memory_batch` and `batch`, a third of the regions defective.
+
+    The threshold is that share, so that images have both regions.
+    """
+
+    def make(**options):
+        torch.manual_seed(0)
+        config = MradConfig(**{"region_threshold": 1 / 3, **options})
+        method = Mrad(backbone, config, TrainingWords(WORDS.classes))
+        method.memorise([memory_batch, batch])
+        return method
+
+    return make
+
+
+@pytest.fixture
 def make_dapo(backbone):
     def make(types=("scratch", "missing screw", "hole"), **options):
         torch.manual_seed(0)
         return Dapo(backbone, DapoConfig(**options), TrainingWords(WORDS.classes, types=types))
 
     return make
+
+
+@pytest.fixture
+def make_entroad(backbone, batch, memory_batch):
+    """The reading of EntroAD, with the memory of `make_mrad` and a gate around its share."""
+
+    def make(**options):
+        torch.manual_seed(0)
+        config = EntroAdConfig(**{"gate_threshold": 1 / 3, **options})
+        method = EntroAd(backbone, config, TrainingWords(WORDS.classes))
+        method.memorise([memory_batch, batch])
+        return method
+
+    return make
+
+
+@pytest.fixture
+def moved_entroad(make_entroad):
+    return lambda **options: move(make_entroad(**options))
+
+
+@pytest.fixture
+def memory_batch():
+    """Twelve images, the later half defective in blocks of whole patches."""
+    generator = torch.Generator().manual_seed(2)
+    masks = torch.zeros(12, 32, 32)
+    for index in range(6, 12):
+        masks[index, : 8 * (index % 3 + 1), 8:24] = 1
+    return Batch(
+        images=torch.randn(12, 3, 32, 32, generator=generator),
+        labels=(masks.amax(dim=(1, 2)) > 0).long(),
+        masks=masks,
+        has_mask=torch.ones(12, dtype=torch.bool),
+        class_ids=torch.zeros(12, dtype=torch.int64),
+    )
 
 
 def move(method):
@@ -138,6 +194,11 @@ def moved_cops(make_cops):
 @pytest.fixture
 def moved_dapo(make_dapo):
     return lambda *types, **options: move(make_dapo(*types, **options))
+
+
+@pytest.fixture
+def moved_mrad(make_mrad):
+    return lambda **options: move(make_mrad(**options))
 
 
 @pytest.fixture

@@ -72,6 +72,58 @@ def test_anomalyclip_trains_with_its_own_preset_words_and_position_table(out):
     assert checkpoint.training["records"][0]["loss"].keys() == {"global", "local", "total"}
 
 
+@pytest.fixture
+def asked(monkeypatch, out):
+    """`asked(*words)`: the job that the command line makes, and what was printed."""
+    jobs = []
+    monkeypatch.setattr(run, "train", lambda job, *rest: jobs.append(job) or ())
+
+    def ask(*words):
+        result = CliRunner().invoke(main, ["--data", "synthetic", "--out", str(out), *words])
+        assert result.exit_code == 0, result.output
+        return jobs.pop(), result.stderr
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("words", "epochs", "rate"),
+    [
+        (("--method", "dive"), 15, 1e-3),
+        (("--method", "mrad"), 6, 4e-4),
+        (("--method", "mrad", "--preset", "mrad-released"), 6, 4e-4),
+        (("--method", "mrad", "--preset", "mrad-ft"), 1, 4e-4),
+        (("--method", "mrad", "--epochs", "3"), 3, 4e-4),
+        (("--method", "mrad", "--lr", "0.001"), 6, 1e-3),
+        (("--method", "entroad"), 6, 4e-4),
+    ],
+)
+def test_a_method_has_its_own_numbers_where_none_is_typed(asked, words, epochs, rate):
+    job, _ = asked(*words)
+    assert (job.train.epochs, job.train.lr_prompts) == (epochs, rate)
+
+
+def test_a_reading_says_so_before_it_trains(asked):
+    _, said = asked("--method", "entroad")
+    assert "note: entroad is this project's reading of arXiv 2605.28630" in said
+    assert "its figures are not the paper's" in said
+    assert "reading" not in asked("--method", "mrad")[1]
+
+
+def test_mrad_trains_and_its_checkpoint_holds_the_memory(out):
+    result = command(out, method="mrad", limit=8, epochs=2)
+    assert result.exit_code == 0, result.stderr
+    checkpoint = load_checkpoint(out)
+    assert len(checkpoint.state["image_retrieval.memory.keys"]) == 8
+    losses = [record["loss"].keys() for record in checkpoint.training["records"]]
+    assert losses == [{"retrieved_maps", "retrieved_image", "total"}, {"maps", "total"}]
+
+
+def test_data_without_a_whole_defective_patch_is_refused(out):
+    result = command(out, method="mrad", limit=2)
+    assert_refused(result, "gives no defective patch to remember", out)
+
+
 def test_resume_goes_on_to_the_bit_with_no_option_but_out(out):
     whole = out.with_name("whole.pt")
     assert command(whole, epochs=2).exit_code == 0

@@ -120,3 +120,11 @@ def test_pairwise_cosine_sums_each_pair_once_without_sign():
     rows = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]])
     assert pairwise_cosine(rows).item() == pytest.approx(0 + 1 + 0)
     assert pairwise_cosine(torch.ones(3, 4)).item() == pytest.approx(3)
+
+
+def test_the_normal_channels_dice_can_be_left_out():
+    probability = torch.tensor([[[0.8, 0.4], [0.1, 0.3]]])
+    mask = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
+    whole = segmentation_loss(probability, mask)
+    part = segmentation_loss(probability, mask, normal_dice=False)
+    assert (whole - part).item() == pytest.approx(dice_loss(1 - probability, 1 - mask).item())

@@ -87,6 +87,24 @@ def test_baked_prompts_are_the_same_map_of_shifts(backbone, learner, deep_length
     torch.testing.assert_close(baked(shift[:1]), expected[:1], atol=1e-5, rtol=0)
 
 
-def test_prompts_of_different_lengths_are_not_baked(backbone, learner):
-    with pytest.raises(ValueError, match="different lengths"):
-        learner(own_length=2).bake(backbone.text)
+@pytest.mark.parametrize("deep_length", [0, 2, 5])
+def test_prompts_of_different_lengths_take_a_shift_each(backbone, learner, deep_length):
+    """MRAD's pair: all learned tokens are own ones, and deep tokens overwrite them."""
+    options = {"deep_sets": 2, "deep_length": deep_length} if deep_length else {}
+    words = ["object", "damaged object"]
+    prompts = learner(words=words, length=0, own_length=6, **options)
+    baked, shift = prompts.bake(backbone.text), torch.randn(4, 2, 24)
+    with torch.no_grad():
+        expected = prompts(backbone.text, shift)
+    assert expected.shape == (4, 2, 16)
+    torch.testing.assert_close(baked(shift), expected, atol=1e-5, rtol=0)
+    swapped = prompts(backbone.text, shift.flip(1))
+    assert (swapped - expected).abs().max() > 1e-2
+
+
+def test_own_tokens_can_be_frozen_words(backbone, learner):
+    words = ["flawless object", "damaged object"]
+    prompts = learner(words=words, length=0, own_text="a photo of a")
+    ids = backbone.tokenize([f"a photo of a {word}." for word in words])
+    assert not prompts.own.requires_grad and prompts.own.shape == (2, 4, 24)
+    torch.testing.assert_close(prompts(backbone.text), backbone.text.encode(ids))

@@ -7,9 +7,11 @@ import torch
 from zsad_train.similarity import (
     AdaptedHead,
     SimilarityHead,
+    adapted_logit,
     cosine_logits,
     mean_probability,
     pair_logit,
+    probability_logit,
     unit,
 )
 
@@ -81,3 +83,15 @@ def test_a_zero_vector_in_half_precision_has_no_nan():
 def test_tiny_half_precision_rows_get_length_one():
     row = torch.full((1, 4), 6e-8, dtype=torch.float16)  # its norm's square is 0 in float16
     assert math.isclose(unit(row).norm().item(), 1, rel_tol=1e-5)
+
+
+def test_a_pair_per_image_is_one_product():
+    generator = torch.Generator().manual_seed(2)
+    x, text = torch.randn(3, 5, 8, generator=generator), torch.randn(3, 2, 8, generator=generator)
+    torch.testing.assert_close(adapted_logit(x, text, 0.07), pair_logit(x, text, 0.07))
+
+
+def test_a_logit_keeps_the_digits_of_its_complement():
+    above, below = torch.tensor([1.0, 0.25]), torch.tensor([1e-12, 0.75])
+    expected = [math.log(1e12), math.log(1 / 3)]
+    torch.testing.assert_close(probability_logit(above, below), torch.tensor(expected))

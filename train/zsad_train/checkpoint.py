@@ -16,6 +16,7 @@ from zsad.errors import InputError
 from zsad.schema import from_json, to_json, write_atomic
 from zsad_train.methods import method_class
 from zsad_train.methods.base import Method, TrainingWords
+from zsad_train.retrieval import Memory
 from zsad_train.towers import BackboneInfo, load_backbone
 
 FORMAT = "zsad-checkpoint"
@@ -48,9 +49,11 @@ class Checkpoint:
 
 
 def trained_tensors(method: Method) -> dict[str, Tensor]:
-    """Return the tensors that training changes, by name, on the CPU."""
-    trainable = ((n, p) for n, p in method.named_parameters() if p.requires_grad)
-    return {name: parameter.detach().cpu() for name, parameter in trainable}
+    """Return the tensors that training changes, by name, on the CPU.
+
+    They are the trainable parameters, and the memories that were filled from training data.
+    """
+    return {name: tensor.detach().cpu() for name, tensor in _live_tensors(method).items()}
 
 
 def save_checkpoint(path: Path, method: Method, training: Mapping[str, Any]) -> None:
@@ -188,14 +191,28 @@ def _check_same(found: BackboneInfo, wanted: BackboneInfo) -> None:
             )
 
 
-def _load_tensors(method: Method, state: Mapping[str, Tensor]) -> None:
+def _live_tensors(method: Method) -> dict[str, Tensor]:
     parameters = {n: p for n, p in method.named_parameters() if p.requires_grad}
-    if unmatched := sorted(parameters.keys() ^ state.keys()):
-        side = "lacks" if unmatched[0] in parameters else "has an unknown"
+    memories = _memories(method).items()
+    return parameters | {f"{n}.{key}": b for n, m in memories for key, b in m.named_buffers()}
+
+
+def _memories(method: Method) -> dict[str, Memory]:
+    return {name: module for name, module in method.named_modules() if isinstance(module, Memory)}
+
+
+def _load_tensors(method: Method, state: Mapping[str, Tensor]) -> None:
+    for name, memory in _memories(method).items():
+        memory.make_room(state.get(f"{name}.keys", memory.keys).shape[:1].numel())
+    tensors = _live_tensors(method)
+    if unmatched := sorted(tensors.keys() ^ state.keys()):
+        side = "lacks" if unmatched[0] in tensors else "has an unknown"
         raise InputError(f"checkpoint {side} tensor '{unmatched[0]}' of {method.name}: {_RETRAIN}")
-    for name, parameter in parameters.items():
-        if parameter.shape != state[name].shape:
-            shapes = f"{tuple(state[name].shape)}, {method.name} wants {tuple(parameter.shape)}"
+    for name, tensor in tensors.items():
+        if tensor.shape != state[name].shape:
+            shapes = f"{tuple(state[name].shape)}, {method.name} wants {tuple(tensor.shape)}"
             raise InputError(f"checkpoint: tensor '{name}' is {shapes}: {_RETRAIN}")
         with torch.no_grad():
-            parameter.copy_(state[name])
+            tensor.copy_(state[name])
+    for memory in _memories(method).values():
+        memory.check_filled()

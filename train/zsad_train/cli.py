@@ -12,7 +12,13 @@ import click
 from zsad.command import Command
 from zsad.errors import InputError
 from zsad_train.config import AMP, Job, TrainConfig
-from zsad_train.methods import METHODS, UNTRAINED, check_learns
+from zsad_train.methods import (
+    METHODS,
+    UNTRAINED,
+    check_learns,
+    reading_note,
+    training_defaults,
+)
 
 
 def _option(flag: str, name: str, help_text: str, **kwargs: Any) -> Callable[..., Any]:
@@ -34,9 +40,9 @@ def _option(flag: str, name: str, help_text: str, **kwargs: Any) -> Callable[...
 @_option("--val", "val", "Validation data, or `none` [default: that of generated data].",
          metavar="SPEC")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The checkpoint.")
-@_option("--epochs", "epochs", "Passes over the data.", type=int)
+@_option("--epochs", "epochs", "Passes over the data; mrad and entroad have their own.", type=int)
 @_option("--batch-size", "batch_size", "Images per step.", type=int)
-@_option("--lr", "lr_prompts", "Learning rate of the prompts.", type=float)
+@_option("--lr", "lr_prompts", "Learning rate of the prompts; the same holds.", type=float)
 @_option("--lr-cross-attention", "lr_cross_attention", "That of cross-attention.", type=float)
 @_option("--lr-mlp", "lr_mlp", "That of the disentangling branches.", type=float)
 @_option("--limit", "limit", "At most this many training images.", type=int)
@@ -51,10 +57,23 @@ def _option(flag: str, name: str, help_text: str, **kwargs: Any) -> Callable[...
          metavar="FILE")  # fmt: skip
 @_option("--workers", "workers", "Processes that load images.", type=int)
 @_option("--device", "device", "cpu, cuda or auto.")
+@click.option("--feature-cache", type=click.Path(path_type=Path), metavar="DIR",
+              help="Keep the features of a tower that no gradient reaches.")  # fmt: skip
+@click.option("--feature-cache-gb", type=click.FloatRange(0, min_open=True), default=20.0,
+              show_default=True, help="What all of them may take.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with --out; other options come from it.")
 @click.option("--force", is_flag=True, help="Overwrite --out.")
 @click.pass_context
-def main(ctx: click.Context, /, out: Path, resume: bool, force: bool, **options: Any) -> None:
+def main(
+    ctx: click.Context,
+    /,
+    out: Path,
+    feature_cache: Path | None,
+    feature_cache_gb: float,
+    resume: bool,
+    force: bool,
+    **options: Any,
+) -> None:
     """Learn the prompts of a zero-shot anomaly detector on a frozen CLIP.
 
     Writes a checkpoint after every epoch, and the learning curves as JSON beside it. Ctrl-C loses
@@ -66,11 +85,16 @@ def main(ctx: click.Context, /, out: Path, resume: bool, force: bool, **options:
     if not resume and options["data"] is None:
         raise InputError("--data is missing: name the training data, for example --data synthetic")
     from zsad_train import run  # heavy: torch
+    from zsad_train.feature_cache import FeatureCache
 
+    cache = None if feature_cache is None else FeatureCache(feature_cache, feature_cache_gb)
     if resume:
-        records = run.resume(out, _given(ctx, options), _report)
+        records = run.resume(out, _given(ctx, options), _report, cache)
     else:
-        records = run.train(_job(options), out, _report)
+        job = _job({**options, **_method_defaults(ctx, options)})
+        if note := reading_note(job.method):
+            click.echo(f"note: {note}", err=True)
+        records = run.train(job, out, _report, cache)
     click.echo(f"{out}: {len(records)} epochs")
 
 
@@ -91,6 +115,13 @@ def _job(options: dict[str, Any]) -> Job:
     names = {f.name for f in fields(TrainConfig)}
     training = TrainConfig(**{name: options[name] for name in names & options.keys()})
     return Job(**{n: v for n, v in options.items() if n not in names}, train=training)
+
+
+def _method_defaults(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
+    """Return what the method is trained with where nothing was typed."""
+    typed = _given(ctx, options)
+    defaults = training_defaults(options["method"], options["preset"])
+    return {name: value for name, value in defaults.items() if name not in typed}
 
 
 def _given(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:

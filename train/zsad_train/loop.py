@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,9 @@ from zsad.schema import from_json, to_json, write_json
 from zsad_train.batches import TrainingSamples, collate, preprocess_spec, to_device
 from zsad_train.checkpoint import save_checkpoint, trained_tensors
 from zsad_train.config import TrainConfig
+from zsad_train.feature_cache import CachedSamples, FeatureCache
 from zsad_train.methods.base import Batch, Method
+from zsad_train.precision import autocast
 from zsad_train.validation import validate
 
 
@@ -53,6 +55,7 @@ class EpochRecord:
 
 
 Report = Callable[[EpochRecord], None]
+Samples = TrainingSamples | CachedSamples
 
 
 def ignore(record: EpochRecord) -> None:
@@ -99,6 +102,7 @@ def fit(
     progress: Progress | None = None,
     job: Mapping[str, Any] | None = None,
     report: Report = ignore,
+    cache: FeatureCache | None = None,
 ) -> tuple[EpochRecord, ...]:
     """Train `method` in place; after each epoch write the checkpoint `out` and its curves.
 
@@ -111,6 +115,8 @@ def fit(
         progress: Where to go on from; None starts.
         job: Plain values that describe the run, kept in the checkpoint.
         report: Called with the record of every epoch once it is on disk.
+        cache: Where features of the training data are kept, for a method with a constant tower;
+            it changes no result.
 
     Returns:
         The record of every epoch, those before a resume included.
@@ -127,9 +133,13 @@ def fit(
         optimizer.load_state_dict(dict(progress.optimizer))
     records = progress.records
     try:
+        samples = _samples(method, data, config, cache)
+        if not records:
+            with autocast(torch_device(config.device), config.amp):
+                method.memorise(_every_batch(method, samples, config))
         for epoch in range(len(records) + 1, config.epochs + 1):
             started = time.perf_counter()
-            loss = _train_epoch(method, optimizer, data, config, epoch)
+            loss = _train_epoch(method, optimizer, samples, config, epoch)
             scores = validate(method, val, config.batch_size) if val is not None else {}
             record = EpochRecord(epoch, loss, scores, time.perf_counter() - started)
             curves = {"job": to_json(job or {}), "records": to_json([*records, record])}
@@ -171,13 +181,14 @@ def torch_device(name: str) -> torch.device:
 def _train_epoch(
     method: Method,
     optimizer: torch.optim.Adam,
-    data: Dataset,
+    samples: Samples,
     config: TrainConfig,
     epoch: int,
 ) -> dict[str, float]:
     torch.manual_seed(config.seed + epoch)
+    method.begin_epoch(epoch)
     sums: defaultdict[str, float] = defaultdict(float)
-    loader = _loader(method, data, config)
+    loader = _loader(samples, config)
     with tqdm(loader, desc=f"epoch {epoch}/{config.epochs}", unit="batch", disable=None) as bar:
         for batch in bar:
             terms = _step(method, optimizer, batch, config)
@@ -189,14 +200,14 @@ def _train_epoch(
     # A finite loss can still have had a gradient that was not.
     if ruined := [n for n, t in trained_tensors(method).items() if not t.isfinite().all()]:
         raise InputError(_diverged(ruined, epoch))
-    return {name: total / len(data) for name, total in sums.items()}
+    return {name: total / len(samples) for name, total in sums.items()}
 
 
 def _step(
     method: Method, optimizer: torch.optim.Adam, batch: Batch, config: TrainConfig
 ) -> dict[str, float]:
     device = next(method.parameters()).device
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.amp == "bf16"):
+    with autocast(device, config.amp):
         terms: dict[str, Tensor] = method.loss(to_device(batch, device))
     total = torch.stack(list(terms.values())).sum()
     if total.isfinite():  # the caller stops otherwise, with the weights as they were
@@ -206,12 +217,29 @@ def _step(
     return {name: term.item() for name, term in {**terms, "total": total}.items()}
 
 
-def _loader(method: Method, data: Dataset, config: TrainConfig) -> DataLoader[Batch]:
+def _samples(
+    method: Method, data: Dataset, config: TrainConfig, cache: FeatureCache | None
+) -> Samples:
     spec = preprocess_spec(method.backbone.info)
+    samples = TrainingSamples(data, spec, method.words.classes, method.words.types)
+    if cache is None:
+        return samples
+    return cache.open(method, samples, batch_size=config.batch_size, amp=config.amp)
+
+
+def _every_batch(method: Method, samples: Samples, config: TrainConfig) -> Iterator[Batch]:
+    """Yield the training data once, in order; nothing is read before the first is asked for."""
+    device = next(method.parameters()).device
+    loader = _loader(samples, config, shuffle=False)
+    for batch in tqdm(loader, desc="memory", unit="batch", disable=None):
+        yield to_device(batch, device)
+
+
+def _loader(samples: Samples, config: TrainConfig, *, shuffle: bool = True) -> DataLoader[Batch]:
     return DataLoader(
-        TrainingSamples(data, spec, method.words.classes, method.words.types),
+        samples,
         batch_size=config.batch_size,
-        shuffle=True,
+        shuffle=shuffle,
         num_workers=config.workers,
         collate_fn=collate,
         worker_init_fn=_quiet_worker,

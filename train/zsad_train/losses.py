@@ -12,19 +12,19 @@ _FOCAL_SMOOTH = 1e-5
 _DICE_SMOOTH = 1.0
 
 
-def segmentation_loss(probability: Tensor, mask: Tensor, gamma: float = 2.0) -> Tensor:
+def segmentation_loss(
+    probability: Tensor, mask: Tensor, gamma: float = 2.0, *, normal_dice: bool = True
+) -> Tensor:
     """Return focal + dice of the abnormal channel + dice of the normal one (DIVE section 4.4).
 
     Args:
         probability: (B, H, W) float32 in [0, 1], that a pixel is abnormal; normal is 1 minus it.
         mask: (B, H, W) float32, 1 on defects.
         gamma: Focusing exponent of the focal term.
+        normal_dice: Whether the last term is one of them; MRAD's retrieval has none.
     """
-    return (
-        focal_loss(probability, mask, gamma)
-        + dice_loss(probability, mask)
-        + dice_loss(1 - probability, 1 - mask)
-    )
+    loss = focal_loss(probability, mask, gamma) + dice_loss(probability, mask)
+    return loss + dice_loss(1 - probability, 1 - mask) if normal_dice else loss
 
 
 def grid_segmentation_loss(
@@ -33,6 +33,8 @@ def grid_segmentation_loss(
     has_mask: Tensor,
     gamma: float = 2.0,
     upsampling: Upsampling = "bilinear",
+    *,
+    normal_dice: bool = True,
 ) -> Tensor:
     """Return `segmentation_loss` of patch probabilities, brought to the masks' size.
 
@@ -43,11 +45,12 @@ def grid_segmentation_loss(
             0, and still has a gradient.
         gamma: Focusing exponent of the focal term.
         upsampling: How patches become pixels.
+        normal_dice: As in `segmentation_loss`.
     """
     if not has_mask.any():
         return grid.sum() * 0
     full = upsample(grid[:, None], mask.shape[-2:], upsampling)[:, 0]
-    return segmentation_loss(full[has_mask], mask[has_mask], gamma)
+    return segmentation_loss(full[has_mask], mask[has_mask], gamma, normal_dice=normal_dice)
 
 
 def focal_loss(probability: Tensor, mask: Tensor, gamma: float = 2.0) -> Tensor:

@@ -47,6 +47,7 @@ class PromptLearner(nn.Module):
         context: nn.Parameter | None = None,
         deep: nn.Parameter | None = None,
         deep_half: bool = False,
+        own_text: str | None = None,
     ) -> None:
         """Draw the learned tokens and embed the fixed ones.
 
@@ -63,6 +64,7 @@ class PromptLearner(nn.Module):
             deep: Share another learner's deep sets.
             deep_half: Round the deep tokens to half precision, and their gradient with them, as
                 AnomalyCLIP's released code does.
+            own_text: Words whose embeddings are the own tokens, frozen, instead of learned ones.
 
         Raises:
             InputError: A prompt does not fit the text tower's context.
@@ -70,7 +72,12 @@ class PromptLearner(nn.Module):
         super().__init__()
         width = backbone.text.width
         self.context = context if context is not None else _new_tokens(length, width)
-        self.own = _new_tokens(len(words), own_length, width)
+        if own_text is None:
+            self.own = _new_tokens(len(words), own_length, width)
+        else:
+            own = _embed_words(backbone, own_text).expand(len(words), -1, -1)
+            self.own = nn.Parameter(own.clone(), requires_grad=False)
+            own_length = own.shape[1]
         self.deep_half = deep_half
         self.deep = deep if deep is not None else _new_tokens(deep_sets, deep_length, width)
 
@@ -86,15 +93,14 @@ class PromptLearner(nn.Module):
         """Return the prompts at word-embedding level, cut at the last end token.
 
         Args:
-            shift: (B, width), added to every own token, which makes B sets of prompts (FAPrompt
-                Eq. 4); or (B, own_length, width), to each its own (CoPS).
+            shift: Added to own tokens, which makes B sets of prompts: (B, width), the same to all
+                of a set (FAPrompt Eq. 4); (B, n, width), one for each prompt (MRAD); or
+                (B, 1, own_length, width), one for each token (CoPS).
 
         Returns:
             (n, L, width), with a shift (B, n, L, width).
         """
-        own: Tensor = self.own
-        if shift is not None:
-            own = own + (shift[:, None, None] if shift.dim() == 2 else shift[:, None])
+        own = self.own if shift is None else self.own + _per_token(shift)
         shape = (*own.shape[:-2], -1, -1)
         parts = (self.start, self.context, own, self.suffix)
         return torch.cat([part.expand(shape) for part in parts], dim=-2)
@@ -121,9 +127,14 @@ class PromptLearner(nn.Module):
         )
         return embedded.reshape(*embeddings.shape[:-2], embedded.shape[-1])
 
-    def bake(self, text: TextTower) -> ShiftedPrompts:
-        """Return the same map of shifts, with everything that no shift reaches as constants."""
-        return ShiftedPrompts(self, text)
+    def bake(self, text: TextTower, shared: ShiftedPrompts | None = None) -> ShiftedPrompts:
+        """Return the same map of shifts, with everything that no shift reaches as constants.
+
+        Args:
+            text: The frozen text tower.
+            shared: Prompts baked before, whose copy of the text tower is used too.
+        """
+        return ShiftedPrompts(self, text, shared)
 
 
 class ShiftedPrompts(nn.Module):
@@ -135,29 +146,31 @@ class ShiftedPrompts(nn.Module):
 
     rest: Tensor
     is_own: Tensor
+    tail: TextTail
 
     @torch.no_grad()
-    def __init__(self, learner: PromptLearner, text: TextTower) -> None:
-        """Bake the prompts of `learner`, which are equally long; nothing is shared with it.
-
-        Raises:
-            ValueError: The prompts have different lengths.
-        """
+    def __init__(
+        self, learner: PromptLearner, text: TextTower, shared: ShiftedPrompts | None = None
+    ) -> None:
+        """Bake the prompts of `learner`; nothing but `shared`'s text blocks is shared."""
         super().__init__()
         embeddings = learner.embeddings()  # (n, L, width)
-        length = embeddings.shape[1]
-        if not torch.equal(learner.eot, torch.full_like(learner.eot, length - 1)):
-            raise ValueError("prompts of different lengths cannot be baked together")
         begin, own_length = 1 + len(learner.context), learner.own.shape[1]
         prefix, rest = embeddings[0, :begin], embeddings[:, begin:]
-        self.tail = TextTail(text, prefix, length - begin, learner.deep_prompts())
+        ends = [end - begin for end in learner.eot.tolist()]
+        tail = None if shared is None else shared.tail
+        self.tail = TextTail(text, prefix, ends, learner.deep_prompts(), shared=tail)
         self.register_buffer("rest", rest.clone())  # (n, L - begin, width)
-        is_own = torch.arange(length - begin) < own_length
+        is_own = torch.arange(rest.shape[1]) < own_length
         self.register_buffer("is_own", is_own[:, None].to(rest.dtype))
 
     def forward(self, shift: Tensor) -> Tensor:
-        """Return the embeddings (B, n, D), not normalised, for shifts (B, width)."""
-        features: Tensor = self.tail(self.rest + shift[:, None, None] * self.is_own)
+        """Return the embeddings (B, n, D), not normalised.
+
+        Args:
+            shift: (B, width), or one per prompt, (B, n, width).
+        """
+        features: Tensor = self.tail(self.rest + _per_token(shift) * self.is_own)
         return features
 
 
@@ -188,13 +201,13 @@ class SampledPrompts(nn.Module):
         length = first.own.shape[1]
         shift = samples[:, None].repeat(1, length, 1)
         shift[:, :shifted] = 0
-        texts = torch.stack([learner.embeddings(shift)[:, 0] for learner in learners])
+        texts = torch.stack([learner.embeddings(shift[:, None])[:, 0] for learner in learners])
         begin = 1 + len(first.context)
         trunk, branches = texts[:, 0, begin : begin + shifted], texts[:, :, begin + shifted :]
         self.tail = TextTail(
             text,
             texts[:, 0, :begin],
-            texts.shape[2] - begin,
+            [texts.shape[2] - begin - 1],
             first.deep_prompts(),
             trunk=shifted,
             branches=len(samples),
@@ -232,6 +245,20 @@ def check_fits(text: TextTower, token_ids: Tensor, sentences: Sequence[str]) -> 
             start = sentence if len(sentence) <= 60 else f"{sentence[:57]}..."
             raise InputError(f"'{start}' fills all {length} text tokens: use fewer words")
     return eot
+
+
+def _per_token(shift: Tensor) -> Tensor:
+    """Return a shift as (B, 1 or n, 1 or own_length, width)."""
+    if shift.dim() == 4:
+        return shift
+    return (shift if shift.dim() == 3 else shift[:, None])[:, :, None]
+
+
+def _embed_words(backbone: Backbone, words: str) -> Tensor:
+    """Return the embeddings (L, width) of words alone, without start and end token."""
+    token_ids = backbone.tokenize([words])
+    end = int(check_fits(backbone.text, token_ids, [words])[0])
+    return backbone.text.embed(token_ids).detach()[0, 1:end]
 
 
 def _new_tokens(*shape: int) -> nn.Parameter:

@@ -16,6 +16,7 @@ from zsad_train.checkpoint import Checkpoint, build_method, load_checkpoint
 from zsad_train.config import Job
 from zsad_train.defect_words import type_words
 from zsad_train.descriptions import BUILT_IN, read_descriptions
+from zsad_train.feature_cache import FeatureCache
 from zsad_train.loop import EpochRecord, Progress, Report, fit, ignore
 from zsad_train.methods import check_has_options, check_learns, method_class
 from zsad_train.methods.base import Method, TrainingWords
@@ -30,13 +31,16 @@ _GENERATED = ("synthetic", "synthetic-texture")
 _VAL_SEED = 0
 
 
-def train(job: Job, out: Path, report: Report = ignore) -> tuple[EpochRecord, ...]:
+def train(
+    job: Job, out: Path, report: Report = ignore, cache: FeatureCache | None = None
+) -> tuple[EpochRecord, ...]:
     """Train from the start and write the checkpoint `out`.
 
     Args:
         job: What to train.
         out: The checkpoint.
         report: Called with the record of every epoch as it ends.
+        cache: Where features are kept; it is no part of the job, since it changes no result.
 
     Raises:
         InputError: Something in `job` cannot be used; nothing is written then.
@@ -54,11 +58,14 @@ def train(job: Job, out: Path, report: Report = ignore) -> tuple[EpochRecord, ..
     )
     data, val = _open(job, backbone.info.image_hw)
     method = cls(backbone, config, _words(job, cls, data))
-    return fit(method, data, job.train, out, val=val, job=to_json(job), report=report)
+    return fit(method, data, job.train, out, val=val, job=to_json(job), report=report, cache=cache)
 
 
 def resume(
-    out: Path, requested: Mapping[str, Any], report: Report = ignore
+    out: Path,
+    requested: Mapping[str, Any],
+    report: Report = ignore,
+    cache: FeatureCache | None = None,
 ) -> tuple[EpochRecord, ...]:
     """Go on with the run that left the checkpoint `out`.
 
@@ -66,6 +73,7 @@ def resume(
         out: The checkpoint.
         requested: Options given anew, by their name in `Job` or `TrainConfig`.
         report: Called with the record of every epoch as it ends.
+        cache: As in `train`.
 
     Raises:
         InputError: The checkpoint cannot be resumed, has nothing left to do, or `requested`
@@ -91,6 +99,7 @@ def resume(
         progress=progress,
         job=to_json(job),
         report=report,
+        cache=cache,
     )
 
 

@@ -49,6 +49,13 @@ def pair_logit(x: Tensor, text: Tensor, tau: float) -> Tensor:
     return logits[..., 1] - logits[..., 0]
 
 
+def adapted_logit(x: Tensor, text: Tensor, tau: float) -> Tensor:
+    """Return `pair_logit` (B, n) of x (B, n, D) and a pair per image (B, 2, D), in one product."""
+    states = unit(text)
+    direction = (states[:, 1] - states[:, 0]) / tau  # (B, D)
+    return (unit(x) @ direction[:, :, None]).squeeze(-1)
+
+
 def mean_probability(logits: Sequence[Tensor], weights: Sequence[float]) -> tuple[Tensor, Tensor]:
     """Return the weighted mean of probabilities that are given as logits, and its own logit.
 

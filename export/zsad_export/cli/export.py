@@ -12,7 +12,7 @@ from zsad.command import Command
 from zsad.errors import InputError
 from zsad.words import parse_words
 from zsad_export.cli.sm import parse_sms
-from zsad_train.methods import EXPORT_CHOICES, METHODS, UNTRAINED
+from zsad_train.methods import EXPORT_CHOICES, METHODS, UNTRAINED, reading_mark
 
 if TYPE_CHECKING:
     from zsad.artifact import Artifact
@@ -168,8 +168,9 @@ def _read_subject(
 def _print_graphs(artifact: Artifact) -> None:
     manifest = artifact.manifest
     spec = manifest.preprocess
+    name = manifest.method.name
     click.echo(
-        f"{artifact.path}: {manifest.method.name} on {manifest.backbone.name}, "
+        f"{artifact.path}: {name}{reading_mark(name)} on {manifest.backbone.name}, "
         f"{spec.height}x{spec.width} px, {artifact.sha256[:12]}"
     )
     click.echo(f"{'graph':<18}{'MB':>8}{'score off by':>14}{'map off by':>12}{'map corr.':>11}")

@@ -135,7 +135,7 @@ def test_an_image_is_judged_the_same_in_any_batch(moved_faprompt, batch, assert_
 def test_the_text_follows_the_image(moved_faprompt, batch):
     method = moved_faprompt()
     text, _ = method.state_text()
-    _, shift = method._logits(batch.images, text, adapt=True)
+    _, shift = method._logits(method.look(batch), text, adapt=True)
     adapted = method.adapted_text(text[0], shift)
     assert torch.equal(adapted[:, 0], text[0].expand(4, -1))
     assert not torch.allclose(adapted[0, 1], adapted[1, 1], atol=1e-3)
@@ -307,7 +307,7 @@ def test_the_map_is_the_released_codes(moved_faprompt, batch):
     gaussian_filter = pytest.importorskip("scipy.ndimage").gaussian_filter
     with torch.no_grad():
         text, _ = method.state_text()
-        logits, _ = method._logits(batch.images, text, adapt=True)
+        logits, _ = method._logits(method.look(batch), text, adapt=True)
         maps = [upsampled(part.sigmoid()).numpy() for part in (logits.patches, logits.adapted)]
         found = method(batch.images).anomaly_map.numpy()
     summed = sum(m + 1 - (1 - m) for m in maps) / 4

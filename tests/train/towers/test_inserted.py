@@ -31,7 +31,7 @@ def test_vision_blocks_see_them_beside_the_patches(make_clip, carried):
     visual = make_clip().visual
     images, sets = torch.randn(2, 3, 32, 32), torch.randn(4, 3, 32)
     found = VisionTower(visual)(
-        images, taps=(0, -1), inserted=InsertedTokens(sets, carried), project_patches=False
+        images, taps=(0, -1), inserted=InsertedTokens(sets, carried), tokens_as="raw"
     )
     x = visual.conv1(images).flatten(2).mT
     x = torch.cat([visual.class_embedding.expand(2, 1, -1), x], dim=1)
@@ -40,16 +40,9 @@ def test_vision_blocks_see_them_beside_the_patches(make_clip, carried):
         x = block(enter(index, x, sets, carried))  # right after CLS, where the code has them
         taps.append(x[:, 4:])
     close(found.image, visual.ln_post(x[:, 0]) @ visual.proj)
-    close(found.patches[0], taps[0])
-    close(found.patches[1], taps[-1])
-    assert found.patches[0].shape == (2, P, 32)
-
-
-def test_raw_patches_become_the_projected_ones(make_clip):
-    visual = make_clip().visual
-    tower, images = VisionTower(visual), torch.randn(2, 3, 32, 32)
-    (raw,) = tower(images, project_patches=False).patches
-    close(visual.ln_post(raw) @ visual.proj, tower(images).patches[0])
+    close(found.tokens[0], taps[0])
+    close(found.tokens[1], taps[-1])
+    assert found.tokens[0].shape == (2, P, 32)
 
 
 @pytest.mark.parametrize("causal", [True, False])

@@ -332,3 +332,69 @@ def test_a_window_sees_its_own_patches_only_and_knows_their_place(make_clip, ima
     same = torch.ones_like(images)
     _, (placed,) = tower.encode_windows(same, [windows])
     assert not torch.allclose(placed[:, 0], placed[:, 2], atol=1e-4)
+
+
+def entropies_by_hand(visual, images, heads):
+    """How widely each patch looks, after each block, from `nn.MultiheadAttention`'s own weights."""
+    tokens, found = embed_by_hand(visual, images), []
+    for block in visual.transformer.resblocks:
+        h = block.ln_1(tokens)
+        _, weights = block.attn(h, h, h, need_weights=True, average_attn_weights=False)
+        if heads == "mean":
+            weights = weights.mean(dim=1, keepdim=True)
+        rows = weights[:, :, 1:, 1:]
+        rows = rows / rows.sum(dim=-1, keepdim=True)
+        found.append(-(rows * rows.log()).sum(dim=-1).mean(dim=1))
+        tokens = block(tokens)
+    return found
+
+
+@pytest.mark.parametrize("heads", ["mean", "each"])
+@pytest.mark.parametrize("vv", [None, 1])
+def test_entropies_are_those_of_the_attention_weights(make_clip, images, heads, vv):
+    visual = make_clip().visual
+    options = {"vv_from_block": vv, "entropy_heads": heads, "entropy_blocks": (0, -1, 2)}
+    found = VisionTower(visual)(images, **options)
+    expected = entropies_by_hand(visual, images, heads)
+    for entropy, block in zip(found.entropies, (0, 3, 2), strict=True):
+        close(entropy, expected[block])
+        assert entropy.min() > 0 and entropy.max() < math.log(P)
+
+
+def test_reading_entropies_changes_nothing_else(make_clip, images):
+    tower = VisionTower(make_clip().visual)
+    plain = tower(images, vv_from_block=1)
+    read = tower(images, vv_from_block=1, entropy_blocks=(0, 3))
+    assert torch.equal(plain.image, read.image) and torch.equal(plain.patches[0], read.patches[0])
+    assert plain.entropies == () and len(read.entropies) == 2
+
+
+def test_an_even_attention_has_the_entropy_of_all_patches(make_clip, images):
+    visual = make_clip().visual
+    for block in visual.transformer.resblocks:
+        block.attn.in_proj_weight.zero_()
+        block.attn.in_proj_bias.zero_()
+    (entropy,) = VisionTower(visual)(images, entropy_blocks=(1,)).entropies
+    close(entropy, torch.full((2, P), math.log(P)))
+
+
+@pytest.mark.parametrize("vv", [None, 1])
+def test_tokens_are_what_the_patches_are_projected_from(make_clip, images, vv):
+    visual = make_clip().visual
+    tower = VisionTower(visual)
+    normed = tower(images, taps=(0, -1), vv_from_block=vv, tokens_as="ln_post")
+    raw = tower(images, taps=(0, -1), vv_from_block=vv, tokens_as="raw")
+    assert tower(images).tokens == ()
+    for patches, before, untouched in zip(normed.patches, normed.tokens, raw.tokens, strict=True):
+        close(before @ visual.proj, patches)
+        close(visual.ln_post(untouched), before)
+
+
+def test_features_can_be_taken_apart_and_put_together(make_clip, images):
+    tower = VisionTower(make_clip().visual)
+    found = tower(images, taps=(0, 1), tokens_as="raw", entropy_blocks=(0,))
+    again = found.like([tensor + 1 for tensor in found.tensors()])
+    assert len(found.tensors()) == 1 + 2 + 2 + 1
+    close(again.tokens[1], found.tokens[1] + 1)
+    close(again.entropies[0], found.entropies[0] + 1)
+    close(again.image, found.image + 1)

@@ -18,11 +18,50 @@ METHODS = {
     "faprompt": "FaPrompt",
     "cops": "Cops",
     "dapo": "Dapo",
+    "mrad": "Mrad",
+    "entroad": "EntroAd",
 }
 """Method name, which is its module's name here, to class name."""
 
 UNTRAINED = {"clip": "Clip", "winclip": "WinClip"}
 """Those that need no training: `zsad-export` makes them from a backbone and words."""
+
+
+TRAINING: dict[str, dict[str, float]] = {
+    # Both stages of MRAD's code, 1 and 5 epochs, and its learning rate; EntroAD's sketch has the
+    # same epochs.
+    "mrad": {"epochs": 6, "lr_prompts": 4e-4},
+    "mrad-ft": {"epochs": 1},
+    "entroad": {"epochs": 6, "lr_prompts": 4e-4},
+}
+"""Method or preset to those numbers of its own that differ from the defaults of `TrainConfig`."""
+
+READINGS = {"entroad": "arXiv 2605.28630"}
+"""Methods of which neither text nor code was at hand, to their papers. What is here is a reading of
+the abstract: it says so wherever it prints a figure."""
+
+
+def training_defaults(method: str, preset: str | None) -> dict[str, float]:
+    """Return what a method is trained with, by field of `TrainConfig`, where nothing else is asked.
+
+    Only what differs from the defaults there.
+    """
+    return {**TRAINING.get(method, {}), **TRAINING.get(preset or method, {})}
+
+
+def reading_note(method: str) -> str | None:
+    """Return the sentence that goes with every figure of a method that is a reading, else None."""
+    if method not in READINGS:
+        return None
+    return (
+        f"{method} is this project's reading of {READINGS[method]}, made without the paper's text "
+        "or code: its figures are not the paper's"
+    )
+
+
+def reading_mark(method: str) -> str:
+    """Return what follows the name of a method that is a reading in tables, else nothing."""
+    return f" (a reading of {READINGS[method]})" if method in READINGS else ""
 
 
 @dataclass(frozen=True)

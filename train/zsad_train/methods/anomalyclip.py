@@ -61,7 +61,7 @@ class AnomalyClip(PairMethod):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the global and the weighted local term of section 3.3."""
         text = self.state_text()
-        features = self.reading(self.backbone.vision, batch.images)
+        features = self.look(batch)
         logits = cosine_logits(features.image, text, self.config.tau)
         local = torch.stack([self._local(patches, text, batch) for patches in features.patches])
         return {

@@ -17,8 +17,7 @@ from zsad_train.methods.options import (
     prompting_depth,
     quarter_ends,
 )
-from zsad_train.methods.pair import Reading
-from zsad_train.towers import block_index
+from zsad_train.towers import Reading, block_index
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from zsad_train.towers import Backbone, PosResize
+from zsad_train.towers import Backbone, PosResize, Reading, VisionFeatures
 
 NO_TYPE = -1
 """Type id of a sample that shows no defect, or one of no training type."""
@@ -77,6 +77,8 @@ class Batch(NamedTuple):
         class_ids: (B,) int64, index into the training classes.
         type_ids: (B,) int64, index into the training types, or `NO_TYPE`; empty where no method
             asks for it.
+        features: What the method's `reading` gives of the images, where it was computed before;
+            `images` is (B, 3, 0, 0) then.
     """
 
     images: Tensor
@@ -85,6 +87,7 @@ class Batch(NamedTuple):
     has_mask: Tensor
     class_ids: Tensor
     type_ids: Tensor = _NO_TYPES
+    features: VisionFeatures | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,8 @@ class Method(nn.Module):
             unless the method's own code has another.
         attends_to_descriptions: Whether it uses a bank of described states.
         names_types: Whether it tells defect types apart, by words that users may change.
+        reading: What is read of the vision tower, where that depends on the image alone and on
+            nothing that is learned; None where the tower itself is changed.
         backbone: The frozen CLIP.
         config: Every option it was built with.
         words: The words it was built with.
@@ -126,6 +131,7 @@ class Method(nn.Module):
     pos_resize: ClassVar[PosResize] = "bicubic-antialias"
     attends_to_descriptions: ClassVar[bool] = False
     names_types: ClassVar[bool] = False
+    reading: Reading | None = None
 
     def __init__(self, backbone: Backbone, config: Any, words: TrainingWords) -> None:
         """Hold what every method has; subclasses draw their parameters after this."""
@@ -139,12 +145,31 @@ class Method(nn.Module):
         """Return the words about `thing` of a method that needs no training."""
         raise NotImplementedError
 
+    def look(self, batch: Batch) -> VisionFeatures:
+        """Return what `reading` gives of a batch: its own features if it has them."""
+        assert self.reading is not None
+        if batch.features is not None:
+            return batch.features
+        return self.reading(self.backbone.vision, batch.images)
+
     def forward(self, images: Tensor) -> Prediction | TypedPrediction:
         """Score images (B, 3, H, W) float, normalised, with the text encoded anew."""
         raise NotImplementedError
 
+    def memorise(self, batches: Iterable[Batch]) -> None:
+        """Take from the training data what the method keeps of it, before the first epoch.
+
+        A method that keeps nothing does not read them.
+        """
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Enter epoch `epoch`, 1-based, for methods that learn one part after the other."""
+
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the loss terms by name, already weighted; training minimises their sum."""
+        """Return the loss terms by name, already weighted; training minimises their sum.
+
+        A parameter that no term reaches stays as it is.
+        """
         raise NotImplementedError
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:

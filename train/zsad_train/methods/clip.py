@@ -14,8 +14,8 @@ from torch import Tensor
 from zsad_train.descriptions import encode_pair
 from zsad_train.methods.base import TrainingWords
 from zsad_train.methods.options import check_not_negative, check_positive
-from zsad_train.methods.pair import PairMethod, Reading
-from zsad_train.towers import Backbone
+from zsad_train.methods.pair import PairMethod
+from zsad_train.towers import Backbone, Reading
 
 NORMAL = "a photo of a normal {}."
 ABNORMAL = "a photo of an anomalous {}."

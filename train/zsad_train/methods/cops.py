@@ -31,7 +31,7 @@ from zsad_train.prompts import PromptLearner, SampledPrompts
 from zsad_train.prototypes import PrototypeExtractor, Prototypes
 from zsad_train.similarity import mean_direction
 from zsad_train.smoothing import UpsampleBlur
-from zsad_train.towers import Backbone
+from zsad_train.towers import Backbone, Reading, VisionFeatures
 
 
 class Cops(Method):
@@ -41,6 +41,7 @@ class Cops(Method):
     config_type = CopsConfig
     presets = PRESETS
     pos_resize = "bilinear"
+    reading: Reading
 
     def __init__(self, backbone: Backbone, config: CopsConfig, words: TrainingWords) -> None:
         """Draw every trainable parameter from torch's global generator.
@@ -71,9 +72,8 @@ class Cops(Method):
         sigma_px = config.sigma * min(vision.image_hw)
         self.smooth = UpsampleBlur(vision.grid_hw, vision.image_hw, sigma_px, config.upsampling)
 
-    def see(self, images: Tensor, window: int) -> tuple[Tensor, Tensor]:
+    def gather(self, features: VisionFeatures, window: int) -> tuple[Tensor, Tensor]:
         """Return image features (B, D) and patches (B, P, D), averaged over a window's side."""
-        features = self.reading(self.backbone.vision, images)
         grid_hw = self.backbone.vision.grid_hw
         return features.image, average_neighbours(features.patches[0], grid_hw, window)
 
@@ -91,13 +91,14 @@ class Cops(Method):
         for learner, state in zip((self.normal, self.abnormal), states, strict=True):
             repeated = state[:, None].expand(-1, count, -1, -1)
             shift = torch.cat([repeated, classes], dim=2).flatten(0, 1)  # (B R, state_length, w)
-            embedded = learner(self.backbone.text, shift)[:, 0]
+            embedded = learner(self.backbone.text, shift[:, None])[:, 0]
             found.append(embedded.unflatten(0, (batch, count)))
         return mean_direction(torch.stack(found, dim=1))
 
     def forward(self, images: Tensor) -> Prediction:
         """Score images with all text encoded anew, for each of them."""
-        image, patches = self.see(images, self.config.window)
+        features = self.reading(self.backbone.vision, images)
+        image, patches = self.gather(features, self.config.window)
         prototypes = self.prototypes(patches)
         text = self.image_text(prototypes, self.classes.prior()[None])
         alignment = align(image, patches, prototypes, text, self.config.tau)
@@ -108,7 +109,7 @@ class Cops(Method):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the weighted terms; the class of an image is sampled anew at every call."""
         config = self.config
-        image, patches = self.see(batch.images, config.train_window)
+        image, patches = self.gather(self.look(batch), config.train_window)
         sample, prototypes = self.classes(image), self.prototypes(patches)
         # Only the centre losses teach the prototypes.
         shown = Prototypes(prototypes.normal.detach(), prototypes.anomalous.detach())

@@ -20,9 +20,8 @@ from zsad_train.methods.options import (
     check_positive,
     prompting_depth,
 )
-from zsad_train.methods.pair import Reading
 from zsad_train.smoothing import Upsampling
-from zsad_train.towers import block_index
+from zsad_train.towers import Reading, block_index
 
 Reconstruction = Literal["image", "pairs"]
 

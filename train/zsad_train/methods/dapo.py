@@ -56,9 +56,9 @@ class TypeVision(nn.Module):
             images,
             taps=self.taps,
             inserted=InsertedTokens(self.tokens, self.carried),
-            project_patches=False,
+            tokens_as="raw",
         )
-        pairs = zip(self.adapters, features.patches, strict=True)
+        pairs = zip(self.adapters, features.tokens, strict=True)
         return features.image, [adapter(patches) for adapter, patches in pairs]
 
 

@@ -27,7 +27,7 @@ from zsad_train.patch_prior import PatchPrior
 from zsad_train.prompts import PromptLearner
 from zsad_train.similarity import AdaptedHead, SimilarityHead, mean_probability, pair_logit
 from zsad_train.smoothing import UpsampleBlur
-from zsad_train.towers import Backbone
+from zsad_train.towers import Backbone, Reading, VisionFeatures
 
 
 class Logits(NamedTuple):
@@ -64,6 +64,7 @@ class FaPrompt(Method):
     config_type = FaPromptConfig
     presets = PRESETS
     pos_resize = "bilinear"
+    reading: Reading
 
     def __init__(self, backbone: Backbone, config: FaPromptConfig, words: TrainingWords) -> None:
         """Draw every trainable parameter from torch's global generator.
@@ -130,15 +131,17 @@ class FaPrompt(Method):
     def forward(self, images: Tensor) -> Prediction:
         """Score images with all text encoded anew, per image unless `dap` is `baked`."""
         text, _ = self.state_text()
-        logits, _ = self._logits(images, text, adapt=self.config.dap == "exact")
+        features = self.reading(self.backbone.vision, images)
+        logits, _ = self._logits(features, text, adapt=self.config.dap == "exact")
         score, score_logit = logits.score(self.config.score_weights)
         grid = logits.grid(self.backbone.vision.grid_hw)
         return Prediction(score, self.smooth(grid).clamp(0, 1), score_logit)
 
-    def _logits(self, images: Tensor, text: Tensor, *, adapt: bool) -> tuple[Logits, Tensor | None]:
+    def _logits(
+        self, features: VisionFeatures, text: Tensor, *, adapt: bool
+    ) -> tuple[Logits, Tensor | None]:
         """Return the logits of images, and the shift that adapted their text, if it was."""
         tau = self.config.tau
-        features = self.reading(self.backbone.vision, images)
         patches = features.patches[0]
         before = pair_logit(patches, text, tau)
         if not adapt:
@@ -152,7 +155,7 @@ class FaPrompt(Method):
         """Return the weighted terms of Eq. 11, and the code's cross-entropy where it has weight."""
         config = self.config
         text, prompts = self.state_text()
-        logits, shift = self._logits(batch.images, text, adapt=True)
+        logits, shift = self._logits(self.look(batch), text, adapt=True)
         assert shift is not None
         score, score_logit = logits.score(config.score_weights)
         score_logit = score if config.score_as_logit else score_logit

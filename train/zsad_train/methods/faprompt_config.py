@@ -20,9 +20,8 @@ from zsad_train.methods.options import (
     prompting_depth,
     quarter_ends,
 )
-from zsad_train.methods.pair import Reading
 from zsad_train.patch_prior import PatchSelection
-from zsad_train.towers import block_index
+from zsad_train.towers import Reading, block_index
 
 Dap = Literal["exact", "baked"]
 

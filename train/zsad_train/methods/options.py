@@ -33,6 +33,18 @@ def check_not_negative(method: str, config: Any, names: Sequence[str]) -> None:
             )
 
 
+def check_share(method: str, config: Any, names: Sequence[str]) -> None:
+    """Refuse options of `config`, by field name, that are not in 0..1.
+
+    Raises:
+        InputError: One is not.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if not 0 <= value <= 1:
+            raise InputError(f"{method}: {name} {value} is not in 0..1")
+
+
 def check_choice(method: str, config: Any, name: str, known: Sequence[str]) -> None:
     """Refuse an option of `config` that is not one of the `known` words.
 

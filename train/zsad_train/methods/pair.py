@@ -8,7 +8,6 @@ tower and one constant vector.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,30 +16,13 @@ from torch import Tensor, nn
 from zsad_train.methods.base import Method, Prediction, TrainingWords
 from zsad_train.similarity import SimilarityHead, abnormal_grid, cosine_logits
 from zsad_train.smoothing import UpsampleBlur
-from zsad_train.towers import Backbone, VisionFeatures, VisionTower
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What is read of the vision tower; the arguments of `VisionTower.forward`."""
-
-    taps: tuple[int, ...]
-    vv_from_block: int | None
-    cls_ln_post: bool
-
-    def __call__(self, vision: VisionTower, images: Tensor) -> VisionFeatures:
-        """Return the features of images (B, 3, H, W)."""
-        features: VisionFeatures = vision(
-            images,
-            taps=self.taps,
-            vv_from_block=self.vv_from_block,
-            cls_ln_post=self.cls_ln_post,
-        )
-        return features
+from zsad_train.towers import Backbone, Reading
 
 
 class PairMethod(Method):
     """A method whose text is one pair of embeddings; subclasses say where it comes from."""
+
+    reading: Reading
 
     def __init__(
         self, backbone: Backbone, config: Any, words: TrainingWords, reading: Reading

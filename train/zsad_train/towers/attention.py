@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zsad.errors import InputError
+
+EntropyHeads = Literal["mean", "each"]
+"""Whether heads are averaged before an entropy is taken of them, or their entropies after it."""
+
+_EPS = 1e-8
+"""Of the renormalised rows and of the logarithm in an entropy (EntroAD's reading)."""
 
 
 def project_qkv(
@@ -65,6 +72,24 @@ def mix_values(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False) -> Tens
     # MatMul, Softmax, MatMul that engines fuse.
     scores = q * (1 / math.sqrt(q.shape[-1])) @ k.transpose(-2, -1)
     return scores.softmax(dim=-1) @ v
+
+
+def attention_entropy(q: Tensor, k: Tensor, rows: slice, heads: EntropyHeads) -> Tensor:
+    """Return how widely patches look at other patches, (B, P) float32 in nats, 0 to ln P.
+
+    Args:
+        q: Queries of every token, (B, heads, N, d).
+        k: Keys, (B, heads, N, d).
+        rows: Which tokens are patches. What they see of others is left out, and the rest of each
+            row made to sum to 1 again.
+        heads: Where the mean over heads is taken.
+    """
+    scores = q[:, :, rows] * (1 / math.sqrt(q.shape[-1])) @ k.transpose(-2, -1)
+    weights = scores.float().softmax(dim=-1)  # (B, heads, P, N)
+    weights = weights.mean(dim=1, keepdim=True) if heads == "mean" else weights
+    seen = weights[..., rows]
+    seen = seen / (seen.sum(dim=-1, keepdim=True) + _EPS)
+    return -(seen * (seen + _EPS).log()).sum(dim=-1).mean(dim=1)
 
 
 def attend_behind(

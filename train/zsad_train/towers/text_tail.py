@@ -14,6 +14,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
@@ -27,70 +28,92 @@ _HIDDEN = -1e4
 class TextTail(nn.Module):
     """A text tower behind constant prefixes; it shares nothing with the tower it is made of.
 
-    Every text has the same number of tokens and ends with its end-of-text token, which is all that
-    the last block computes.
+    Deep prompts that reach beyond the prefix overwrite tokens that it does not hold. Nothing that
+    comes out of them depends on those tokens, so from the second block on they are prefix, too.
+    Every text ends with its end-of-text token, and the last block computes what is read there: the
+    ends of all branches, or the rows from the first end on.
     """
 
     positions: Tensor
+    blocks: nn.ModuleList
 
     @torch.no_grad()
     def __init__(
         self,
         text: TextTower,
         prefix: Tensor,
-        length: int,
+        ends: Sequence[int],
         deep_prompts: Sequence[Tensor] = (),
         *,
         trunk: int = 0,
         branches: int | None = None,
+        shared: TextTail | None = None,
     ) -> None:
         """Run the prefix once.
 
         Args:
             text: The tower; its parameters are copied.
-            prefix: Token embeddings without positions, (p, width), or (n, p, width) for n prefixes
-                that take turns.
-            length: Tokens L of each text behind the prefix.
-            deep_prompts: As in `TextTower.forward`; they stay inside the prefix.
-            trunk: Tokens behind the prefix that the branches share, fewer than L.
-            branches: Texts that go on from one trunk; None is one, without an axis of its own.
+            prefix: Token embeddings without positions, the start token at least: (p, width), or
+                (n, p, width) for n prefixes that take turns.
+            ends: Place of the end-of-text token behind the prefix, of each of n texts.
+            deep_prompts: As in `TextTower.forward`.
+            trunk: Tokens behind the prefix that the branches share.
+            branches: Texts that go on from one trunk and end in one place; None is one text,
+                without an axis of its own.
+            shared: Another tail of the same tower, whose copies of its blocks are used too.
 
         Raises:
-            ValueError: A deep prompt reaches beyond the prefix.
+            ValueError: A deep prompt reaches an end-of-text token, or a trunk.
         """
         super().__init__()
-        begin = prefix.shape[-2]
-        if any(1 + len(deep) > begin for deep in deep_prompts):
-            raise ValueError(f"a deep prompt reaches beyond the prefix of {begin} tokens")
-        several = prefix.dim() == 3
-        _, seen = text.run_blocks(prefix if several else prefix[None], deep_prompts)
-        seen = seen if several else [(key[0], value[0]) for key, value in seen]
-        place, mask = _tree(trunk, length - trunk, branches or 1)
-        ends = slice(length - 1, None, length - trunk)
+        begin, last = prefix.shape[-2], max(ends)
+        reach = max([begin, *(1 + len(deep) for deep in deep_prompts)])
+        taken = reach - begin
+        if taken > (min(ends) if branches is None else 0):
+            met = "an end-of-text token" if branches is None else "a trunk"
+            raise ValueError(f"deep prompts of {reach - 1} tokens reach {met}")
+        place, mask = _tree(trunk, last + 1 - trunk, branches or 1)
+        step = 1 if branches is None else last + 1 - trunk
+        wanted = _wanted(text.depth, taken, slice(min(ends), None, step))
         self.blocks = nn.ModuleList(
-            TailBlock(block, keys_values, mask, ends if index == text.depth - 1 else slice(None))
-            for index, (block, keys_values) in enumerate(zip(text.blocks, seen, strict=True))
+            TailBlock(
+                copy.deepcopy(block) if shared is None else shared.blocks[index].block,
+                _first(keys_values, reach if index else begin),
+                mask[taken:, taken:] if index else mask,
+                wanted[index],
+            )
+            for index, (block, keys_values) in enumerate(
+                zip(text.blocks, _seen(text, prefix, taken, deep_prompts), strict=True)
+            )
         )
+        self.ends = tuple(end - min(ends) for end in ends)
         self.ln_final = copy.deepcopy(text.ln_final)
         self.text_projection = copy.deepcopy(text.text_projection)
         self.register_buffer("positions", text.positional_embedding[begin + place].clone())
-        self._branches = () if branches is None else (branches,)
+        self.branches = branches
 
     def forward(self, tails: Tensor) -> Tensor:
         """Return the features, not normalised, of what stands behind the prefix.
 
         Args:
-            tails: (..., L, width), with n prefixes (..., n, L, width). With a trunk of t and R
-                branches L is t + R (L - t): the trunk, then the rest of every branch.
+            tails: (..., n, L, width). With a trunk of t and R branches L is t + R (L - t): the
+                trunk, then the rest of every branch.
 
         Returns:
-            (..., D), with branches (..., R, D).
+            (..., n, D), with branches (..., n, R, D).
         """
         tokens = (tails + self.positions).flatten(0, -3)
         for block in self.blocks:
             tokens = block(tokens)
-        features = read_out(tokens, self.ln_final, self.text_projection)
-        return features.reshape(*tails.shape[:-2], *self._branches, features.shape[-1])
+        read = self._at_ends(tokens) if self.branches is None else tokens
+        features = read_out(read, self.ln_final, self.text_projection)
+        return features.reshape(*tails.shape[:-2], *features.shape[1:])
+
+    def _at_ends(self, tokens: Tensor) -> Tensor:
+        if not any(self.ends):
+            return tokens[:, 0]
+        rows = tokens.reshape(-1, len(self.ends), *tokens.shape[1:])  # (S / n, n, rows, width)
+        return torch.stack([rows[:, i, end] for i, end in enumerate(self.ends)], 1).flatten(0, 1)
 
 
 class TailBlock(nn.Module):
@@ -103,7 +126,7 @@ class TailBlock(nn.Module):
     def __init__(
         self, block: ResidualAttentionBlock, prefix: KeysValues, mask: Tensor, wanted: slice
     ) -> None:
-        """Copy `block` and bake what is constant in it.
+        """Take over `block` and bake what is constant in it.
 
         Args:
             block: The block.
@@ -112,7 +135,7 @@ class TailBlock(nn.Module):
             wanted: Which tokens are computed; all are attended to.
         """
         super().__init__()
-        self.block = copy.deepcopy(block)
+        self.block = block
         key, value = prefix
         self.wanted = None if wanted == slice(None) else wanted
         self.register_buffer("key", (key / math.sqrt(key.shape[-1])).mT.contiguous())
@@ -126,6 +149,35 @@ class TailBlock(nn.Module):
         q, k, v = project_qkv(block.attn, block.ln_1(tokens), queries=wanted)
         attended = attend_behind(block.attn, q, k, v, (self.key, self.value), self.mask)
         return finish_block(block, tokens if wanted is None else tokens[:, wanted], attended)
+
+
+def _seen(
+    text: TextTower, prefix: Tensor, taken: int, deep_prompts: Sequence[Tensor]
+) -> list[KeysValues]:
+    """Return every block's keys and values ([n,] heads, p + taken, d) of the prefix.
+
+    What stands behind it is overwritten before anything reads it.
+    """
+    padded = F.pad(prefix, (0, 0, 0, taken))
+    if padded.dim() == 3:
+        return text.run_blocks(padded, deep_prompts)[1]
+    return [(key[0], value[0]) for key, value in text.run_blocks(padded[None], deep_prompts)[1]]
+
+
+def _first(keys_values: KeysValues, count: int) -> KeysValues:
+    key, value = keys_values
+    return key[..., :count, :], value[..., :count, :]
+
+
+def _wanted(depth: int, taken: int, ends: slice) -> list[slice]:
+    """Return which of the tokens that enter each block leave it.
+
+    The first block drops those that deep prompts take the place of, the last all but the ends.
+    """
+    wanted = [slice(taken or None, None), *[slice(None)] * (depth - 1)]
+    entered_without = taken if depth > 1 else 0
+    wanted[-1] = slice(ends.start - entered_without, None, ends.step)
+    return wanted
 
 
 def _tree(trunk: int, rest: int, branches: int) -> tuple[Tensor, Tensor]:

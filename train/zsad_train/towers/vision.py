@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
@@ -17,12 +18,21 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from zsad.errors import InputError
-from zsad_train.towers.attention import attend, block_index, project_qkv
+from zsad_train.towers.attention import (
+    EntropyHeads,
+    attend,
+    attention_entropy,
+    block_index,
+    project_qkv,
+)
 from zsad_train.towers.inserted import InsertedTokens
 from zsad_train.towers.support import check_vision
 
 Injection = Callable[[Tensor], Tensor]
 """Rewrites the patch tokens (B, P, width) between two blocks."""
+
+TokenNorm = Literal["ln_post", "raw"]
+"""How tokens are kept that a tap projects: after the last LayerNorm, or as the block left them."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +42,30 @@ class VisionFeatures:
     Attributes:
         image: (B, D) projected image feature (the CLS token), not normalised.
         patches: Per tap in the order asked for, (B, P, D) patch features in raster order, with
-            `ln_post` and the projection applied, not normalised; (B, P, width) where neither was
-            asked for.
+            `ln_post` and the projection applied, not normalised.
+        tokens: Per tap (B, P, width), the same patches before the projection; empty unless asked
+            for.
+        entropies: Per block asked for, (B, P) float32, of the ordinary path's attention.
     """
 
     image: Tensor
     patches: tuple[Tensor, ...]
+    tokens: tuple[Tensor, ...] = ()
+    entropies: tuple[Tensor, ...] = ()
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Return all of them in a fixed order."""
+        return (self.image, *self.patches, *self.tokens, *self.entropies)
+
+    def like(self, tensors: Sequence[Tensor]) -> VisionFeatures:
+        """Return features of the same kind with other `tensors`, in that order."""
+        taps, kept = len(self.patches), len(self.tokens)
+        return VisionFeatures(
+            image=tensors[0],
+            patches=tuple(tensors[1 : 1 + taps]),
+            tokens=tuple(tensors[1 + taps : 1 + taps + kept]),
+            entropies=tuple(tensors[1 + taps + kept :]),
+        )
 
 
 @dataclass(frozen=True)
@@ -48,6 +76,8 @@ class _Plan:
     vv_from: int | None
     injections: Mapping[int, Injection]
     last_is_cls_only: bool
+    entropies: tuple[int, ...]
+    entropy_heads: EntropyHeads
 
     def runs_vv(self, index: int) -> bool:
         """Whether block `index` adds to a V-V stream that some tap still reads."""
@@ -106,7 +136,9 @@ class VisionTower(nn.Module):
         injections: Mapping[int, Injection] | None = None,
         cls_ln_post: bool = True,
         inserted: InsertedTokens | None = None,
-        project_patches: bool = True,
+        tokens_as: TokenNorm | None = None,
+        entropy_blocks: Sequence[int] = (),
+        entropy_heads: EntropyHeads = "mean",
     ) -> VisionFeatures:
         """Encode images; block indices are 0-based or negative from the end.
 
@@ -128,31 +160,38 @@ class VisionTower(nn.Module):
             cls_ln_post: Apply `ln_post` to the image feature; AnomalyCLIP's code does not.
             inserted: Tokens that stand behind the patches in every block and do not pass `ln_pre`
                 (DAPO, which has them before the patches: to attention it is the same).
-            project_patches: Apply `ln_post` and the projection to the patches; DAPO reads what
-                leaves the blocks.
+            tokens_as: Keep the tapped patches before the projection, too (MRAD, DAPO).
+            entropy_blocks: Blocks whose attention entropy is read (EntroAD); it changes nothing.
+            entropy_heads: Where the mean over heads is taken.
 
         Raises:
             InputError: Wrong image size, a block that does not exist, two injections after one
                 block, or one after the last block whose result nothing would read.
         """
-        plan = self._plan(taps, vv_from_block, injections or {})
+        plan = self._plan(taps, vv_from_block, injections or {}, entropy_blocks, entropy_heads)
         tokens = self._embed(images, prompts)
         vv = tokens[:, self._patch_rows]
         patches: dict[int, Tensor] = {}
+        kept: dict[int, Tensor] = {}
+        entropies: dict[int, Tensor] = {}
         for index in range(self.depth):
             if index == plan.vv_from:
                 vv = tokens[:, self._patch_rows]
             if inserted is not None:
                 tokens = inserted.enter(index, tokens, at=self._patch_rows.stop)
-            tokens, vv = self._step(index, tokens, vv, plan)
+            tokens, vv, entropies[index] = self._step(index, tokens, vv, plan)
             if index in plan.injections:
                 tokens = self._inject(plan.injections[index], tokens)
             if index in plan.taps:
                 read = vv if plan.runs_vv(index) else tokens[:, self._patch_rows]
-                patches[index] = self.ln_post(read) @ self.proj if project_patches else read
+                normed = self.ln_post(read)
+                patches[index] = normed @ self.proj
+                kept[index] = normed if tokens_as == "ln_post" else read
         return VisionFeatures(
             image=self._pool(tokens, cls_ln_post) @ self.proj,
             patches=tuple(patches[tap] for tap in plan.taps),
+            tokens=() if tokens_as is None else tuple(kept[tap] for tap in plan.taps),
+            entropies=tuple(entropies[index] for index in plan.entropies),
         )
 
     def encode_windows(
@@ -185,12 +224,17 @@ class VisionTower(nn.Module):
     def _encode(self, tokens: Tensor) -> Tensor:
         for index, block in enumerate(self.blocks):
             cls_only = index == self.depth - 1 and not self._pools_patches
-            tokens, _ = self._run_block(block, tokens, tokens, False, cls_only)
+            tokens, _, _ = self._run_block(block, tokens, tokens, False, cls_only)
         projected: Tensor = self._pool(tokens, True) @ self.proj
         return projected
 
     def _plan(
-        self, taps: Sequence[int], vv_from_block: int | None, injections: Mapping[int, Injection]
+        self,
+        taps: Sequence[int],
+        vv_from_block: int | None,
+        injections: Mapping[int, Injection],
+        entropy_blocks: Sequence[int],
+        entropy_heads: EntropyHeads,
     ) -> _Plan:
         resolved = tuple(block_index(tap, self.depth) for tap in taps)
         after = {block_index(i, self.depth): injection for i, injection in injections.items()}
@@ -204,7 +248,8 @@ class VisionTower(nn.Module):
                 "or tap the last block without a V-V stream"
             )
         vv_from = None if vv_from_block is None else block_index(vv_from_block, self.depth)
-        return _Plan(resolved, vv_from, after, unread)
+        entropies = tuple(block_index(index, self.depth) for index in entropy_blocks)
+        return _Plan(resolved, vv_from, after, unread, entropies, entropy_heads)
 
     def _embed(self, images: Tensor, prompts: Tensor | None) -> Tensor:
         if tuple(images.shape[-2:]) != self.image_hw:
@@ -225,11 +270,14 @@ class VisionTower(nn.Module):
         normed: Tensor = self.ln_pre(tokens)
         return normed
 
-    def _step(self, index: int, tokens: Tensor, vv: Tensor, plan: _Plan) -> tuple[Tensor, Tensor]:
+    def _step(
+        self, index: int, tokens: Tensor, vv: Tensor, plan: _Plan
+    ) -> tuple[Tensor, Tensor, Tensor]:
         cls_only = plan.last_is_cls_only and index == self.depth - 1
-        arguments = (self.blocks[index], tokens, vv, plan.runs_vv(index), cls_only)
+        heads = plan.entropy_heads if index in plan.entropies else None
+        arguments = (self.blocks[index], tokens, vv, plan.runs_vv(index), cls_only, heads)
         if self.grad_checkpointing and torch.is_grad_enabled():
-            stepped: tuple[Tensor, Tensor] = checkpoint(
+            stepped: tuple[Tensor, Tensor, Tensor] = checkpoint(
                 self._run_block, *arguments, use_reentrant=False
             )
             return stepped
@@ -242,14 +290,20 @@ class VisionTower(nn.Module):
         vv: Tensor,
         run_vv: bool,
         cls_only: bool,
-    ) -> tuple[Tensor, Tensor]:
-        queries = slice(0, 1) if cls_only else None
+        entropy_heads: EntropyHeads | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return tokens, V-V stream and attention entropy, which is empty unless asked for."""
+        queries = slice(0, 1) if cls_only and entropy_heads is None else None
         q, k, v = project_qkv(block.attn, block.ln_1(tokens), queries=queries)
+        entropy = q.new_empty(0)
+        if entropy_heads is not None:
+            entropy = attention_entropy(q, k, self._patch_rows, entropy_heads)
+            q = q[:, :, :1] if cls_only else q
         if run_vv:
             vv = vv + block.ls_1(attend(block.attn, v[:, :, self._patch_rows], v, v))
         tokens = tokens[:, :1] if cls_only else tokens
         tokens = tokens + block.ls_1(attend(block.attn, q, k, v))
-        return tokens + block.ls_2(block.mlp(block.ln_2(tokens))), vv
+        return tokens + block.ls_2(block.mlp(block.ln_2(tokens))), vv, entropy
 
     def _inject(self, injection: Injection, tokens: Tensor) -> Tensor:
         rows = self._patch_rows
