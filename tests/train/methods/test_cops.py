@@ -77,7 +77,7 @@ def test_a_prompt_is_context_state_class_and_a_full_stop(make_cops):
 def test_the_text_is_that_of_whole_sequences(moved_cops, batch, options):
     method = moved_cops(**options)
     samples = method.classes.prior()
-    prototypes = method.prototypes(method.see(batch.images, 5)[1])
+    prototypes = method.prototypes(method.averaged(method.look(batch), 5)[1])
     found = method.image_text(prototypes, samples[None])
     states = prototypes[::-1] if method.config.swap_prototypes else prototypes
     shifted = method.bake().prompts(torch.stack(states, dim=1))
@@ -125,7 +125,7 @@ def test_the_terms_are_those_of_the_definitions(moved_cops, batch, options):
     torch.manual_seed(3)
     terms = method.loss(batch)
     torch.manual_seed(3)
-    image, patches = method.see(batch.images, config.train_window)
+    image, patches = method.averaged(method.look(batch), config.train_window)
     sample, prototypes = method.classes(image), method.prototypes(patches)
     text = method.image_text(prototypes, sample.decoded[:, None])
     pairs = zip([*patches, *image[:, None]], [*text, *text], strict=True)
@@ -181,7 +181,7 @@ def test_a_patch_is_anomalous_where_any_pixel_is(moved_cops, batch):
     method = moved_cops()
     masks = torch.zeros(4, 32, 32)
     masks[2, 7, 24] = 1  # the last pixel row of the first patch row, the fourth patch
-    patches = method.see(batch.images, method.config.train_window)[1]
+    patches = method.averaged(method.look(batch), method.config.train_window)[1]
     expected = prototype_distances(patches, method.prototypes(patches).anomalous)[2, 3]
     torch.testing.assert_close(method.loss(batch._replace(masks=masks))["scatter"], expected)
 

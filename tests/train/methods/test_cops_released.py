@@ -60,7 +60,7 @@ def test_a_file_of_that_code_gives_its_scores(joint_backbone, released_state, ba
 def test_features_prototypes_and_text_are_the_naive_ones(moved_cops, batch):
     method = moved_cops(**dataclasses.asdict(PRESETS[VISA]))
     theirs, samples = naive(method), method.classes.prior()
-    image, patches = method.gather(method.look(batch), 5)
+    image, patches = method.averaged(method.look(batch), 5)
     expected_image, expected_patches = theirs.features(batch.images, 5)
     torch.testing.assert_close(image, expected_image)
     torch.testing.assert_close(patches, expected_patches)

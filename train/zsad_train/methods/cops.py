@@ -72,7 +72,7 @@ class Cops(Method):
         sigma_px = config.sigma * min(vision.image_hw)
         self.smooth = UpsampleBlur(vision.grid_hw, vision.image_hw, sigma_px, config.upsampling)
 
-    def gather(self, features: VisionFeatures, window: int) -> tuple[Tensor, Tensor]:
+    def averaged(self, features: VisionFeatures, window: int) -> tuple[Tensor, Tensor]:
         """Return image features (B, D) and patches (B, P, D), averaged over a window's side."""
         grid_hw = self.backbone.vision.grid_hw
         return features.image, average_neighbours(features.patches[0], grid_hw, window)
@@ -98,7 +98,7 @@ class Cops(Method):
     def forward(self, images: Tensor) -> Prediction:
         """Score images with all text encoded anew, for each of them."""
         features = self.reading(self.backbone.vision, images)
-        image, patches = self.gather(features, self.config.window)
+        image, patches = self.averaged(features, self.config.window)
         prototypes = self.prototypes(patches)
         text = self.image_text(prototypes, self.classes.prior()[None])
         alignment = align(image, patches, prototypes, text, self.config.tau)
@@ -109,7 +109,7 @@ class Cops(Method):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the weighted terms; the class of an image is sampled anew at every call."""
         config = self.config
-        image, patches = self.gather(self.look(batch), config.train_window)
+        image, patches = self.averaged(self.look(batch), config.train_window)
         sample, prototypes = self.classes(image), self.prototypes(patches)
         # Only the centre losses teach the prototypes.
         shown = Prototypes(prototypes.normal.detach(), prototypes.anomalous.detach())
