@@ -183,7 +183,8 @@ def export_model(
         frames = golden_frames()
         method = build()
         reference = run_reference(method, frames, spec)
-        text = method.open_text()
+        # Anything with `forward` and `bake` can be exported; only a `Method` may keep text open.
+        text = method.open_text() if isinstance(method, Method) else None
         constants = {} if text is None else {TEXT_TABLE: text.table.numpy()}
         write_golden(scratch, frames, reference, constants)
         notes = []
