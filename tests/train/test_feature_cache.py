@@ -15,7 +15,7 @@ from zsad_train.feature_cache import FeatureCache, check_steady, image_key, towe
 from zsad_train.loop import fit
 
 FAST = TrainConfig(epochs=3, batch_size=4, device="cpu")
-METHODS = ["make_anomalyclip", "make_faprompt", "make_mrad", "make_entroad"]
+METHODS = ["make_anomalyclip", "make_faprompt", "make_cops", "make_mrad", "make_entroad"]
 
 
 @pytest.fixture
