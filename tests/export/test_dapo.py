@@ -70,7 +70,7 @@ def test_the_manifest_says_what_the_graph_takes_and_gives(artifact):
     manifest = artifact.manifest
     assert [(t.name, t.shape, t.dtype) for t in manifest.inputs] == [
         ("image", ("N", 32, 32, 3), "uint8"),
-        ("text_table", ("1+K", 16), "float32"),
+        ("text_table", ("1+K", 24), "float32"),
     ]
     assert [(t.name, t.shape) for t in manifest.outputs] == [
         ("score", ("N",)),
@@ -160,7 +160,7 @@ def test_the_graph_takes_any_number_of_types_and_images(artifact, rows):
     session = onnxruntime.InferenceSession(
         artifact.path / "model.fp32.onnx", providers=["CPUExecutionProvider"]
     )
-    table = np.random.default_rng(0).standard_normal((rows, 16)).astype(np.float32)
+    table = np.random.default_rng(0).standard_normal((rows, 24)).astype(np.float32)
     images = np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     names = ["score", "anomaly_map", "type_map", "type_score"]
     found = dict(

@@ -31,7 +31,11 @@ def test_vision_blocks_see_them_beside_the_patches(make_clip, carried):
     visual = make_clip().visual
     images, sets = torch.randn(2, 3, 32, 32), torch.randn(4, 3, 32)
     found = VisionTower(visual)(
-        images, taps=(0, -1), inserted=InsertedTokens(sets, carried), tokens_as="raw"
+        images,
+        taps=(0, -1),
+        inserted=InsertedTokens(sets, carried),
+        tokens_as="raw",
+        project_patches=False,
     )
     x = visual.conv1(images).flatten(2).mT
     x = torch.cat([visual.class_embedding.expand(2, 1, -1), x], dim=1)
@@ -42,7 +46,7 @@ def test_vision_blocks_see_them_beside_the_patches(make_clip, carried):
     close(found.image, visual.ln_post(x[:, 0]) @ visual.proj)
     close(found.tokens[0], taps[0])
     close(found.tokens[1], taps[-1])
-    assert found.tokens[0].shape == (2, P, 32)
+    assert found.tokens[0].shape == (2, P, 32) and not found.patches
 
 
 @pytest.mark.parametrize("causal", [True, False])

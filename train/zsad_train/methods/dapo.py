@@ -57,6 +57,7 @@ class TypeVision(nn.Module):
             taps=self.taps,
             inserted=InsertedTokens(self.tokens, self.carried),
             tokens_as="raw",
+            project_patches=False,
         )
         pairs = zip(self.adapters, features.tokens, strict=True)
         return features.image, [adapter(patches) for adapter, patches in pairs]

@@ -137,6 +137,7 @@ class VisionTower(nn.Module):
         cls_ln_post: bool = True,
         inserted: InsertedTokens | None = None,
         tokens_as: TokenNorm | None = None,
+        project_patches: bool = True,
         entropy_blocks: Sequence[int] = (),
         entropy_heads: EntropyHeads = "mean",
     ) -> VisionFeatures:
@@ -160,7 +161,8 @@ class VisionTower(nn.Module):
             cls_ln_post: Apply `ln_post` to the image feature; AnomalyCLIP's code does not.
             inserted: Tokens that stand behind the patches in every block and do not pass `ln_pre`
                 (DAPO, which has them before the patches: to attention it is the same).
-            tokens_as: Keep the tapped patches before the projection, too (MRAD, DAPO).
+            tokens_as: Keep the tapped patches before the projection, too (MRAD).
+            project_patches: Give the projected patches; DAPO has layers of its own in their place.
             entropy_blocks: Blocks whose attention entropy is read (EntroAD); it changes nothing.
             entropy_heads: Where the mean over heads is taken.
 
@@ -184,12 +186,13 @@ class VisionTower(nn.Module):
                 tokens = self._inject(plan.injections[index], tokens)
             if index in plan.taps:
                 read = vv if plan.runs_vv(index) else tokens[:, self._patch_rows]
-                normed = self.ln_post(read)
-                patches[index] = normed @ self.proj
+                normed = self.ln_post(read) if project_patches or tokens_as == "ln_post" else read
+                if project_patches:
+                    patches[index] = normed @ self.proj
                 kept[index] = normed if tokens_as == "ln_post" else read
         return VisionFeatures(
             image=self._pool(tokens, cls_ln_post) @ self.proj,
-            patches=tuple(patches[tap] for tap in plan.taps),
+            patches=tuple(patches[tap] for tap in plan.taps if project_patches),
             tokens=() if tokens_as is None else tuple(kept[tap] for tap in plan.taps),
             entropies=tuple(entropies[index] for index in plan.entropies),
         )
