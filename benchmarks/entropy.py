@@ -64,7 +64,8 @@ def main(
     click.echo(f"\nthe mean over blocks, heads averaged first, says: {outcome}")
     if json_path is not None:
         record: dict[str, Any] = {"machine": describe(), "backbone": backbone, "data": data}
-        record |= {"split": split, "images": images, "sign": outcome, "rows": rows}
+        record |= {"weights_sha256": clip.info.sha256, "split": split, "images": images}
+        record |= {"sign": outcome, "rows": rows}
         write_json(json_path, record)
         click.echo(str(json_path))
 
