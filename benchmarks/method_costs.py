@@ -40,7 +40,8 @@ class Cost:
         learned: Numbers that training changes.
         gflop: Of the exported graph and one image, in 1e9; a multiplication and an addition are
             two.
-        gflop_unbaked: The same with all text encoded anew, as the authors' code does.
+        gflop_unbaked: Of PyTorch's forward pass, which encodes all text anew, to its last end
+            token.
         graph_mb: Float32 weights and constants of the graph, in 1e6 bytes.
     """
 
@@ -90,15 +91,17 @@ def measure(name: str, backbone: str, image_px: int) -> Cost:
         backbone, pretrained="random:0", image_size=image_px, pos_resize=pos_resize
     )
     method = build(name, loaded)
+    learned = sum(p.numel() for p in method.parameters() if p.requires_grad)
+    method.requires_grad_(False)
     images = torch.zeros(1, 3, *loaded.info.image_hw)
-    graph = ClosedText(method)
+    program = exported(ClosedText(method), images)
     return Cost(
         method=name,
         image_px=image_px,
-        learned=sum(p.numel() for p in method.parameters() if p.requires_grad),
-        gflop=flop(graph, images) / 1e9,
-        gflop_unbaked=flop(method, images) / 1e9,
-        graph_mb=sum(t.numel() * t.element_size() for t in reached(graph, images)) / 1e6,
+        learned=learned,
+        gflop=sum(node_flop(node) for node in program.graph.nodes) / 1e9,
+        gflop_unbaked=flop_run(method, images) / 1e9,
+        graph_mb=sum(t.numel() * t.element_size() for t in reached(program)) / 1e6,
     )
 
 
@@ -111,7 +114,7 @@ def build(name: str, backbone: Backbone) -> Method:
     cls = method_class(name)
     config = cls.presets[name]
     if name in UNTRAINED:
-        return cls(backbone, config, cls.default_words("object")).eval()
+        return cls(backbone, config, cls.words_for("object")).eval()
     sentences = read_descriptions(BUILT_IN)
     words = TrainingWords(("object",), sentences.abnormal, sentences.normal, TYPES)
     method = cls(backbone, config, words)
@@ -133,17 +136,23 @@ def memory(backbone: Backbone) -> Any:
     return Batch(images, labels, masks, known, torch.zeros(2, dtype=torch.int64))
 
 
-def flop(module: nn.Module, images: Tensor) -> int:
-    """Count multiplications and additions of products and convolutions; nothing is computed."""
-    program = exported(module, images)
-    return sum(node_flop(node) for node in program.graph.nodes)
+def flop_run(module: nn.Module, images: Tensor) -> int:
+    """Count multiplications and additions of products and convolutions while a module runs."""
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    # The counter does not know the CPU's fused attention.
+    math = sdpa_kernel(SDPBackend.MATH)
+    with torch.no_grad(), math, FlopCounterMode(display=False) as counter:
+        module(images)
+    return int(counter.get_total_flops())
 
 
-def reached(module: nn.Module, images: Tensor) -> list[Tensor]:
+def reached(program: torch.export.ExportedProgram) -> list[Tensor]:
     """Return the weights and constants that an image meets, each once."""
     from torch.export.graph_signature import InputKind
 
-    program = exported(module, images)
     kept = {node.name for node in program.graph.nodes if node.op == "placeholder" and node.users}
     names = [
         spec.target
@@ -159,7 +168,8 @@ def exported(module: nn.Module, images: Tensor) -> torch.export.ExportedProgram:
     import torch
 
     with torch.no_grad():
-        program = torch.export.export(module, (images,), strict=False).run_decompositions()
+        traced = torch.export.export(module, (images,), strict=False)
+    program: torch.export.ExportedProgram = traced.run_decompositions()
     program.graph.eliminate_dead_code()
     return program
 
