@@ -1,10 +1,12 @@
 """The published figures: every one is in a committed JSON, whose evidence lies beside it."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from accuracy_table import percent
 from zsad.evaluate import read_evaluation
 from zsad.evaluate.evidence import read_evidence
 from zsad.metrics import auroc
@@ -42,3 +44,24 @@ def test_image_figures_follow_from_the_scores_beside_the_json(name):
         labels = np.array([image.label for image in mine], bool)
         values.append(auroc(scores, labels))
     assert np.mean(values) == pytest.approx(found.mean.figures["image_auroc"].value, abs=1e-12)
+
+
+def test_the_readme_prints_means_and_spreads_over_the_seeds():
+    outcomes = json.loads((RESULTS / "accuracy-dive-tiny.json").read_text("utf-8"))["outcomes"]
+    readme = (ROOT / "README.md").read_text("utf-8").partition("three seeds of the prompts")[2]
+    named = {}
+    for each in outcomes:
+        named.setdefault(each["data"].partition(":")[0], []).append(each)
+    for data, runs in named.items():
+        counts = f"({runs[0]['n_good']} + {runs[0]['n_defective']})"
+        rows = [line for line in readme.splitlines() if line.endswith("|") and counts in line]
+        (row,) = rows if len(rows) == 1 else [r for r in rows if data.partition("-")[2] in r]
+        for key in ("image_auroc", "pixel_auroc"):
+            seeds = {}
+            for run in runs:
+                if key in run["figures"]:
+                    seeds.setdefault(run["seed"], []).append(run["figures"][key])
+            if seeds:
+                assert percent([np.mean(values) for values in seeds.values()]) in row
+                floor = 100 * np.mean([run["floor"][key] for run in runs])
+                assert f"{floor:.1f}" in row
