@@ -45,8 +45,8 @@ class EntroAdConfig(MradConfig):
     """Which entropy speaks for an anomaly: `high` is the abstract's relational uncertainty, `low`
     routes by 1 minus it. Measured before it was fixed: on `tiny` and the generated validation
     images the mean over blocks tells defective patches from the others of their image with an
-    AUROC of 79.7, high ones being defective (`benchmarks/results/entropy-tiny.json`). Single
-    blocks differ, and one says the opposite; other backbones need not agree: run
+    AUROC of 58.3, high ones being defective (`benchmarks/results/entropy-tiny.json`). That is
+    little: two of the four blocks say the opposite. Other backbones need not agree: run
     `benchmarks/entropy.py --backbone`."""
 
     # Token routing, Eq. 5-6.
