@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from accuracy_table import percent
+from method_costs import Cost, table
 from zsad.evaluate import read_evaluation
 from zsad.evaluate.evidence import read_evidence
 from zsad.metrics import auroc
+from zsad_train.methods import METHODS, UNTRAINED
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -65,3 +67,11 @@ def test_the_readme_prints_means_and_spreads_over_the_seeds():
                 assert percent([np.mean(values) for values in seeds.values()]) in row
                 floor = 100 * np.mean([run["floor"][key] for run in runs])
                 assert f"{floor:.1f}" in row
+
+
+def test_the_methods_page_prints_the_costs_that_were_counted():
+    record = json.loads((RESULTS / "method-costs.json").read_text("utf-8"))
+    costs = [Cost(**each) for each in record["costs"]]
+    assert {cost.method for cost in costs} == METHODS.keys() | UNTRAINED.keys()
+    page = (ROOT / "docs" / "methods.md").read_text("utf-8")
+    assert table(costs) in page and f"`{record['backbone']}`" in page
