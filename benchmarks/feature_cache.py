@@ -21,7 +21,7 @@ import click
 
 from zsad.command import Command
 
-METHODS = ("anomalyclip", "faprompt", "mrad", "entroad")
+METHODS = ("anomalyclip", "faprompt", "cops", "mrad", "entroad")
 
 
 @click.command(cls=Command)

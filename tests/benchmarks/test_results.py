@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import feature_cache
 from accuracy_table import percent
 from method_costs import Cost, table
 from zsad.evaluate import read_evaluation
@@ -75,3 +76,10 @@ def test_the_methods_page_prints_the_costs_that_were_counted():
     assert {cost.method for cost in costs} == METHODS.keys() | UNTRAINED.keys()
     page = (ROOT / "docs" / "methods.md").read_text("utf-8")
     assert table(costs) in page and f"`{record['backbone']}`" in page
+
+
+def test_the_methods_page_prints_how_fast_the_feature_cache_was():
+    record = json.loads((RESULTS / "feature-cache-tiny.json").read_text("utf-8"))
+    page = (ROOT / "docs" / "methods.md").read_text("utf-8")
+    assert feature_cache.table(record["rows"]) in page
+    assert all(row["times_faster"] >= 5 for row in record["rows"])
