@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from accuracy_table import markdown
 from zsad.command import Command
 
 if TYPE_CHECKING:
@@ -138,19 +139,18 @@ def sign(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows as a Markdown table."""
-    head = [
-        "| heads | block | AUROC within images | pooled | images above chance |",
-        "|---|---|---|---|---|",
-    ]
-    return "\n".join(
-        head
-        + [
-            f"| {row['heads']} | {row['block']} | {100 * row['within_images']:.1f} ± "
-            f"{100 * row['standard_error']:.1f} | {100 * row['pooled']:.1f} | "
-            f"{100 * row['above_chance']:.0f} % of {row['images']} |"
-            for row in rows
+    head = ["heads", "block", "AUROC within images", "pooled", "images above chance"]
+    cells = [
+        [
+            row["heads"],
+            row["block"],
+            f"{100 * row['within_images']:.1f} ± {100 * row['standard_error']:.1f}",
+            f"{100 * row['pooled']:.1f}",
+            f"{100 * row['above_chance']:.0f} % of {row['images']}",
         ]
-    )
+        for row in rows
+    ]
+    return markdown(head, cells)
 
 
 if __name__ == "__main__":

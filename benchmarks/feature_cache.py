@@ -19,6 +19,7 @@ from typing import Any
 
 import click
 
+from accuracy_table import markdown
 from zsad.command import Command
 
 METHODS = ("anomalyclip", "faprompt", "cops", "mrad", "entroad")
@@ -107,18 +108,19 @@ def check_equal(paths: Sequence[Path]) -> None:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Return the rows as a Markdown table."""
-    head = [
-        "| method | epoch, s | with the cache, s | times as fast | filling it, s | MB an image |",
-        "|---|---|---|---|---|---|",
-    ]
-    return "\n".join(
-        head
-        + [
-            f"| {r['method']} | {r['epoch_s']:.2f} | {r['cached_epoch_s']:.2f} | "
-            f"{r['times_faster']:.1f} | {r['filling_s']:.1f} | {r['mb_per_image']:.2f} |"
-            for r in rows
+    head = ["method", "epoch, s", "with the cache, s", "times as fast", "filling it, s"]
+    cells = [
+        [
+            row["method"],
+            f"{row['epoch_s']:.2f}",
+            f"{row['cached_epoch_s']:.2f}",
+            f"{row['times_faster']:.1f}",
+            f"{row['filling_s']:.1f}",
+            f"{row['mb_per_image']:.2f}",
         ]
-    )
+        for row in rows
+    ]
+    return markdown([*head, "MB an image"], cells)
 
 
 if __name__ == "__main__":

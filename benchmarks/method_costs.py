@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from accuracy_table import markdown
 from zsad.command import Command
 
 if TYPE_CHECKING:
@@ -84,12 +86,8 @@ def measure(name: str, backbone: str, image_px: int) -> Cost:
 
     from zsad_train.methods import method_class
     from zsad_train.methods.base import ClosedText
-    from zsad_train.towers import load_backbone
 
-    pos_resize = method_class(name).pos_resize
-    loaded = load_backbone(
-        backbone, pretrained="random:0", image_size=image_px, pos_resize=pos_resize
-    )
+    loaded = _random_backbone(backbone, image_px, method_class(name).pos_resize)
     method = build(name, loaded)
     learned = sum(p.numel() for p in method.parameters() if p.requires_grad)
     method.requires_grad_(False)
@@ -103,6 +101,13 @@ def measure(name: str, backbone: str, image_px: int) -> Cost:
         gflop_unbaked=flop_run(method, images) / 1e9,
         graph_mb=sum(t.numel() * t.element_size() for t in reached(program)) / 1e6,
     )
+
+
+@lru_cache(maxsize=2)  # one size at a time, its positions resized one way or the other
+def _random_backbone(name: str, image_px: int, pos_resize: str) -> Backbone:
+    from zsad_train.towers import load_backbone
+
+    return load_backbone(name, pretrained="random:0", image_size=image_px, pos_resize=pos_resize)
 
 
 def build(name: str, backbone: Backbone) -> Method:
@@ -196,13 +201,13 @@ def table(costs: list[Cost]) -> str:
         by_method.setdefault(cost.method, {})[cost.image_px] = cost
     sizes = sorted({cost.image_px for cost in costs})
     head = ["method", "learned", *(f"GFLOP at {px}, text anew" for px in sizes), "graph MB"]
-    rows = [head, ["---"] * len(head)]
+    rows = []
     for method, at in by_method.items():
         cells = [_arithmetic(at, px) for px in sizes]
         last = at[max(at)]
         mark = reading_mark(method)
         rows.append([f"`{method}`{mark}", f"{last.learned:,}", *cells, f"{last.graph_mb:,.0f}"])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return markdown(head, rows)
 
 
 def _arithmetic(at: Mapping[int, Cost], px: int) -> str:

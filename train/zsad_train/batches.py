@@ -74,25 +74,22 @@ class TrainingSamples(TorchDataset[Batch]):
 
 
 def collate(batches: Sequence[Batch]) -> Batch:
-    """Join batches into one, in order."""
-    rows = zip(*(batch[:-1] for batch in batches), strict=True)
-    joined = _with_tensors(batches[0], [torch.cat(tensors) for tensors in rows])
-    found = [batch.features for batch in batches if batch.features is not None]
-    if not found:
-        return joined
-    parts = zip(*(features.tensors() for features in found), strict=True)
-    return joined._replace(features=found[0].like([torch.cat(tensors) for tensors in parts]))
+    """Join batches into one, in order; all of them have features, or none has."""
+    rows = zip(*map(_tensors, batches), strict=True)
+    return _with_tensors(batches[0], [torch.cat(tensors) for tensors in rows])
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """Return `batch` with its tensors on `device`."""
-    moved = _with_tensors(batch, [tensor.to(device) for tensor in batch[:-1]])
-    if batch.features is None:
-        return moved
-    tensors = [tensor.to(device) for tensor in batch.features.tensors()]
-    return moved._replace(features=batch.features.like(tensors))
+    return _with_tensors(batch, [tensor.to(device) for tensor in _tensors(batch)])
+
+
+def _tensors(batch: Batch) -> list[Tensor]:
+    *own, features = batch  # which stand last among its fields
+    return [*own, *(() if features is None else features.tensors())]
 
 
 def _with_tensors(batch: Batch, tensors: Sequence[Tensor]) -> Batch:
-    """Return `batch` with other tensors; `features` stands last among its fields."""
-    return Batch._make([*tensors, batch.features])
+    own = len(batch) - 1
+    features = None if batch.features is None else batch.features.like(tensors[own:])
+    return Batch._make([*tensors[:own], features])

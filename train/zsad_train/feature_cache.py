@@ -146,6 +146,7 @@ class _Shelf:
         self._count = count
         self._mine: set[Path] = set()
         self._sizes = {path: path.stat().st_size for path in folder.glob(f"*/*{SUFFIX}")}
+        self._total = sum(self._sizes.values())
 
     def take(self, path: Path) -> bool:
         """Whether a whole entry is there; it counts as used now."""
@@ -166,14 +167,15 @@ class _Shelf:
                 f"the features of {self._count} images take {len(content) * self._count / 1e9:.2g} "
                 f"GB, --feature-cache-gb is {self._limit / 1e9:.2g}: raise it, or use --limit"
             )
+        self._total += len(content) - self._sizes.get(path, 0)
         self._sizes[path] = len(content)
         for old in self._to_evict():
             old.unlink(missing_ok=True)
-            del self._sizes[old]
+            self._total -= self._sizes.pop(old)
         write_atomic(path, content)
 
     def _to_evict(self) -> Iterator[Path]:
-        excess = sum(self._sizes.values()) - self._limit
+        excess = self._total - self._limit
         if excess <= 0:
             return
         others = [path for path in self._sizes if path not in self._mine and path.exists()]

@@ -14,7 +14,8 @@ from zsad_train.towers import Backbone, TextTail, TextTower
 INIT_STD = 0.02
 """Standard deviation of new tokens, that of CLIP's own token embedding (CoOp, AnomalyCLIP)."""
 
-_PLACEHOLDER = "X"
+PLACEHOLDER = "X"
+"""A word of one token that stands where a learned token goes."""
 
 
 class PromptLearner(nn.Module):
@@ -81,7 +82,7 @@ class PromptLearner(nn.Module):
         self.deep_half = deep_half
         self.deep = deep if deep is not None else _new_tokens(deep_sets, deep_length, width)
 
-        placeholders = [_PLACEHOLDER] * (length + own_length)
+        placeholders = [PLACEHOLDER] * (length + own_length)
         token_ids = backbone.tokenize([" ".join([*placeholders, f"{word}."]) for word in words])
         eot = check_fits(backbone.text, token_ids, words)
         fixed = backbone.text.embed(token_ids).detach()[:, : int(eot.max()) + 1]  # (n, L, width)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zsad.errors import InputError
+from zsad_train.neighbours import average_neighbours
 
 POOLED = (1, 3, 5)
 """Sides of the neighbourhoods over which patches are averaged [code]."""
@@ -158,9 +159,8 @@ def pool_neighbours(patches: Tensor, grid_hw: tuple[int, int]) -> Tensor:
         patches: (B, P, width) in raster order.
         grid_hw: Rows and columns.
     """
-    grid = patches.mT.reshape(-1, patches.shape[2], *grid_hw)  # (B, width, rows, cols)
-    pooled = [F.avg_pool2d(grid, side, stride=1, padding=side // 2) for side in POOLED]
-    return (sum(pooled[1:], pooled[0]) / len(pooled)).flatten(2).mT
+    pooled = [average_neighbours(patches, grid_hw, side) for side in POOLED]
+    return sum(pooled[1:], pooled[0]) / len(pooled)
 
 
 def region_keys(patches: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,11 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from zsad_train.methods.dapo_config import DapoConfig
-from zsad_train.prompts import check_fits
+from zsad_train.prompts import PLACEHOLDER, check_fits
 from zsad_train.similarity import unit
 from zsad_train.towers import Backbone, InsertedTokens, TextTower
-
-_PLACEHOLDER = "X"
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class TypePrompts(nn.Module):
         return self._with_placeholders(self.config.abnormal_words)
 
     def _with_placeholders(self, words: str) -> str:
-        return " ".join([_PLACEHOLDER] * self.config.context_length + [words])
+        return " ".join([PLACEHOLDER] * self.config.context_length + [words])
 
     def tokenize_types(self, backbone: Backbone, words: Sequence[str]) -> Sentences:
         """Return the prompts about defect types.

@@ -11,8 +11,9 @@ from zsad_train.config import TrainConfig
 from zsad_train.loop import fit
 from zsad_train.losses import segmentation_loss
 from zsad_train.methods.base import TrainingWords
-from zsad_train.methods.cops import Cops, average_neighbours
+from zsad_train.methods.cops import Cops
 from zsad_train.methods.cops_config import PRESETS, CopsConfig
+from zsad_train.neighbours import average_neighbours
 from zsad_train.prototypes import Prototypes, prototype_distances
 from zsad_train.smoothing import UpsampleBlur
 

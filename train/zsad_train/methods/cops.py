@@ -27,6 +27,7 @@ from zsad_train.glocal import Alignment, align
 from zsad_train.losses import grid_segmentation_loss
 from zsad_train.methods.base import Batch, Method, Prediction, TrainingWords
 from zsad_train.methods.cops_config import PRESETS, CopsConfig
+from zsad_train.neighbours import average_neighbours
 from zsad_train.prompts import PromptLearner, SampledPrompts
 from zsad_train.prototypes import PrototypeExtractor, Prototypes
 from zsad_train.similarity import mean_direction
@@ -183,12 +184,6 @@ class BakedCops(nn.Module):
         found = alignment.weigh(config.distance_share, config.image_share)
         grid = found.abnormal.reshape(-1, *grid_hw)
         return Prediction(found.score, self.smooth(grid).clamp(0, 1), found.score_logit)
-
-
-def average_neighbours(patches: Tensor, grid_hw: tuple[int, int], window: int) -> Tensor:
-    """Return patches (B, P, D), each the mean over a window around it; zeros beyond the border."""
-    grid = patches.mT.reshape(-1, patches.shape[2], *grid_hw)  # (B, D, rows, columns)
-    return F.avg_pool2d(grid, window, stride=1, padding=window // 2).flatten(2).mT
 
 
 def _mean_where(values: Tensor, chosen: Tensor) -> Tensor:

@@ -116,6 +116,7 @@ def _report(out: Path, training: Training, terms: list[dict[str, float]], val: C
     measured = separation(
         training.model, training.recipe.config, val, len(val) if last else len(val) * 3 // 8
     )
+    training.model.train()  # steps go on after it
     line = {
         "step": training.step,
         "seconds": round(training.seconds),

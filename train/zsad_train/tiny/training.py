@@ -154,9 +154,9 @@ class Training:
         views = Views(recipe.overlaid, recipe.warped, recipe.degraded)
         steps = range(self.step, last_step)
         supply = batches(cache, recipe.config, views, recipe.batch, recipe.seed, steps, workers)
+        self.model.train()
         with ThreadPoolExecutor(recipe.shards) as pool:
             for batch in supply:
-                self.model.train()
                 for group in self.optimiser.param_groups:
                     group["lr"] = _learning_rate(recipe, self.step)
                 parts = [shard(batch, i, recipe.shards) for i in range(recipe.shards)]
