@@ -7,7 +7,7 @@ and size, never accuracy.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,10 @@ def _threads(setup: Setup) -> None:
     torch.set_num_threads(setup.threads)
 
 
+ONE_IMAGE: Mapping[str, Any] = {"dynamic_shapes": ({0: None},)}
+"""Left to itself anomalib 2.7 writes graphs that take exactly two images, with torch 2.14."""
+
+
 def _winclip() -> Any:
     import open_clip
     from anomalib.models import WinClip
@@ -85,7 +89,7 @@ def _prepare_winclip(setup: Setup) -> None:
 
 
 def _prepare_winclip_onnx(setup: Setup) -> None:
-    _winclip().to_onnx(setup.folder, input_size=setup.frame_hw)
+    _winclip().to_onnx(setup.folder, input_size=setup.frame_hw, **ONE_IMAGE)
 
 
 def _patchcore(setup: Setup) -> Any:
@@ -107,8 +111,10 @@ def _prepare_patchcore(setup: Setup, export: str) -> None:
     model = _patchcore(setup)
     if export == "torch":
         torch.save(model.state_dict(), Path(setup.folder) / "patchcore.pt")
+    elif export == "onnx":
+        model.to_onnx(setup.folder, input_size=setup.frame_hw, **ONE_IMAGE)
     else:
-        getattr(model, f"to_{export}")(setup.folder, input_size=setup.frame_hw)
+        model.to_openvino(setup.folder, input_size=setup.frame_hw, onnx_kwargs=dict(ONE_IMAGE))
 
 
 def _load_patchcore(setup: Setup) -> Loaded:
