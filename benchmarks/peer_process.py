@@ -55,8 +55,9 @@ def started(command: list[str], name: str, setup: Setup, folder: Path) -> Iterat
         def spawn(task: str) -> subprocess.Popen[str]:
             pipe = subprocess.PIPE
             whole = [*command, task, name, text]
+            # Libraries leave caches where they stand: in the contender's own folder.
             return subprocess.Popen(
-                whole, stdin=pipe, stdout=pipe, stderr=log, text=True, env=environment
+                whole, stdin=pipe, stdout=pipe, stderr=log, text=True, env=environment, cwd=folder
             )
 
         with spawn("prepare") as preparing:

@@ -1,5 +1,6 @@
 """The published figures: every one is in a committed JSON, whose evidence lies beside it."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import numpy as np
 import pytest
 
 import feature_cache
+import protocol
+from accuracy_runs import Outcome
 from accuracy_table import percent
 from method_costs import Cost, table
 from zsad.evaluate import read_evaluation
@@ -83,3 +86,21 @@ def test_the_methods_page_prints_how_fast_the_feature_cache_was():
     page = (ROOT / "docs" / "methods.md").read_text("utf-8")
     assert feature_cache.table(record["rows"]) in page
     assert all(row["times_faster"] >= 5 for row in record["rows"])
+
+
+def test_the_readme_prints_what_limited_priors_cost():
+    record = json.loads((RESULTS / "protocol-dive-tiny.json").read_text("utf-8"))
+    trial = [field.name for field in dataclasses.fields(protocol.Trial)]
+    reached = [field.name for field in dataclasses.fields(Outcome)]
+    results = [
+        (
+            protocol.Trial(**{name: each[name] for name in trial}),
+            Outcome(**{name: each[name] for name in reached}),
+        )
+        for each in record["trials"]
+    ]
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert protocol.table(results) in readme
+    assert "cannot be told apart (+4.0 points, standard error 2.4" in protocol.answer(results)
+    pixels = protocol._lost(results, "anomalyclip", "pixel_auroc")
+    assert min(pixels) > max(protocol._lost(results, "dive", "pixel_auroc"))
