@@ -10,6 +10,7 @@ from types import TracebackType
 
 import numpy as np
 
+from zsad.arithmetic import ARITHMETIC, Arithmetic
 from zsad.artifact import Artifact
 from zsad.backends import Backend, open_backend
 from zsad.errors import InputError
@@ -31,8 +32,8 @@ class Detector:
         artifact: The verified artifact.
         backend: The engine that holds the graph; `backend.provider` says what really runs it.
         recipe: The recipe, None when uncalibrated.
-        calibration: The recipe's entry for exactly this graph, preprocessing and words, None
-            without one.
+        calibration: The recipe's entry for exactly this graph, preprocessing, words and
+            arithmetic, None without one.
     """
 
     def __init__(self, artifact: Artifact, backend: Backend, recipe: Recipe | None = None) -> None:
@@ -46,6 +47,7 @@ class Detector:
                 self.graph.sha256,
                 artifact.manifest.preprocess.sha256,
                 artifact.manifest.words_sha256,
+                self.arithmetic,
             )
         self._constants = constant_inputs(artifact)
 
@@ -67,8 +69,8 @@ class Detector:
             precision: `fp32`, `fp16` or `int8`. None takes a graph that the recipe covers, and
                 among those the manifest's default; on a CPU, FP32 rather than FP16, which a CPU
                 only emulates.
-            backend: `auto`, `cpu`, `cuda` or `tensorrt`. One that is named is used or is an error;
-                `auto` is CUDA where it really loads, else the CPU.
+            backend: One of `zsad.backends.BACKENDS`. One that is named is used or is an error;
+                `auto` is the fastest here that computes what the graph says.
             threads: Threads of a CPU engine; None leaves the number to the engine.
 
         Raises:
@@ -76,7 +78,8 @@ class Detector:
         """
         loaded = recipe if recipe is None or isinstance(recipe, Recipe) else read_recipe(recipe)
         artifact = Artifact.open(path)
-        engine = open_backend(artifact, precision, backend, threads, _covered(loaded, artifact))
+        covered = _covered(loaded, artifact, ARITHMETIC.get(backend))
+        engine = open_backend(artifact, precision, backend, threads, covered)
         try:
             return cls(artifact, engine, loaded)
         except InputError:
@@ -87,6 +90,11 @@ class Detector:
     def graph(self) -> GraphFile:
         """The graph that is loaded."""
         return self.artifact.graph(self.backend.precision)
+
+    @property
+    def arithmetic(self) -> Arithmetic | None:
+        """What the engine computes in; None where that is what the graph says."""
+        return ARITHMETIC.get(self.backend.name)
 
     @property
     def score_kind(self) -> ScoreKind:
@@ -102,6 +110,8 @@ class Detector:
             what = "another preprocessing"
         elif self.recipe.words_sha256 != self.artifact.manifest.words_sha256:
             what = "other defect types than the artifact has now"
+        elif any(c.graph_sha256 == self.graph.sha256 for c in self.recipe.calibrations):
+            what = f"{self.graph.file} on another backend than {self.backend.name}"
         else:
             what = f"other graphs than {self.graph.file} ({self.graph.sha256[:12]})"
         return f"the recipe was calibrated for {what}: run zsad-calibrate with this artifact"
@@ -207,10 +217,10 @@ class Detector:
         return self.calibration.verdict(score), None
 
 
-def _covered(recipe: Recipe | None, artifact: Artifact) -> set[str]:
+def _covered(recipe: Recipe | None, artifact: Artifact, arithmetic: Arithmetic | None) -> set[str]:
     if recipe is None:
         return set()
     known, manifest = (recipe.preprocess_sha256, recipe.words_sha256), artifact.manifest
     if known != (manifest.preprocess.sha256, manifest.words_sha256):
         return set()
-    return {calibration.graph_sha256 for calibration in recipe.calibrations}
+    return {c.graph_sha256 for c in recipe.calibrations if c.arithmetic == arithmetic}

@@ -56,16 +56,6 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def candidates() -> tuple[str, ...]:
-    """Return the backends that `auto` tries, best first.
-
-    TensorRT is not among them: it builds an engine at the first load, which takes minutes and so
-    wants to be asked for.
-    """
-    offered = import_onnxruntime().get_available_providers()
-    return ("cuda", "cpu") if PROVIDERS["cuda"][0] in offered else ("cpu",)
-
-
 class OrtBackend:
     """One graph in an ONNX Runtime session."""
 

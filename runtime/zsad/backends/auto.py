@@ -1,0 +1,165 @@
+"""`--backend auto`: the engine that is the fastest here for a graph, measured once and remembered.
+
+Every candidate runs the graph as it is, so that the choice changes no number by more than the
+rounding that parity covers.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import zsad
+from zsad.artifact import Artifact
+from zsad.backends.ort import PROVIDERS, import_onnxruntime
+from zsad.backends.remembered import (
+    SCHEMA,
+    Choice,
+    Situation,
+    memory_file,
+    processor,
+    recall,
+    remember,
+    usable_cores,
+)
+from zsad.errors import InferenceError, InputError
+from zsad.text_table import constant_inputs
+from zsad.types import Array
+
+if TYPE_CHECKING:
+    from zsad.backends.base import Backend
+
+LOG = logging.getLogger(__name__)
+
+RUNS = 5
+"""Timed runs of a candidate, after one that is not; the fastest counts, since what disturbs a run
+only makes it slower."""
+
+MARGIN = 1.05
+"""A candidate must be this many times as fast as one before it, or else order decides: two that are
+alike shall not take turns from one graph to the next."""
+
+OPTIONAL = ("openvino",)
+"""Engines that are candidates where their package is installed, which has the same name."""
+
+Open = Callable[[str], "Backend"]
+
+
+def candidates() -> tuple[str, ...]:
+    """Return the backends that `auto` chooses from, by preference at the same speed.
+
+    TensorRT is not among them: it builds an engine at the first load, which takes minutes and so
+    wants to be asked for.
+    """
+    offered = import_onnxruntime().get_available_providers()
+    cuda = ("cuda",) if PROVIDERS["cuda"][0] in offered else ()
+    return (*cuda, "cpu", *(name for name in OPTIONAL if importlib.util.find_spec(name)))
+
+
+def situation_of(graphs: Mapping[str, str], threads: int | None) -> Situation:
+    """Return what the choice depends on here and now.
+
+    Args:
+        graphs: Hash of the graph that each candidate would run, by backend.
+        threads: Threads that were asked for.
+    """
+    versions = {"zsad": zsad.__version__, "onnxruntime": str(import_onnxruntime().__version__)}
+    versions |= {name: version(name) for name in OPTIONAL if name in graphs}
+    return Situation(graphs, versions, processor(), usable_cores(), threads)
+
+
+def open_fastest(
+    artifact: Artifact,
+    situation: Situation,
+    open_one: Open,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Backend:
+    """Open the fastest of the situation's candidates.
+
+    A choice that is remembered is taken without measuring, unless a candidate that failed then
+    works now, or the chosen one no longer opens. A choice that cannot be remembered is taken all
+    the same.
+
+    Args:
+        artifact: A verified artifact.
+        situation: The candidates and what their speed depends on.
+        open_one: Opens a backend by its name.
+        clock: Seconds, from any beginning.
+
+    Raises:
+        InputError: No candidate can be opened.
+        InferenceError: None runs.
+    """
+    feeds = _frame(artifact)
+    known = recall(situation)
+    if known is not None and not _measure_all(known.failed, open_one, feeds, clock)[0]:
+        try:
+            opened = open_one(known.backend)
+        except InputError as error:
+            LOG.warning("%s: measuring all backends again", error)
+        else:
+            LOG.info("auto: %s, remembered in %s", known.describe(), memory_file(situation))
+            return opened
+    return open_one(_choose(situation, open_one, feeds, clock).backend)
+
+
+def _choose(
+    situation: Situation, open_one: Open, feeds: Mapping[str, Array], clock: Callable[[], float]
+) -> Choice:
+    seconds, errors = _measure_all(situation.graphs, open_one, feeds, clock)
+    if not seconds:
+        raise errors["cpu"]
+    for name, error in errors.items():
+        LOG.warning("%s; going on without %s", error, name)
+    limit = MARGIN * min(seconds.values())
+    fastest = next(name for name, found in seconds.items() if found <= limit)
+    ms = {name: 1e3 * found for name, found in seconds.items()}
+    choice = Choice(SCHEMA, situation, fastest, ms, tuple(errors))
+    try:
+        LOG.info("auto: %s, remembered in %s", choice.describe(), remember(choice))
+    except InputError as error:
+        LOG.warning("auto: %s, to be measured again at every start: %s", choice.describe(), error)
+    return choice
+
+
+def _measure_all(
+    names: Iterable[str],
+    open_one: Open,
+    feeds: Mapping[str, Array],
+    clock: Callable[[], float],
+) -> tuple[dict[str, float], dict[str, InputError | InferenceError]]:
+    """Return the seconds per run of those that work, and the errors of those that do not."""
+    seconds: dict[str, float] = {}
+    errors: dict[str, InputError | InferenceError] = {}
+    for name in names:
+        try:
+            # One at a time, closed before the next: a small board holds no two of them.
+            with open_one(name) as backend:
+                seconds[name] = _seconds(backend, feeds, clock)
+        except (InputError, InferenceError) as error:
+            errors[name] = error
+    return seconds, errors
+
+
+def _seconds(backend: Backend, feeds: Mapping[str, Array], clock: Callable[[], float]) -> float:
+    backend.infer(feeds)
+    found = []
+    for _ in range(RUNS):
+        start = clock()
+        backend.infer(feeds)
+        found.append(clock() - start)
+    return min(found)
+
+
+def _frame(artifact: Artifact) -> dict[str, Array]:
+    spec = artifact.manifest.preprocess
+    # Noise, since a black frame makes some kernels faster than a real one does.
+    shape = (1, spec.height, spec.width, 3)
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    return {"image": image, **constant_inputs(artifact)}
