@@ -113,6 +113,23 @@ def test_onnx_runtime_agrees_with_pytorch(exported, precision):
     assert np.ptp(reference.anomaly_maps) > 0.01
 
 
+def test_openvino_agrees_with_onnx_runtime(exported):
+    pytest.importorskip("openvino")
+    name, artifact, _ = exported
+    frames, _ = read_golden(artifact)
+    images = [frame.image_bgr for frame in frames[:3]]
+    found = {}
+    for backend in ("cpu", "openvino"):
+        with Detector.load(artifact.path, precision="fp32", backend=backend) as detector:
+            found[backend] = [*detector.predict_batch(images), detector.predict(images[0])]
+    tolerance = AMPLIFIED.get(name, 1e-5)
+    for ours, theirs in zip(found["cpu"], found["openvino"], strict=True):
+        assert theirs.score == pytest.approx(ours.score, abs=tolerance)
+        np.testing.assert_allclose(theirs.anomaly_map, ours.anomaly_map, atol=tolerance)
+        if ours.type_map is not None:
+            np.testing.assert_allclose(theirs.type_map, ours.type_map, atol=tolerance)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_tensorrt_rtx_compiles_it(exported, precision):
     pytest.importorskip("tensorrt_rtx")
