@@ -58,6 +58,7 @@ def _parallel(options: Any) -> None:
 VARIANTS: Mapping[str, Callable[[Any], None]] = {
     DEFAULT: lambda options: None,
     "no spinning": _entry("session.intra_op.allow_spinning", "0"),
+    "spinning ends with the run": _entry("session.force_spinning_stop", "1"),
     "graph: extended, no layout": _level("ORT_ENABLE_EXTENDED"),
     "graph: basic": _level("ORT_ENABLE_BASIC"),
     "graph: none": _level("ORT_DISABLE_ALL"),
@@ -90,6 +91,7 @@ class Found:
 @click.command(cls=Command)
 @click.argument("artifact", type=click.Path(path_type=Path))
 @click.option("--precision", help="Graph to run. Default: the artifact's own.")
+@click.option("--only", multiple=True, help="A variant by name; all if not given.")
 @click.option("--runs", type=click.IntRange(2), default=30, show_default=True, help="Timed runs.")
 @click.option("--warm-up", type=click.IntRange(0), default=3, show_default=True)
 @click.option("--threads", type=click.IntRange(1), help="Threads. Default: the library's choice.")
@@ -98,6 +100,7 @@ class Found:
 def main(
     artifact: Path,
     precision: Precision | None,
+    only: tuple[str, ...],
     runs: int,
     warm_up: int,
     threads: int | None,
@@ -108,11 +111,15 @@ def main(
     from machine import describe
     from timing import take_turns
     from zsad.artifact import Artifact
+    from zsad.errors import InputError
     from zsad.schema import write_json
 
+    if unknown := set(only) - set(VARIANTS):
+        raise InputError(f"unknown variant '{min(unknown)}': use one of {', '.join(VARIANTS)}")
     opened = Artifact.open(artifact)
     graph = opened.file(opened.graph(precision).file)
-    contenders = {name: runner(graph, opened, name, threads) for name in VARIANTS}
+    names = (DEFAULT, *only) if only else VARIANTS
+    contenders = {name: runner(graph, opened, name, threads) for name in names}
     with neighbours(busy):
         timed = take_turns(contenders, runs, warm_up, pause_s=PAUSE_S)
     medians = {name: latency.stages_ms for name, latency in timed.items()}

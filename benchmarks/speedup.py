@@ -56,10 +56,11 @@ def main(
     json_path: Path | None,
 ) -> None:
     """Time every graph on every backend of this CPU against eager, and print the table."""
-    threads = threads or len(os.sched_getaffinity(0))
+    from machine import describe, usable_cores
+
+    threads = threads or usable_cores()
     # Read once, when numpy loads its BLAS, which the lines below cause.
     os.environ.update(dict.fromkeys(THREADS, str(threads)))
-    from machine import describe
     from speedup_measure import Timing, measure
     from zsad.schema import write_json
 

@@ -139,6 +139,11 @@ class FakeNode:
         self.name, self.shape, self.type = name, shape, kind
 
 
+class FakeOptions(types.SimpleNamespace):
+    def add_session_config_entry(self, key, value):
+        setattr(self, key, value)
+
+
 def fake_onnxruntime(offered, loads, log):
     """An onnxruntime that offers some providers, of which only some really load."""
 
@@ -168,7 +173,7 @@ def fake_onnxruntime(offered, loads, log):
     module = types.ModuleType("onnxruntime")
     module.__version__ = "1.99"
     module.get_available_providers = lambda: list(offered)
-    module.SessionOptions = types.SimpleNamespace
+    module.SessionOptions = FakeOptions
     module.InferenceSession = Session
     module.preload_dlls = lambda: print("noise on standard output")
     return module
@@ -218,6 +223,7 @@ def test_a_provider_that_loads_is_used_without_silent_fallback(fake, make_artifa
         assert (backend.name, backend.provider, backend.precision) == ("cuda", CUDA, "fp16")
     names, _, fallback, options = log[0]
     assert (names, fallback, options.intra_op_num_threads) == ([CUDA, CPU], 0, 3)
+    assert vars(options)["session.intra_op.allow_spinning"] == "0"
     assert capsys.readouterr().out == ""
 
 
