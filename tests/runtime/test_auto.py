@@ -20,6 +20,8 @@ class Engines:
 
     def __init__(self, **ms):
         self.ms = ms
+        self.scores = {}
+        self.levels = {}
         self.now = 0.0
         self.opened = []
         self.runs = 0
@@ -47,6 +49,9 @@ class Engine:
             raise self.ms
         self.engines.runs += 1
         self.engines.now += self.ms / 1e3
+        score = self.engines.scores.get(self.name, 0.25)
+        level = self.engines.levels.get(self.name, 0.5)
+        return {"score": np.float32([score]), "anomaly_map": np.full((1, 8, 12), level)}
 
     def __enter__(self):
         return self
@@ -161,6 +166,24 @@ def test_a_candidate_that_failed_is_tried_again_at_every_start(artifact):
     assert choose(artifact, still, names=names) == "openvino" and still.runs == 0
     repaired = Engines(cuda=1, cpu=20, openvino=10)
     assert choose(artifact, repaired, names=names) == "cuda"
+
+
+@pytest.mark.parametrize(
+    ("score", "level"), [(0.3, 0.5), (0.25, 0.6), (np.nan, 0.5), (0.25, np.nan)]
+)
+def test_an_engine_that_computes_something_else_is_never_taken(artifact, caplog, score, level):
+    engines = Engines(cpu=20, openvino=10)
+    engines.scores["openvino"], engines.levels["openvino"] = score, level
+    assert choose(artifact, engines) == "cpu"
+    assert "openvino computes something else than cpu here" in caplog.text
+    again = Engines(cpu=20, openvino=10)
+    assert choose(artifact, again) == "cpu" and again.runs == 0
+
+
+def test_another_graph_may_give_other_numbers(artifact):
+    engines = Engines(cuda=1, cpu=20)
+    engines.scores["cuda"] = 0.3
+    assert choose(artifact, engines, names=("cuda", "cpu")) == "cuda"
 
 
 def test_a_remembered_engine_that_no_longer_opens_is_measured_anew(artifact, caplog):

@@ -12,6 +12,7 @@ from zsad.artifact import Artifact
 from zsad.backends import open_backend
 from zsad.backends.base import choose_precision
 from zsad.backends.openvino import HINTS
+from zsad.backends.reduced import check_reduced
 from zsad.errors import InferenceError, InputError, MissingExtraError
 from zsad.recipe import SCHEMA, Bound, Calibration, Recipe
 from zsad.types import Verdict
@@ -170,6 +171,46 @@ def test_another_precision_than_was_asked_for_is_an_error(make_artifact, monkeyp
 def test_a_cpu_prefers_fp32_over_fp16(make_artifact):
     manifest = Artifact.open(make_artifact(precisions=("fp16", "fp32"))).manifest
     assert [choose_precision(manifest, name) for name in HINTS] == ["fp32", "fp32"]
+
+
+class Answers:
+    """A backend with one answer; `provider` and the protocol of `with` beside it."""
+
+    provider = "OpenVINO CPU bf16"
+
+    def __init__(self, score, level):
+        self.score, self.level, self.runs = score, level, 0
+
+    def infer(self, feeds):
+        assert np.ptp(feeds["image"]) > 0
+        self.runs += 1
+        level = np.full((1, 8, 12), self.level, np.float32)
+        return {"score": np.float32([self.score]), "anomaly_map": level}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+def test_reduced_arithmetic_that_only_rounds_passes_once(make_artifact, tmp_path):
+    artifact, passed = Artifact.open(make_artifact()), tmp_path / "passed"
+    reduced, exact = Answers(0.55, 0.30), Answers(0.50, 0.25)
+    for _ in range(2):
+        check_reduced(artifact, reduced, lambda: exact, passed)
+    assert (reduced.runs, exact.runs) == (1, 1)
+    assert passed.read_text() == "score off by 0.05, map by 0.05 on average\n"
+
+
+@pytest.mark.parametrize(
+    ("score", "level"), [(0.7, 0.25), (0.5, 0.5), (np.nan, 0.25), (0.5, np.nan)]
+)
+def test_reduced_arithmetic_that_is_wrong_is_refused(make_artifact, tmp_path, score, level):
+    artifact, passed = Artifact.open(make_artifact()), tmp_path / "passed"
+    with pytest.raises(InputError, match=r"something else than the graph .* --backend openvino"):
+        check_reduced(artifact, Answers(score, level), lambda: Answers(0.5, 0.25), passed)
+    assert not passed.exists()
 
 
 def recipe_for(artifact, arithmetic):

@@ -10,6 +10,7 @@ import importlib.util
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ import numpy as np
 
 import zsad
 from zsad.artifact import Artifact
+from zsad.backends.frame import noise_frame
 from zsad.backends.ort import PROVIDERS, import_onnxruntime
 from zsad.backends.remembered import (
     SCHEMA,
@@ -29,7 +31,6 @@ from zsad.backends.remembered import (
     usable_cores,
 )
 from zsad.errors import InferenceError, InputError
-from zsad.text_table import constant_inputs
 from zsad.types import Array
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ alike shall not take turns from one graph to the next."""
 
 OPTIONAL = ("openvino",)
 """Engines that are candidates where their package is installed, which has the same name."""
+
+AGREEMENT = 0.02
+"""Largest difference of score and map from those of `cpu`, which runs everywhere, for one graph.
+Rounding, TensorFloat-32 included, stays below it; a kernel that is wrong does not."""
 
 Open = Callable[[str], "Backend"]
 
@@ -96,7 +101,7 @@ def open_fastest(
         InputError: No candidate can be opened.
         InferenceError: None runs.
     """
-    feeds = _frame(artifact)
+    feeds = noise_frame(artifact)
     known = recall(situation)
     if known is not None and not _measure_all(known.failed, open_one, feeds, clock)[0]:
         try:
@@ -112,15 +117,19 @@ def open_fastest(
 def _choose(
     situation: Situation, open_one: Open, feeds: Mapping[str, Array], clock: Callable[[], float]
 ) -> Choice:
-    seconds, errors = _measure_all(situation.graphs, open_one, feeds, clock)
+    runs, errors = _measure_all(situation.graphs, open_one, feeds, clock)
+    wrong = _wrong(runs, situation.graphs)
+    seconds = {name: run.seconds for name, run in runs.items() if name not in wrong}
     if not seconds:
         raise errors["cpu"]
     for name, error in errors.items():
         LOG.warning("%s; going on without %s", error, name)
+    for name in wrong:
+        LOG.warning("%s computes something else than cpu here; going on without it", name)
     limit = MARGIN * min(seconds.values())
     fastest = next(name for name, found in seconds.items() if found <= limit)
     ms = {name: 1e3 * found for name, found in seconds.items()}
-    choice = Choice(SCHEMA, situation, fastest, ms, tuple(errors))
+    choice = Choice(SCHEMA, situation, fastest, ms, tuple(errors), tuple(wrong))
     try:
         LOG.info("auto: %s, remembered in %s", choice.describe(), remember(choice))
     except InputError as error:
@@ -128,38 +137,52 @@ def _choose(
     return choice
 
 
+@dataclass(frozen=True)
+class _Run:
+    """Seconds of the fastest run, and what it gave."""
+
+    seconds: float
+    outputs: Mapping[str, Array]
+
+
+def _wrong(runs: Mapping[str, _Run], graphs: Mapping[str, str]) -> list[str]:
+    """Return those that give something else than `cpu` for the same graph."""
+    if "cpu" not in runs:
+        return []
+    expected = runs["cpu"].outputs
+    same = [name for name in runs if graphs[name] == graphs["cpu"]]
+    return [name for name in same if not _apart(runs[name].outputs, expected) <= AGREEMENT]
+
+
+def _apart(found: Mapping[str, Array], expected: Mapping[str, Array]) -> float:
+    # NumPy's maximum, unlike Python's, keeps a NaN.
+    return float(np.max([np.abs(found[k] - expected[k]).max() for k in ("score", "anomaly_map")]))
+
+
 def _measure_all(
     names: Iterable[str],
     open_one: Open,
     feeds: Mapping[str, Array],
     clock: Callable[[], float],
-) -> tuple[dict[str, float], dict[str, InputError | InferenceError]]:
-    """Return the seconds per run of those that work, and the errors of those that do not."""
-    seconds: dict[str, float] = {}
+) -> tuple[dict[str, _Run], dict[str, InputError | InferenceError]]:
+    """Return how those ran that work, and the errors of those that do not."""
+    runs: dict[str, _Run] = {}
     errors: dict[str, InputError | InferenceError] = {}
     for name in names:
         try:
             # One at a time, closed before the next: a small board holds no two of them.
             with open_one(name) as backend:
-                seconds[name] = _seconds(backend, feeds, clock)
+                runs[name] = _run(backend, feeds, clock)
         except (InputError, InferenceError) as error:
             errors[name] = error
-    return seconds, errors
+    return runs, errors
 
 
-def _seconds(backend: Backend, feeds: Mapping[str, Array], clock: Callable[[], float]) -> float:
-    backend.infer(feeds)
+def _run(backend: Backend, feeds: Mapping[str, Array], clock: Callable[[], float]) -> _Run:
+    outputs = backend.infer(feeds)
     found = []
     for _ in range(RUNS):
         start = clock()
         backend.infer(feeds)
         found.append(clock() - start)
-    return min(found)
-
-
-def _frame(artifact: Artifact) -> dict[str, Array]:
-    spec = artifact.manifest.preprocess
-    # Noise, since a black frame makes some kernels faster than a real one does.
-    shape = (1, spec.height, spec.width, 3)
-    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    return {"image": image, **constant_inputs(artifact)}
+    return _Run(min(found), outputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from zsad.artifact import Artifact
 from zsad.backends.ort import device_cache
+from zsad.backends.reduced import check_reduced
 from zsad.errors import InferenceError, InputError, MissingExtraError
 from zsad.manifest import Precision, TensorSpec
 from zsad.types import Array
@@ -18,6 +20,9 @@ from zsad.types import Array
 HINTS: Mapping[str, str] = {"openvino": "f32", "openvino-bf16": "bf16"}
 """Per backend, what float32 operators are computed in. Left to itself OpenVINO takes bfloat16
 wherever the CPU has it."""
+
+EXACT: Mapping[str, str] = {"openvino-bf16": "openvino"}
+"""Per backend that rounds more than its graph asks for, the one that does not."""
 
 
 def import_openvino() -> Any:
@@ -51,7 +56,8 @@ class OpenVinoBackend:
         """Compile the graph of `precision`; `name` is a key of `HINTS`.
 
         Raises:
-            InputError: OpenVINO is missing, the CPU has no bfloat16, or the graph cannot be loaded.
+            InputError: OpenVINO is missing, the CPU has no bfloat16, or the graph cannot be loaded
+                or gives something else in reduced arithmetic.
         """
         self.name = name
         self.precision = precision
@@ -64,6 +70,15 @@ class OpenVinoBackend:
         self.inputs = _specs(compiled.inputs, [spec.name for spec in manifest.inputs])
         self.outputs = _specs(compiled.outputs, [spec.name for spec in manifest.outputs])
         self._request: Any = compiled.create_infer_request()
+        if name in EXACT:
+            self._check(artifact, threads)
+
+    def _check(self, artifact: Artifact, threads: int | None) -> None:
+        folder = _cache(artifact.graph(self.precision).sha256)
+        version = self._openvino.__version__.partition("-")[0]
+        passed = folder / f"{self.name}-{version}.passed"
+        exact = partial(OpenVinoBackend, artifact, self.precision, EXACT[self.name], threads)
+        check_reduced(artifact, self, exact, passed)
 
     def infer(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run the graph once.

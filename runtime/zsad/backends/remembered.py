@@ -46,6 +46,7 @@ class Choice:
         backend: Its name.
         ms: Milliseconds per frame, of every candidate that ran, by backend.
         failed: Candidates that could not be opened or failed while they ran.
+        wrong: Candidates that gave something else than `cpu` for the same graph.
     """
 
     schema: int
@@ -53,12 +54,14 @@ class Choice:
     backend: str
     ms: Mapping[str, float]
     failed: tuple[str, ...]
+    wrong: tuple[str, ...]
 
     def describe(self) -> str:
         """Return in a few words what was chosen and why."""
         times = {name: f"{ms:.3g} ms" for name, ms in self.ms.items()}
         others = [f"{name} {time}" for name, time in times.items() if name != self.backend]
         others += [f"{name} failed" for name in self.failed]
+        others += [f"{name} wrong" for name in self.wrong]
         return f"{self.backend}, {times[self.backend]} a frame ({', '.join(others)})"
 
 
