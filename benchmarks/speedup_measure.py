@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ def measure(subject: Subject, timing: Timing) -> list[Row]:
     artifact = Artifact.open(subject.artifact)
     with ExitStack() as stack:
         contenders = _contenders(subject, artifact, timing, stack)
-        runs = {name: each.run for name, each in contenders.items()}
+        runs = {name: with_processor_time(each.run) for name, each in contenders.items()}
         roofs = [measure_roof(False, False, timing.threads)]
         found = take_turns(runs, timing.runs, timing.warm_up)
         # Before and after, since the machine may be slower at either end.
@@ -124,6 +125,7 @@ def _row(
     gflop: float,
 ) -> Row:
     median, eager = (found[each].stages_ms["total"] for each in (name, EAGER))
+    cpu, eager_cpu = (found[each].stages_ms["cpu"] for each in (name, EAGER))
     is_eager = name.startswith(EAGER)
     reached = gflop / found[name].stages_ms["infer"] * 1e3
     # The graph's arithmetic is not eager's, and the roof here is that of float32.
@@ -133,11 +135,24 @@ def _row(
         contender=name,
         kind=contender.kind,
         ms=median,
+        cpu_ms=cpu,
         times_faster=eager / median,
+        cpu_times_less=eager_cpu / cpu,
         goal=None if is_eager else goal(subject.method, contender.kind),
         share_of_roof=reached / roof.gflop_per_s if comparable else None,
         loaded_mb=contender.loaded_mb,
     )
+
+
+def with_processor_time(run: Callable[[], Stages]) -> Callable[[], Stages]:
+    """Return what does the same and tells the processor's milliseconds of all threads, too."""
+
+    def timed() -> Stages:
+        begun = time.process_time()
+        stages = run()
+        return {**stages, "cpu": (time.process_time() - begun) * 1e3}
+
+    return timed
 
 
 def resident_mb() -> float:

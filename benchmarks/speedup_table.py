@@ -36,7 +36,9 @@ class Row:
         contender: Graph and engine, or eager.
         kind: What is multiplied: `fp32`, `bf16` or `int8`.
         ms: Median, from frame to score and map.
+        cpu_ms: Median of the processor time of all threads, which neighbours do not change much.
         times_faster: Than eager, ratio of the medians.
+        cpu_times_less: Processor time of eager over this one's.
         goal: Smallest ratio wanted; None for eager.
         share_of_roof: Its arithmetic over the time, over the best rate of one product here; None
             where no library measured that.
@@ -47,7 +49,9 @@ class Row:
     contender: str
     kind: str
     ms: float
+    cpu_ms: float
     times_faster: float
+    cpu_times_less: float
     goal: float | None
     share_of_roof: float | None
     loaded_mb: float
@@ -60,17 +64,17 @@ def goal(method: str, kind: str) -> float:
 
 def table(rows: Sequence[Row]) -> str:
     """Return the rows as a Markdown table."""
-    head = ["method, backbone", "what runs", "ms", "times as fast", "goal", "of the roof", "MB"]
+    head = ["method, backbone", "what runs", "ms", "times as fast", "goal"]
+    head += ["processor ms", "times less", "of the roof", "MB"]
     return markdown(head, [_cells(row) for row in rows])
 
 
 def _cells(row: Row) -> list[str]:
     wanted = "" if row.goal is None else f"{row.goal:.2f} {_mark(row)}"
     share = "-" if row.share_of_roof is None else f"{row.share_of_roof:.0%}"
-    faster = f"{row.times_faster:.2f}"
-    return [
-        row.subject, row.contender, f"{row.ms:.1f}", faster, wanted, share, f"{row.loaded_mb:,.0f}"
-    ]  # fmt: skip
+    wall = [f"{row.ms:.1f}", f"{row.times_faster:.2f}", wanted]
+    processor = [f"{row.cpu_ms:.1f}", f"{row.cpu_times_less:.2f}"]
+    return [row.subject, row.contender, *wall, *processor, share, f"{row.loaded_mb:,.0f}"]
 
 
 def _mark(row: Row) -> str:

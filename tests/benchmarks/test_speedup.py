@@ -41,6 +41,7 @@ def test_every_graph_stands_against_eager_on_every_backend(subject):
     for name in graphs:
         row = by_name[name]
         assert row.times_faster == pytest.approx(reference.ms / row.ms)
+        assert row.cpu_times_less == pytest.approx(reference.cpu_ms / row.cpu_ms)
         assert row.goal == {"fp32": 1.05, "int8": 3.0}[row.kind]
     assert all(row.kind in ("bf16", "int8") for n, row in by_name.items() if n.endswith("bf16"))
 
@@ -93,13 +94,14 @@ def test_goals_are_those_of_the_arithmetic_and_of_fresh_text(method, kind, wante
 
 def test_the_table_says_what_is_reached_and_what_missed():
     shared = {"subject": "dive, b", "kind": "fp32", "loaded_mb": 1234.4}
+    shared |= {"cpu_ms": 20, "cpu_times_less": 1.5}
     rows = [
         Row(contender="a", ms=10, times_faster=1.1, goal=1.05, share_of_roof=0.5, **shared),
         Row(contender="b", ms=12, times_faster=1.0, goal=1.05, share_of_roof=None, **shared),
     ]
     assert table(rows).splitlines()[2:] == [
-        "| dive, b | a | 10.0 | 1.10 | 1.05 reached | 50% | 1,234 |",
-        "| dive, b | b | 12.0 | 1.00 | 1.05 missed | - | 1,234 |",
+        "| dive, b | a | 10.0 | 1.10 | 1.05 reached | 20.0 | 1.50 | 50% | 1,234 |",
+        "| dive, b | b | 12.0 | 1.00 | 1.05 missed | 20.0 | 1.50 | - | 1,234 |",
     ]
 
 
