@@ -106,15 +106,18 @@ class Detector:
         """Why the recipe can give no verdict here; None if it can, or if there is none."""
         if self.recipe is None or self.calibration is not None:
             return None
+        name = self.backend.name
+        remedy = "run zsad-calibrate with this artifact"
         if self.recipe.preprocess_sha256 != self.artifact.manifest.preprocess.sha256:
             what = "another preprocessing"
         elif self.recipe.words_sha256 != self.artifact.manifest.words_sha256:
             what = "other defect types than the artifact has now"
         elif any(c.graph_sha256 == self.graph.sha256 for c in self.recipe.calibrations):
-            what = f"{self.graph.file} on another backend than {self.backend.name}"
+            what = f"{self.graph.file} on a backend that rounds otherwise than {name}"
+            remedy += f" and --backend {name}"
         else:
             what = f"other graphs than {self.graph.file} ({self.graph.sha256[:12]})"
-        return f"the recipe was calibrated for {what}: run zsad-calibrate with this artifact"
+        return f"the recipe was calibrated for {what}: {remedy}"
 
     def predict(self, frame_bgr: ImageU8) -> AnomalyResult:
         """Judge one frame.
