@@ -1,7 +1,9 @@
 """OpenVINO for real, on artifacts whose answers are known by hand."""
 
+import os
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,6 +135,16 @@ def test_a_cache_that_cannot_be_written_names_the_fix(make_artifact, monkeypatch
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(InputError, match="set XDG_CACHE_HOME"):
         open_backend(Artifact.open(make_artifact()), backend="openvino")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="threads are seen on Linux only")
+def test_no_thread_is_pinned_to_a_core_that_a_second_process_would_take_too(make_artifact):
+    with open_backend(Artifact.open(make_artifact()), backend="openvino", threads=2) as backend:
+        backend.infer(GREY)
+        threads = [int(task.name) for task in Path("/proc/self/task").iterdir()]
+        assert {frozenset(os.sched_getaffinity(t)) for t in threads} == {
+            frozenset(os.sched_getaffinity(0))
+        }
 
 
 def fake_openvino(capabilities, computes_in):

@@ -129,6 +129,8 @@ def _compile(openvino: Any, path: Path, graph_sha256: str, name: str, threads: i
     config = {
         "INFERENCE_PRECISION_HINT": HINTS[name],
         "PERFORMANCE_HINT": "LATENCY",
+        # Pinned, every process takes the same first cores (openvinotoolkit/openvino issue 32444).
+        "ENABLE_CPU_PINNING": "NO",
         "CACHE_DIR": str(_cache(graph_sha256)),
     }
     if threads is not None:
