@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from identity_forms import Pair
     from timing import Stages
+    from zsad_train.towers.vision import VisionTower
 
 TOWER = "the vision tower"
 TOLERANCE = 1e-4
@@ -82,7 +83,7 @@ def main(name: str, runs: int, warm_up: int, threads: int | None, json_path: Pat
 
 
 def measure(
-    found: Sequence[Pair], tower: nn.Module, runs: int, warm_up: int, threads: int | None
+    found: Sequence[Pair], tower: VisionTower, runs: int, warm_up: int, threads: int | None
 ) -> list[Saving]:
     """Time both forms of every pair, and the tower, in turns.
 
@@ -97,7 +98,7 @@ def measure(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    image = torch.randn(1, 3, *tower.image_hw)  # type: ignore[misc]
+    image = torch.randn(1, 3, *tower.image_hw)
     contenders = {TOWER: exported(ImageFeature(tower), image, threads)}
     for pair in found:
         check_same(pair)

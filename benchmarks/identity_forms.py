@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from method_costs import build
 from zsad_train.injection import DescriptionAttention
+from zsad_train.methods.options import quarter_ends
 from zsad_train.similarity import SimilarityHead, cosine_logits
 from zsad_train.smoothing import UpsampleBlur
 from zsad_train.towers.attention import attend, project_qkv
@@ -165,8 +166,8 @@ def shared_values(backbone: Backbone, tokens: Tensor) -> Pair:
         ordinary = attend(block.attn, q, k, v)
         return torch.cat([ordinary, attend(block.attn, v[:, :, rows], v, v)], dim=1)
 
-    # FAPrompt's and AnomalyCLIP's stream begins at block 6 of 24, counted from 1.
-    times = vision.depth - vision.depth // 4
+    # The blocks that FAPrompt's stream runs through: 19 of ViT-L's 24.
+    times = vision.depth - quarter_ends(vision.depth)[0]
     name = "V-V attention with the ordinary path's v"
     return Pair(name, Lambda(naive, block), Lambda(ours, block), tokens, times)
 

@@ -156,7 +156,8 @@ def _wrong(runs: Mapping[str, _Run], graphs: Mapping[str, str]) -> list[str]:
 
 def _apart(found: Mapping[str, Array], expected: Mapping[str, Array]) -> float:
     # NumPy's maximum, unlike Python's, keeps a NaN.
-    return float(np.max([np.abs(found[k] - expected[k]).max() for k in ("score", "anomaly_map")]))
+    names = ("score", "anomaly_map")
+    return float(np.max([np.abs(np.subtract(found[k], expected[k])).max() for k in names]))
 
 
 def _measure_all(

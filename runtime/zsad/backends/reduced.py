@@ -48,8 +48,8 @@ def check_reduced(
     found = reduced.infer(feeds)
     with open_exact() as exact:
         expected = exact.infer(feeds)
-    score = float(np.abs(found["score"] - expected["score"]).max())
-    mean = float(np.abs(found["anomaly_map"] - expected["anomaly_map"]).mean())
+    score = float(np.abs(np.subtract(found["score"], expected["score"])).max())
+    mean = float(np.abs(np.subtract(found["anomaly_map"], expected["anomaly_map"])).mean())
     if not (score <= LIMIT and mean <= LIMIT):  # so that NaN is refused
         raise InputError(
             f"{reduced.provider} computes something else than the graph here: score off by"
