@@ -2,9 +2,13 @@
 
 import json
 import logging
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from zsad.artifact import Artifact
 from zsad.backends import auto, open_backend
@@ -242,3 +246,23 @@ def test_real_engines_are_measured_once(artifact, monkeypatch):
         assert choice.backend == backend.name
         assert choice.ms.keys() == {"cpu", "openvino"} and not choice.failed
         assert choice.situation.versions.keys() == {"zsad", "onnxruntime", "openvino"}
+
+
+def test_a_command_says_what_was_chosen_and_why(make_artifact, tmp_path):
+    pytest.importorskip("openvino")
+    images = tmp_path / "images"
+    images.mkdir()
+    Image.fromarray(np.full((8, 12, 3), 51, np.uint8)).save(images / "a.png")
+    code = (
+        f"import sys; sys.path[:0] = {[p for p in sys.path if p]!r}; from zsad.cli.run import main"
+    )
+    words = [str(make_artifact()), "--images", str(images)]
+    said = []
+    for _ in range(2):
+        command = [sys.executable, "-c", f"{code}; main()", *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        (line,) = (line for line in done.stderr.splitlines() if line.startswith("auto: "))
+        said.append(line)
+        assert json.loads(done.stdout.splitlines()[0])["score"] == pytest.approx(0.2)
+    assert said[0] == said[1]
+    assert re.fullmatch(r"auto: \w+, \S+ ms a frame \(\w+ \S+ ms\), remembered in \S+", said[0])
