@@ -184,6 +184,12 @@ def test_an_engine_that_computes_something_else_is_never_taken(artifact, caplog,
     assert choose(artifact, again) == "cpu" and again.runs == 0
 
 
+def test_a_graph_that_answers_nan_still_opens_on_the_cpu(artifact):
+    engines = Engines(cpu=20, openvino=10)
+    engines.scores |= {"cpu": np.nan, "openvino": np.nan}
+    assert choose(artifact, engines) == "cpu"
+
+
 def test_another_graph_may_give_other_numbers(artifact):
     engines = Engines(cuda=1, cpu=20)
     engines.scores["cuda"] = 0.3
@@ -261,8 +267,9 @@ def test_a_command_says_what_was_chosen_and_why(make_artifact, tmp_path):
     for _ in range(2):
         command = [sys.executable, "-c", f"{code}; main()", *words]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        (line,) = (line for line in done.stderr.splitlines() if line.startswith("auto: "))
-        said.append(line)
+        said.append([line for line in done.stderr.splitlines() if line.startswith("auto: ")])
         assert json.loads(done.stdout.splitlines()[0])["score"] == pytest.approx(0.2)
-    assert said[0] == said[1]
-    assert re.fullmatch(r"auto: \w+, \S+ ms a frame \(\w+ \S+ ms\), remembered in \S+", said[0])
+    measuring, chosen = said[0]
+    assert measuring == "auto: measuring cpu, openvino, once for this device and graph"
+    assert re.fullmatch(r"auto: \w+, \S+ ms a frame \(\w+ \S+ ms\), remembered in \S+", chosen)
+    assert said[1] == [chosen]

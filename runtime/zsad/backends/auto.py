@@ -117,6 +117,7 @@ def open_fastest(
 def _choose(
     situation: Situation, open_one: Open, feeds: Mapping[str, Array], clock: Callable[[], float]
 ) -> Choice:
+    LOG.info("auto: measuring %s, once for this device and graph", ", ".join(situation.graphs))
     runs, errors = _measure_all(situation.graphs, open_one, feeds, clock)
     wrong = _wrong(runs, situation.graphs)
     seconds = {name: run.seconds for name, run in runs.items() if name not in wrong}
@@ -150,8 +151,8 @@ def _wrong(runs: Mapping[str, _Run], graphs: Mapping[str, str]) -> list[str]:
     if "cpu" not in runs:
         return []
     expected = runs["cpu"].outputs
-    same = [name for name in runs if graphs[name] == graphs["cpu"]]
-    return [name for name in same if not _apart(runs[name].outputs, expected) <= AGREEMENT]
+    others = [name for name in runs if name != "cpu" and graphs[name] == graphs["cpu"]]
+    return [name for name in others if not _apart(runs[name].outputs, expected) <= AGREEMENT]
 
 
 def _apart(found: Mapping[str, Array], expected: Mapping[str, Array]) -> float:
