@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from timing import Stages
 from zsad.errors import InputError
@@ -16,6 +18,7 @@ from zsad.types import ImageU8
 from zsad_train.batches import preprocess_spec, to_tensor
 from zsad_train.checkpoint import build_method, load_checkpoint
 from zsad_train.methods.base import ClosedText
+from zsad_train.towers.text import TextTower
 
 
 def eager_contenders(
@@ -25,6 +28,7 @@ def eager_contenders(
     *,
     on_gpu: bool,
     threads: int | None,
+    whole_context: bool = False,
 ) -> dict[str, Callable[[], Stages]]:
     """Return the checkpoint twice: its text encoded with every call, and encoded once.
 
@@ -34,6 +38,8 @@ def eager_contenders(
         spec: Preprocessing of the artifact that it is compared with.
         on_gpu: Run on the first CUDA device.
         threads: Threads of the CPU; None leaves them to torch.
+        whole_context: Encode texts to the end of the context, as the authors' code does, rather
+            than to their last end token; the results are the same.
 
     Raises:
         InputError: The checkpoint cannot be used, or is preprocessed unlike the artifact.
@@ -44,14 +50,30 @@ def eager_contenders(
     if preprocess_spec(method.backbone.info).sha256 != spec.sha256:
         raise InputError(f"{path} is preprocessed unlike the artifact: was it exported from it?")
     device = torch.device("cuda" if on_gpu else "cpu")
+    closed = ClosedText(method).to(device)
+    if whole_context:
+        encode_whole_context(method.backbone.text)
     models = {
         "PyTorch eager": method.to(device),
-        "PyTorch eager, text encoded once": ClosedText(method).to(device),
+        "PyTorch eager, text encoded once": closed,
     }
     return {
         name: lambda model=model: _run(model, frames_bgr, spec, device)  # type: ignore[misc]
         for name, model in models.items()
     }
+
+
+def encode_whole_context(text: TextTower) -> None:
+    """Make a text tower compute every position of its context, as CLIP's own does."""
+    run_blocks = text.run_blocks
+
+    def run_padded(embeddings: Tensor, *arguments: Any, **options: Any) -> Any:
+        # Without the causal mask what is appended would be seen.
+        causal = options.get("causal", True)
+        missing = text.context_length - embeddings.shape[1] if causal else 0
+        return run_blocks(F.pad(embeddings, (0, 0, 0, missing)), *arguments, **options)
+
+    text.run_blocks = run_padded  # type: ignore[method-assign]
 
 
 @torch.inference_mode()

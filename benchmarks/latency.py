@@ -39,7 +39,7 @@ _BLAS_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 )
 @click.option(
     "--backend",
-    type=click.Choice(["auto", "cpu", "cuda", "tensorrt"]),
+    type=click.Choice(["auto", "cpu", "openvino", "openvino-bf16", "cuda", "tensorrt"]),
     default="auto",
     show_default=True,
 )

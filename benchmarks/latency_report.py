@@ -12,6 +12,7 @@ import numpy as np
 import machine
 from roofline import Roof, graph_flop, measure_roof
 from timing import PERCENTILES, Latency, Stages, take_turns
+from zsad.backends.base import ON_CPU
 from zsad.detector import Detector
 from zsad.preprocess import resize_exact
 from zsad.text_table import constant_inputs
@@ -77,7 +78,7 @@ def measure(detectors: Sequence[Detector], protocol: Protocol, ckpt: Path | None
         InputError: The checkpoint cannot be used or belongs to another artifact.
     """
     frames = camera_frames(protocol)
-    on_gpu = any(d.backend.name != "cpu" for d in detectors)
+    on_gpu = any(d.backend.name not in ON_CPU for d in detectors)
     graphs = {f"{d.backend.precision} on {d.backend.provider}": d for d in detectors}
     contenders = {name: _run_of(detector, frames) for name, detector in graphs.items()}
     eager = _eager(ckpt, frames, detectors[0], on_gpu, protocol.threads)

@@ -27,6 +27,18 @@ from zsad.preprocess import PreprocessSpec
 OPSET = 17
 
 
+@pytest.fixture(scope="session")
+def device_cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("device-cache")
+
+
+@pytest.fixture(autouse=True)
+def one_engine(device_cache, monkeypatch):
+    """Keep `--backend auto` from measuring, and its memory away from the user's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(device_cache))
+    monkeypatch.setattr("zsad.backends.auto.OPTIONAL", ())
+
+
 def known_graph(height, width, *, score="mean", gain=1.0, producer="zsad tests"):
     """A graph whose answer is known by hand.
 

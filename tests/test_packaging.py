@@ -82,7 +82,7 @@ COMMANDS = {
     "zsad-engine": "zsad_export.cli.engine",
     "zsad-eval": "zsad_export.cli.evaluate",
 }
-HEAVY = {"torch", "onnxruntime", "onnx", "open_clip", "tensorrt_rtx", "scipy"}
+HEAVY = {"torch", "onnxruntime", "openvino", "onnx", "open_clip", "tensorrt_rtx", "scipy"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -92,4 +92,5 @@ def _calibration(detector: Detector, goods: Sequence[_Good], settings: Settings)
         bound=threshold.bound,
         good_scores=tuple(sorted(scores)),
         good_map_level=float(np.quantile([good.map_max for good in goods], MAP_LEVEL_SHARE)),
+        arithmetic=detector.arithmetic,
     )

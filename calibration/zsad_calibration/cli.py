@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--backend",
-    type=click.Choice(["auto", "cpu", "cuda", "tensorrt"]),
+    type=click.Choice(["auto", "cpu", "openvino", "openvino-bf16", "cuda", "tensorrt"]),
     default="auto",
     show_default=True,
     help="What runs the graphs.",

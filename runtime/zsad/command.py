@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import click
@@ -20,6 +21,7 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn a `ZsadError` into its one line on standard error."""
+        _show_log()
         try:
             return super().invoke(ctx)
         except ZsadError as error:
@@ -28,6 +30,13 @@ class Command(click.Command):
         except KeyboardInterrupt:
             click.echo(f"{ctx.command_path}: interrupted", err=True)
             ctx.exit(_INTERRUPTED)
+
+
+def _show_log() -> None:
+    """Let what zsad itself has to say reach standard error, where Python stops at warnings."""
+    logging.getLogger("zsad").setLevel(logging.INFO)
+    if logging.lastResort is not None:
+        logging.lastResort.setLevel(logging.INFO)
 
 
 def _one_line(error: ZsadError) -> str:

@@ -10,6 +10,7 @@ from types import TracebackType
 
 import numpy as np
 
+from zsad.arithmetic import ARITHMETIC, Arithmetic
 from zsad.artifact import Artifact
 from zsad.backends import Backend, open_backend
 from zsad.errors import InputError
@@ -31,8 +32,8 @@ class Detector:
         artifact: The verified artifact.
         backend: The engine that holds the graph; `backend.provider` says what really runs it.
         recipe: The recipe, None when uncalibrated.
-        calibration: The recipe's entry for exactly this graph, preprocessing and words, None
-            without one.
+        calibration: The recipe's entry for exactly this graph, preprocessing, words and
+            arithmetic, None without one.
     """
 
     def __init__(self, artifact: Artifact, backend: Backend, recipe: Recipe | None = None) -> None:
@@ -46,6 +47,7 @@ class Detector:
                 self.graph.sha256,
                 artifact.manifest.preprocess.sha256,
                 artifact.manifest.words_sha256,
+                self.arithmetic,
             )
         self._constants = constant_inputs(artifact)
 
@@ -67,8 +69,8 @@ class Detector:
             precision: `fp32`, `fp16` or `int8`. None takes a graph that the recipe covers, and
                 among those the manifest's default; on a CPU, FP32 rather than FP16, which a CPU
                 only emulates.
-            backend: `auto`, `cpu`, `cuda` or `tensorrt`. One that is named is used or is an error;
-                `auto` is CUDA where it really loads, else the CPU.
+            backend: One of `zsad.backends.BACKENDS`. One that is named is used or is an error;
+                `auto` is the fastest here that computes what the graph says.
             threads: Threads of a CPU engine; None leaves the number to the engine.
 
         Raises:
@@ -76,7 +78,8 @@ class Detector:
         """
         loaded = recipe if recipe is None or isinstance(recipe, Recipe) else read_recipe(recipe)
         artifact = Artifact.open(path)
-        engine = open_backend(artifact, precision, backend, threads, _covered(loaded, artifact))
+        covered = _covered(loaded, artifact, ARITHMETIC.get(backend))
+        engine = open_backend(artifact, precision, backend, threads, covered)
         try:
             return cls(artifact, engine, loaded)
         except InputError:
@@ -89,6 +92,11 @@ class Detector:
         return self.artifact.graph(self.backend.precision)
 
     @property
+    def arithmetic(self) -> Arithmetic | None:
+        """What the engine computes in; None where that is what the graph says."""
+        return ARITHMETIC.get(self.backend.name)
+
+    @property
     def score_kind(self) -> ScoreKind:
         """The kind of score that is compared: the calibration's, the graph's own without one."""
         return self.calibration.score_kind if self.calibration is not None else "graph"
@@ -98,13 +106,18 @@ class Detector:
         """Why the recipe can give no verdict here; None if it can, or if there is none."""
         if self.recipe is None or self.calibration is not None:
             return None
+        name = self.backend.name
+        remedy = "run zsad-calibrate with this artifact"
         if self.recipe.preprocess_sha256 != self.artifact.manifest.preprocess.sha256:
             what = "another preprocessing"
         elif self.recipe.words_sha256 != self.artifact.manifest.words_sha256:
             what = "other defect types than the artifact has now"
+        elif any(c.graph_sha256 == self.graph.sha256 for c in self.recipe.calibrations):
+            what = f"{self.graph.file} on a backend that rounds otherwise than {name}"
+            remedy += f" and --backend {name}"
         else:
             what = f"other graphs than {self.graph.file} ({self.graph.sha256[:12]})"
-        return f"the recipe was calibrated for {what}: run zsad-calibrate with this artifact"
+        return f"the recipe was calibrated for {what}: {remedy}"
 
     def predict(self, frame_bgr: ImageU8) -> AnomalyResult:
         """Judge one frame.
@@ -207,10 +220,10 @@ class Detector:
         return self.calibration.verdict(score), None
 
 
-def _covered(recipe: Recipe | None, artifact: Artifact) -> set[str]:
+def _covered(recipe: Recipe | None, artifact: Artifact, arithmetic: Arithmetic | None) -> set[str]:
     if recipe is None:
         return set()
     known, manifest = (recipe.preprocess_sha256, recipe.words_sha256), artifact.manifest
     if known != (manifest.preprocess.sha256, manifest.words_sha256):
         return set()
-    return {calibration.graph_sha256 for calibration in recipe.calibrations}
+    return {c.graph_sha256 for c in recipe.calibrations if c.arithmetic == arithmetic}

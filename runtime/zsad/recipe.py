@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from zsad.arithmetic import Arithmetic
 from zsad.errors import InputError
 from zsad.images import Scale16
 from zsad.schema import from_json, read_json, write_json
@@ -39,7 +40,8 @@ class Calibration:
     """A threshold for one graph and one kind of score: anomalous where score > threshold.
 
     `good_map_level` is what the maximum of the anomaly map stays below on 95 % of the good parts;
-    None in recipes from before it was kept.
+    None in recipes from before it was kept. `arithmetic` is what the engine computed in, None where
+    that is what the graph says.
     """
 
     graph_sha256: str
@@ -49,6 +51,7 @@ class Calibration:
     good_scores: tuple[float, ...]
     rule: Literal["score > threshold"] = "score > threshold"
     good_map_level: float | None = None
+    arithmetic: Arithmetic | None = None
 
     @property
     def map_level(self) -> float | None:
@@ -81,19 +84,24 @@ class Recipe:
     words_sha256: str | None = None
 
     def __post_init__(self) -> None:
-        keys = [c.graph_sha256 for c in self.calibrations]
+        keys = [(c.graph_sha256, c.arithmetic) for c in self.calibrations]
         if not keys:
             raise InputError("recipe: it holds no calibration: run zsad-calibrate")
         if len(set(keys)) != len(keys):
             raise InputError("recipe: two calibrations for one graph: run zsad-calibrate again")
 
     def calibration_for(
-        self, graph_sha256: str, preprocess_sha256: str, words_sha256: str | None = None
+        self,
+        graph_sha256: str,
+        preprocess_sha256: str,
+        words_sha256: str | None = None,
+        arithmetic: Arithmetic | None = None,
     ) -> Calibration | None:
-        """Return the calibration of exactly this graph, preprocessing and words, or None."""
+        """Return the calibration of exactly this graph, preprocessing, words and arithmetic."""
         if (preprocess_sha256, words_sha256) != (self.preprocess_sha256, self.words_sha256):
             return None
-        matches = (c for c in self.calibrations if c.graph_sha256 == graph_sha256)
+        key = (graph_sha256, arithmetic)
+        matches = (c for c in self.calibrations if (c.graph_sha256, c.arithmetic) == key)
         return next(matches, None)
 
 

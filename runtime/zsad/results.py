@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, TextIO
 
+from zsad.arithmetic import Arithmetic
 from zsad.errors import InputError
 from zsad.schema import from_json, parse_json, to_json
 
@@ -34,6 +35,7 @@ class ResultRow:
         latency_ms: Milliseconds per stage.
         artifact: Hash of the artifact's manifest.
         graph: Hash of the graph that ran.
+        arithmetic: What the engine computed in, None where that is what the graph says.
         map: File name of the heat-map overlay, None if none was written.
         reason: Why there is no result; None where there is one.
     """
@@ -50,6 +52,7 @@ class ResultRow:
     defect: str | None = None
     defect_confidence: float | None = None
     latency_ms: Mapping[str, float] = field(default_factory=dict)
+    arithmetic: Arithmetic | None = None
     map: str | None = None
     reason: str | None = None
     schema: int = SCHEMA

@@ -83,6 +83,7 @@ def judge(
         verdict="NO_RESULT",
         artifact=detector.artifact.sha256,
         graph=detector.graph.sha256,
+        arithmetic=detector.arithmetic,
         reason=frame.error,
     )
     if frame.image_bgr is None:

@@ -78,6 +78,19 @@ def test_one_graph_can_be_chosen(make_artifact, good, tmp_path):
     assert calibration.graph_sha256 == Artifact.open(artifact).graph("fp16").sha256
 
 
+def test_a_threshold_records_the_arithmetic_it_was_taken_in(make_artifact, good, tmp_path):
+    openvino = pytest.importorskip("openvino")
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this CPU has no bfloat16")
+    artifact = make_artifact()
+    found = {}
+    for backend in ("cpu", "openvino", "openvino-bf16"):
+        path, _ = calibrated(artifact, good, tmp_path, "--backend", backend)
+        (calibration,) = read_recipe(path).calibrations
+        found[backend] = calibration.arithmetic
+    assert found == {"cpu": None, "openvino": None, "openvino-bf16": "bf16"}
+
+
 def test_a_map_kind_compares_the_map(make_artifact, good, tmp_path):
     cv2.imwrite(str(good / "hot.png"), frame(50, hot=250))
     path, _ = calibrated(make_artifact(), good, tmp_path, "--score-kind", "map_max")

@@ -114,6 +114,24 @@ def test_onnx_runtime_agrees_with_pytorch(exported, precision):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_openvino_agrees_with_onnx_runtime(exported, precision):
+    pytest.importorskip("openvino")
+    name, artifact, _ = exported
+    frames, _ = read_golden(artifact)
+    images = [frame.image_bgr for frame in frames[:3]]
+    found = {}
+    for backend in ("cpu", "openvino"):
+        with Detector.load(artifact.path, precision=precision, backend=backend) as detector:
+            found[backend] = [*detector.predict_batch(images), detector.predict(images[0])]
+    tolerance = max(TOLERANCE[precision], AMPLIFIED.get(name, 0.0))
+    for ours, theirs in zip(found["cpu"], found["openvino"], strict=True):
+        assert theirs.score == pytest.approx(ours.score, abs=tolerance)
+        np.testing.assert_allclose(theirs.anomaly_map, ours.anomaly_map, atol=tolerance)
+        if ours.type_map is not None:
+            np.testing.assert_allclose(theirs.type_map, ours.type_map, atol=tolerance)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_tensorrt_rtx_compiles_it(exported, precision):
     pytest.importorskip("tensorrt_rtx")
     _, _, output = exported

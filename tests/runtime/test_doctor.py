@@ -5,6 +5,7 @@ import types
 import pytest
 from click.testing import CliRunner
 
+from zsad.backends.remembered import Choice, Situation, remember
 from zsad.cli.doctor import main
 from zsad.doctor import machine_checks, software_checks
 from zsad.doctor.check import Check
@@ -127,3 +128,28 @@ def test_a_bare_machine_has_no_jetson_and_no_camera(tmp_path):
     assert not [check for check in checks if check.name.startswith("Jetson")]
     assert named(checks, "cameras").status == "absent"
     assert named(checks, "NVIDIA driver").status == "absent"
+
+
+def test_openvino_is_named_with_what_its_cpu_can(monkeypatch):
+    pytest.importorskip("openvino")
+    assert named(software_checks(), "backend openvino").status == "ok"
+    monkeypatch.setattr("zsad.doctor.software.has_bfloat16", lambda core: False)
+    reduced = named(software_checks(), "backend openvino-bf16")
+    assert (reduced.status, reduced.detail) == ("absent", "the CPU has no bfloat16")
+
+
+def test_a_missing_openvino_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    check = named(software_checks(), "backend openvino")
+    assert (check.status, check.fix.rpartition(": ")[2]) == (
+        "absent",
+        "pip install 'zsad[openvino]'",
+    )
+
+
+def test_what_auto_remembers_is_listed_with_its_file(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    situation = Situation({"cpu": "a", "openvino": "a"}, {}, "a processor", 2, None)
+    path = remember(Choice(1, situation, "openvino", {"cpu": 20.0, "openvino": 10.0}, (), ()))
+    expected = f"openvino, 10 ms a frame (cpu 20 ms); to measure again, delete {path}"
+    assert named(software_checks(), "backend auto").detail == expected

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="Graph to run.")
 @click.option(
     "--backend",
-    type=click.Choice(["auto", "cpu", "cuda", "tensorrt"]),
+    type=click.Choice(["auto", "cpu", "openvino", "openvino-bf16", "cuda", "tensorrt"]),
     help="What runs the graph. Default: auto.",
 )
 @click.option("--threads", type=click.IntRange(1), help="Threads of the CPU.")

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Mapping
 from types import TracebackType
 from typing import Protocol, cast
 
 from zsad.artifact import Artifact
+from zsad.backends import auto
+from zsad.backends.openvino import HINTS, OpenVinoBackend
+from zsad.backends.ort import OrtBackend
 from zsad.errors import InputError
 from zsad.manifest import Manifest, Precision, TensorSpec
 from zsad.types import Array
 
-LOG = logging.getLogger(__name__)
+BACKENDS = ("auto", "cpu", "openvino", "openvino-bf16", "cuda", "tensorrt")
+"""Names that `open_backend` takes; `auto` is the fastest here, see `zsad.backends.auto`."""
 
-BACKENDS = ("auto", "cpu", "cuda", "tensorrt")
-"""Names that `open_backend` takes; `auto` is CUDA where it really loads, else the CPU."""
+ON_CPU = frozenset({"cpu", *HINTS})
+"""Those that run on the CPU."""
 
 
 class Backend(Protocol):
@@ -84,21 +87,24 @@ def open_backend(
         InputError: The backend is unknown or cannot be had, or the graph cannot be loaded or is
             not the one that the manifest describes.
     """
-    from zsad.backends import ort  # the engine's package loads only once an engine is wanted
-
     if backend not in BACKENDS:
         raise InputError(f"unknown backend '{backend}': choose one of {', '.join(BACKENDS)}")
     if threads is not None and threads < 1:
         raise InputError(f"threads must be at least 1, found {threads}")
     if precision is not None:
         artifact.graph(precision)
-    names = ort.candidates() if backend == "auto" else (backend,)
-    for name in names[:-1]:
-        try:
-            return _open(artifact, precision, name, threads, calibrated)
-        except InputError as error:
-            LOG.warning("%s; going on with %s", error, names[-1])
-    return _open(artifact, precision, names[-1], threads, calibrated)
+    names = auto.candidates() if backend == "auto" else (backend,)
+    chosen = {
+        name: precision or choose_precision(artifact.manifest, name, calibrated) for name in names
+    }
+
+    def open_one(name: str) -> Backend:
+        return _open(artifact, chosen[name], name, threads)
+
+    if len(names) == 1:
+        return open_one(names[0])
+    graphs = {name: artifact.graph(found).sha256 for name, found in chosen.items()}
+    return auto.open_fastest(artifact, auto.situation_of(graphs, threads), open_one)
 
 
 def choose_precision(manifest: Manifest, name: str, calibrated: Collection[str] = ()) -> Precision:
@@ -110,27 +116,19 @@ def choose_precision(manifest: Manifest, name: str, calibrated: Collection[str] 
 
     Args:
         manifest: The artifact's manifest.
-        name: The backend, `cpu` or another.
+        name: The backend, one of `BACKENDS`.
         calibrated: Hashes of the graphs that a recipe covers.
     """
     order = [manifest.default_precision, *sorted(manifest.graphs)]
-    if name == "cpu" and order[0] == "fp16" and "fp32" in manifest.graphs:
+    if name in ON_CPU and order[0] == "fp16" and "fp32" in manifest.graphs:
         order.insert(0, "fp32")
     covered = [p for p in order if manifest.graphs[p].sha256 in calibrated]
     return cast(Precision, (covered or order)[0])
 
 
-def _open(
-    artifact: Artifact,
-    precision: Precision | None,
-    name: str,
-    threads: int | None,
-    calibrated: Collection[str],
-) -> Backend:
-    from zsad.backends.ort import OrtBackend
-
-    chosen = precision or choose_precision(artifact.manifest, name, calibrated)
-    opened = OrtBackend(artifact, chosen, name, threads)
+def _open(artifact: Artifact, precision: Precision, name: str, threads: int | None) -> Backend:
+    engine = OpenVinoBackend if name in HINTS else OrtBackend
+    opened: Backend = engine(artifact, precision, name, threads)
     try:
         _check_contract(opened, artifact)
     except InputError:

@@ -56,16 +56,6 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def candidates() -> tuple[str, ...]:
-    """Return the backends that `auto` tries, best first.
-
-    TensorRT is not among them: it builds an engine at the first load, which takes minutes and so
-    wants to be asked for.
-    """
-    offered = import_onnxruntime().get_available_providers()
-    return ("cuda", "cpu") if PROVIDERS["cuda"][0] in offered else ("cpu",)
-
-
 class OrtBackend:
     """One graph in an ONNX Runtime session."""
 
@@ -130,10 +120,7 @@ def _open_session(path: Path, graph_sha256: str, name: str, threads: int | None)
     if name != "cpu":
         _preload_cuda(ort)
     providers = [(p, _provider_options(p, graph_sha256)) for p in PROVIDERS[name] if p in offered]
-    options = ort.SessionOptions()
-    options.log_severity_level = 3  # errors; warnings about node placement are not for users
-    if threads is not None:
-        options.intra_op_num_threads = threads
+    options = _session_options(ort, threads)
     try:
         # Its own fallback would move to the CPU behind our back, at load or in the middle of a run.
         session = ort.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
@@ -149,6 +136,17 @@ def _open_session(path: Path, graph_sha256: str, name: str, threads: int | None)
             f" TensorRT libraries of {wanted} did not load; zsad-doctor says which fit"
         )
     return session
+
+
+def _session_options(ort: Any, threads: int | None) -> Any:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # errors; warnings about node placement are not for users
+    # Threads that spin while they wait take the cores from cameras, decoders and other lines:
+    # benchmarks/session_options.py measures what that costs. Its other options are no better.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    return options
 
 
 def _preload_cuda(ort: Any) -> None:

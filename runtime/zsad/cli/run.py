@@ -44,10 +44,10 @@ _STREAM_SAVE_EVERY = 30
 )
 @click.option(
     "--backend",
-    type=click.Choice(["auto", "cpu", "cuda", "tensorrt"]),
+    type=click.Choice(["auto", "cpu", "openvino", "openvino-bf16", "cuda", "tensorrt"]),
     default="auto",
     show_default=True,
-    help="What runs the graph; one that is named is used or is an error.",
+    help="What runs the graph; one that is named is used or is an error, auto is the fastest.",
 )
 @click.option("--threads", type=click.IntRange(1), help="Threads of the CPU.")
 @click.option(

@@ -12,9 +12,11 @@ from importlib.metadata import PackageNotFoundError, distributions, version
 from importlib.util import find_spec
 from typing import Any
 
+from zsad.backends.openvino import has_bfloat16, import_openvino
 from zsad.backends.ort import PROVIDERS, import_onnxruntime
+from zsad.backends.remembered import recall_all
 from zsad.doctor.check import Check
-from zsad.errors import InputError
+from zsad.errors import InputError, MissingExtraError
 
 # The ONNX graph y = x + x over one float (opset 17), to see which provider a session really gets.
 _TINY_GRAPH = base64.b64decode(
@@ -34,6 +36,8 @@ def software_checks() -> list[Check]:
         Check("NumPy", "ok", version("numpy")),
         *_opencv(),
         *_onnxruntime(),
+        *_openvino(),
+        *_remembered(),
         *(_optional(module) for module in _OPTIONAL),
     ]
 
@@ -128,6 +132,29 @@ def _session_provider(ort: Any, provider: str) -> str:
     except Exception as error:  # ONNX Runtime's exceptions share no base class
         return f"an error: {_line(error)}"
     return str(session.get_providers()[0])
+
+
+def _openvino() -> list[Check]:
+    plain, reduced = "backend openvino", "backend openvino-bf16"
+    try:
+        openvino = import_openvino()
+    except MissingExtraError:
+        fix = "often the fastest on a CPU: pip install 'zsad[openvino]'"
+        return [Check(plain, "absent", "not installed", fix)]
+    except InputError as error:
+        return [Check(plain, "problem", str(error), "pip install --force-reinstall openvino")]
+    checks = [Check(plain, "ok", version("openvino"))]
+    if has_bfloat16(openvino.Core()):
+        return [*checks, Check(reduced, "ok", "the CPU has bfloat16; calibrate for it on its own")]
+    fix = "it takes a CPU with AVX512_BF16 or AMX; use --backend openvino"
+    return [*checks, Check(reduced, "absent", "the CPU has no bfloat16", fix)]
+
+
+def _remembered() -> list[Check]:
+    return [
+        Check("backend auto", "ok", f"{choice.describe()}; to measure again, delete {path}")
+        for path, choice in recall_all()
+    ]
 
 
 def _optional(module: str) -> Check:

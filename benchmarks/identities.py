@@ -1,0 +1,222 @@
+"""What each identity of the baked graph buys: beside the form that it replaces, in the same run.
+
+    python benchmarks/identities.py --backbone ViT-B-16 --json benchmarks/results/identities.json
+
+Both forms run in PyTorch eager and, exported, in ONNX Runtime on the CPU, in turns; their outputs
+are the same, or it fails. An engine finds some identities by itself, which the two ratios show. A
+part's times are multiplied by how often an image meets it, and stand beside the vision tower's, so
+that a large ratio of little is seen to be little.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from accuracy_table import markdown
+from zsad.command import Command
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from identity_forms import Pair
+    from timing import Stages
+    from zsad_train.towers.vision import VisionTower
+
+TOWER = "the vision tower"
+TOLERANCE = 1e-4
+"""Largest difference of the two forms, over the largest value."""
+
+
+@dataclass(frozen=True)
+class Saving:
+    """One identity on one backbone; times and arithmetic are those of one image.
+
+    Attributes:
+        identity: What it says.
+        naive_ms: Median of the form that it replaces, in ONNX Runtime.
+        ms: Median of the form in the graph, in ONNX Runtime.
+        times_faster: Their ratio.
+        eager_times_faster: The same in PyTorch eager.
+        saved_share: Time saved, over that of the vision tower, in ONNX Runtime.
+        naive_gflop: Arithmetic of the form that it replaces, in 1e9.
+        gflop: Of the form in the graph.
+    """
+
+    identity: str
+    naive_ms: float
+    ms: float
+    times_faster: float
+    eager_times_faster: float
+    saved_share: float
+    naive_gflop: float
+    gflop: float
+
+
+@click.command(cls=Command)
+@click.option("--backbone", "name", default="ViT-B-16", show_default=True)
+@click.option("--runs", type=click.IntRange(2), default=30, show_default=True, help="Timed runs.")
+@click.option("--warm-up", type=click.IntRange(0), default=3, show_default=True)
+@click.option("--threads", type=click.IntRange(1), help="Threads. Default: ONNX Runtime's choice.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write a JSON.")
+def main(name: str, runs: int, warm_up: int, threads: int | None, json_path: Path | None) -> None:
+    """Time every identity against what it replaces and print the table."""
+    from identity_forms import pairs
+    from machine import describe
+    from zsad.schema import write_json
+    from zsad_train.towers import load_backbone
+
+    pretrained = None if name == "tiny" else "random:0"
+    backbone = load_backbone(name, pretrained=pretrained, pos_resize="bilinear")
+    savings = measure(pairs(backbone), backbone.vision, runs, warm_up, threads)
+    click.echo(table(savings))
+    if json_path is not None:
+        record = {"backbone": name, "runs": runs, "warm_up": warm_up, "threads": threads}
+        write_json(json_path, {"machine": describe(), **record, "savings": savings})
+        click.echo(str(json_path))
+
+
+def measure(
+    found: Sequence[Pair], tower: VisionTower, runs: int, warm_up: int, threads: int | None
+) -> list[Saving]:
+    """Time both forms of every pair, and the tower, in turns.
+
+    Raises:
+        RuntimeError: The two forms of a pair differ.
+    """
+    import torch
+
+    from identity_forms import ImageFeature
+    from method_costs import flop_run
+    from timing import take_turns
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    image = torch.randn(1, 3, *tower.image_hw)
+    contenders = {TOWER: exported(ImageFeature(tower), image, threads)}
+    for pair in found:
+        check_same(pair)
+        for form, module in (("naive", pair.naive), ("ours", pair.ours)):
+            contenders[f"{form} {pair.name}"] = exported(module, pair.example, threads)
+            contenders[f"eager {form} {pair.name}"] = eager(module, pair.example)
+    timed = take_turns(contenders, runs, warm_up)
+    medians = {name: latency.stages_ms["total"] for name, latency in timed.items()}
+    return [
+        saving(pair, medians, *(flop_run(m, pair.example) for m in (pair.naive, pair.ours)))
+        for pair in found
+    ]
+
+
+def saving(pair: Pair, medians: Mapping[str, float], naive_flop: int, flop: int) -> Saving:
+    """Return what a pair saves of an image, given the medians of all contenders."""
+    naive_ms, ms = (pair.times * medians[f"{form} {pair.name}"] for form in ("naive", "ours"))
+    slow, fast = (medians[f"eager {form} {pair.name}"] for form in ("naive", "ours"))
+    return Saving(
+        identity=pair.name,
+        naive_ms=naive_ms,
+        ms=ms,
+        times_faster=naive_ms / ms,
+        eager_times_faster=slow / fast,
+        saved_share=(naive_ms - ms) / medians[TOWER],
+        naive_gflop=pair.times * naive_flop / 1e9,
+        gflop=pair.times * flop / 1e9,
+    )
+
+
+def check_same(pair: Pair) -> None:
+    """Stop where the two forms of an identity differ.
+
+    Raises:
+        RuntimeError: They do.
+    """
+    import torch
+
+    with torch.inference_mode():
+        expected, found = pair.naive(pair.example), pair.ours(pair.example)
+    error = float((expected - found).abs().max())
+    if error > TOLERANCE * float(expected.abs().max()):
+        raise RuntimeError(f"the forms of '{pair.name}' differ by {error:.2g}")
+
+
+def timed_run(run: Callable[[], object]) -> Callable[[], Stages]:
+    """Return what runs `run` once and tells its milliseconds."""
+
+    def timed() -> Stages:
+        start = time.perf_counter()
+        run()
+        return {"total": (time.perf_counter() - start) * 1e3}
+
+    return timed
+
+
+def eager(module: nn.Module, example: Tensor) -> Callable[[], Stages]:
+    """Return what runs a module once in PyTorch eager."""
+    import torch
+
+    run = torch.inference_mode()(lambda: module(example))
+    return timed_run(run)
+
+
+def exported(module: nn.Module, example: Tensor, threads: int | None) -> Callable[[], Stages]:
+    """Export a module and return what runs it once in ONNX Runtime."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    # Many sessions whose threads spin for a while after a run would slow each other down.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    with tempfile.TemporaryDirectory() as folder:
+        path = export(module, example, Path(folder))
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    feeds = {session.get_inputs()[0].name: example.numpy()}
+    return timed_run(lambda: session.run(None, feeds))
+
+
+def export(module: nn.Module, example: Tensor, folder: Path) -> Path:
+    """Write a module of one tensor to a folder as ONNX and return the file."""
+    import torch
+
+    program = torch.onnx.export(
+        module.eval(), (example,), dynamo=True, opset_version=20, verbose=False
+    )
+    assert program is not None
+    program.save(folder / "part.onnx", external_data=True)
+    return folder / "part.onnx"
+
+
+def table(savings: Sequence[Saving]) -> str:
+    """Return the savings as a Markdown table."""
+    head = [
+        "identity",
+        "naive, ms",
+        "ms",
+        "times as fast",
+        "in eager",
+        "saved, of the tower",
+        "GFLOP",
+    ]
+    rows = [
+        [
+            each.identity,
+            f"{each.naive_ms:.2f}",
+            f"{each.ms:.2f}",
+            f"{each.times_faster:.2f}",
+            f"{each.eager_times_faster:.2f}",
+            f"{each.saved_share:.1%}",
+            f"{each.naive_gflop:.3f} -> {each.gflop:.3f}",
+        ]
+        for each in savings
+    ]
+    return markdown(head, rows)
+
+
+if __name__ == "__main__":
+    main()

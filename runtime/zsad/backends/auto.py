@@ -1,0 +1,190 @@
+"""`--backend auto`: the engine that is the fastest here for a graph, measured once and remembered.
+
+Every candidate runs the graph as it is, so that the choice changes no number by more than the
+rounding that parity covers.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import zsad
+from zsad.artifact import Artifact
+from zsad.backends.frame import noise_frame
+from zsad.backends.ort import PROVIDERS, import_onnxruntime
+from zsad.backends.remembered import (
+    SCHEMA,
+    Choice,
+    Situation,
+    memory_file,
+    processor,
+    recall,
+    remember,
+    usable_cores,
+)
+from zsad.errors import InferenceError, InputError
+from zsad.types import Array
+
+if TYPE_CHECKING:
+    from zsad.backends.base import Backend
+
+LOG = logging.getLogger(__name__)
+
+RUNS = 5
+"""Timed runs of a candidate, after one that is not; the fastest counts, since what disturbs a run
+only makes it slower."""
+
+MARGIN = 1.05
+"""A candidate must be this many times as fast as one before it, or else order decides: two that are
+alike shall not take turns from one graph to the next."""
+
+OPTIONAL = ("openvino",)
+"""Engines that are candidates where their package is installed, which has the same name."""
+
+AGREEMENT = 0.02
+"""Largest difference of score and map from those of `cpu`, which runs everywhere, for one graph.
+Rounding, TensorFloat-32 included, stays below it; a kernel that is wrong does not."""
+
+Open = Callable[[str], "Backend"]
+
+
+def candidates() -> tuple[str, ...]:
+    """Return the backends that `auto` chooses from, by preference at the same speed.
+
+    TensorRT is not among them: it builds an engine at the first load, which takes minutes and so
+    wants to be asked for.
+    """
+    offered = import_onnxruntime().get_available_providers()
+    cuda = ("cuda",) if PROVIDERS["cuda"][0] in offered else ()
+    return (*cuda, "cpu", *(name for name in OPTIONAL if importlib.util.find_spec(name)))
+
+
+def situation_of(graphs: Mapping[str, str], threads: int | None) -> Situation:
+    """Return what the choice depends on here and now.
+
+    Args:
+        graphs: Hash of the graph that each candidate would run, by backend.
+        threads: Threads that were asked for.
+    """
+    versions = {"zsad": zsad.__version__, "onnxruntime": str(import_onnxruntime().__version__)}
+    versions |= {name: version(name) for name in OPTIONAL if name in graphs}
+    return Situation(graphs, versions, processor(), usable_cores(), threads)
+
+
+def open_fastest(
+    artifact: Artifact,
+    situation: Situation,
+    open_one: Open,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Backend:
+    """Open the fastest of the situation's candidates.
+
+    A choice that is remembered is taken without measuring, unless a candidate that failed then
+    works now, or the chosen one no longer opens. A choice that cannot be remembered is taken all
+    the same.
+
+    Args:
+        artifact: A verified artifact.
+        situation: The candidates and what their speed depends on.
+        open_one: Opens a backend by its name.
+        clock: Seconds, from any beginning.
+
+    Raises:
+        InputError: No candidate can be opened.
+        InferenceError: None runs.
+    """
+    feeds = noise_frame(artifact)
+    known = recall(situation)
+    if known is not None and not _measure_all(known.failed, open_one, feeds, clock)[0]:
+        try:
+            opened = open_one(known.backend)
+        except InputError as error:
+            LOG.warning("%s: measuring all backends again", error)
+        else:
+            LOG.info("auto: %s, remembered in %s", known.describe(), memory_file(situation))
+            return opened
+    return open_one(_choose(situation, open_one, feeds, clock).backend)
+
+
+def _choose(
+    situation: Situation, open_one: Open, feeds: Mapping[str, Array], clock: Callable[[], float]
+) -> Choice:
+    LOG.info("auto: measuring %s, once for this device and graph", ", ".join(situation.graphs))
+    runs, errors = _measure_all(situation.graphs, open_one, feeds, clock)
+    wrong = _wrong(runs, situation.graphs)
+    seconds = {name: run.seconds for name, run in runs.items() if name not in wrong}
+    if not seconds:
+        raise errors["cpu"]
+    for name, error in errors.items():
+        LOG.warning("%s; going on without %s", error, name)
+    for name in wrong:
+        LOG.warning("%s computes something else than cpu here; going on without it", name)
+    limit = MARGIN * min(seconds.values())
+    fastest = next(name for name, found in seconds.items() if found <= limit)
+    ms = {name: 1e3 * found for name, found in seconds.items()}
+    choice = Choice(SCHEMA, situation, fastest, ms, tuple(errors), tuple(wrong))
+    try:
+        LOG.info("auto: %s, remembered in %s", choice.describe(), remember(choice))
+    except InputError as error:
+        LOG.warning("auto: %s, to be measured again at every start: %s", choice.describe(), error)
+    return choice
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Seconds of the fastest run, and what it gave."""
+
+    seconds: float
+    outputs: Mapping[str, Array]
+
+
+def _wrong(runs: Mapping[str, _Run], graphs: Mapping[str, str]) -> list[str]:
+    """Return those that give something else than `cpu` for the same graph."""
+    if "cpu" not in runs:
+        return []
+    expected = runs["cpu"].outputs
+    others = [name for name in runs if name != "cpu" and graphs[name] == graphs["cpu"]]
+    return [name for name in others if not _apart(runs[name].outputs, expected) <= AGREEMENT]
+
+
+def _apart(found: Mapping[str, Array], expected: Mapping[str, Array]) -> float:
+    # NumPy's maximum, unlike Python's, keeps a NaN.
+    names = ("score", "anomaly_map")
+    return float(np.max([np.abs(np.subtract(found[k], expected[k])).max() for k in names]))
+
+
+def _measure_all(
+    names: Iterable[str],
+    open_one: Open,
+    feeds: Mapping[str, Array],
+    clock: Callable[[], float],
+) -> tuple[dict[str, _Run], dict[str, InputError | InferenceError]]:
+    """Return how those ran that work, and the errors of those that do not."""
+    runs: dict[str, _Run] = {}
+    errors: dict[str, InputError | InferenceError] = {}
+    for name in names:
+        try:
+            # One at a time, closed before the next: a small board holds no two of them.
+            with open_one(name) as backend:
+                runs[name] = _run(backend, feeds, clock)
+        except (InputError, InferenceError) as error:
+            errors[name] = error
+    return runs, errors
+
+
+def _run(backend: Backend, feeds: Mapping[str, Array], clock: Callable[[], float]) -> _Run:
+    outputs = backend.infer(feeds)
+    found = []
+    for _ in range(RUNS):
+        start = clock()
+        backend.infer(feeds)
+        found.append(clock() - start)
+    return _Run(min(found), outputs)

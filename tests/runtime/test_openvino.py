@@ -1,0 +1,262 @@
+"""OpenVINO for real, on artifacts whose answers are known by hand."""
+
+import os
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from zsad import Detector
+from zsad.arithmetic import ARITHMETIC
+from zsad.artifact import Artifact
+from zsad.backends import open_backend
+from zsad.backends.base import choose_precision
+from zsad.backends.openvino import HINTS
+from zsad.backends.reduced import check_reduced
+from zsad.errors import InferenceError, InputError, MissingExtraError
+from zsad.recipe import SCHEMA, Bound, Calibration, Recipe
+from zsad.types import Verdict
+
+openvino = pytest.importorskip("openvino")
+
+GREY = {"image": np.full((1, 8, 12, 3), 51, np.uint8)}
+
+
+@pytest.fixture
+def opened(make_artifact):
+    with open_backend(Artifact.open(make_artifact()), backend="openvino") as backend:
+        yield backend
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_graph_answers_by_name_for_any_batch(opened, count):
+    levels = [0, 51, 255][:count]
+    outputs = opened.infer({"image": np.stack([np.full((8, 12, 3), v, np.uint8) for v in levels])})
+    assert set(outputs) == {"score", "anomaly_map", "score_logit"}
+    np.testing.assert_allclose(outputs["score"], [0, 0.2, 1][:count], atol=1e-6)
+    assert outputs["anomaly_map"].shape == (count, 8, 12)
+    assert (opened.name, opened.provider, opened.precision) == (
+        "openvino",
+        "OpenVINO CPU f32",
+        "fp32",
+    )
+
+
+def test_blue_green_red_reach_the_graph_as_they_are(opened):
+    frame = np.zeros((1, 8, 12, 3), np.uint8)
+    frame[0, :, :6, 0], frame[0, :4, :, 2] = 255, 102
+    grey = opened.infer({"image": frame})["anomaly_map"][0]
+    np.testing.assert_allclose(grey, frame[0].mean(axis=2) / 255, atol=1e-6)
+
+
+def test_an_answer_stays_as_it_was_when_the_next_frame_is_judged(opened):
+    first = opened.infer(GREY)["anomaly_map"]
+    opened.infer({"image": np.zeros((1, 8, 12, 3), np.uint8)})
+    np.testing.assert_allclose(first, 0.2, atol=1e-6)
+
+
+def test_text_is_an_input_and_not_baked(make_typed_artifact):
+    artifact = Artifact.open(make_typed_artifact())
+    tables = [np.float32([[1, 1], [gain, 1], [0.5, 1]]) for gain in (0.25, 0.75)]
+    with open_backend(artifact, backend="openvino") as backend:
+        scores = [backend.infer({**GREY, "text_table": t})["type_score"] for t in tables]
+    np.testing.assert_allclose(np.concatenate(scores), [[0.05, 0.1], [0.15, 0.1]], atol=1e-6)
+
+
+def test_a_missing_input_is_not_taken_from_the_run_before(make_typed_artifact):
+    artifact = Artifact.open(make_typed_artifact())
+    with open_backend(artifact, backend="openvino") as backend:
+        backend.infer({**GREY, "text_table": np.ones((3, 2), np.float32)})
+        with pytest.raises(InferenceError, match="input 'text_table' was not given"):
+            backend.infer(GREY)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((1, 9, 12, 3), np.uint8),
+        np.zeros((1, 8, 12, 3), np.float32),
+        np.zeros((8, 12, 3), np.uint8),
+    ],
+)
+def test_a_wrong_image_is_an_inference_error_in_one_line(opened, image):
+    with pytest.raises(InferenceError, match=r"OpenVINO CPU f32 failed: .*input") as caught:
+        opened.infer({"image": image})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_closed_backend_says_so(make_artifact):
+    backend = open_backend(Artifact.open(make_artifact()), backend="openvino")
+    backend.close()
+    backend.close()
+    with pytest.raises(InputError, match="is closed"):
+        backend.infer(GREY)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_a_truncated_graph_is_one_line(make_artifact, reseal, share):
+    path = make_artifact()
+    content = (path / "model.fp32.onnx").read_bytes()
+    (path / "model.fp32.onnx").write_bytes(content[: int(len(content) * share)])
+    reseal(path)
+    with pytest.raises(InputError, match=r"model\.fp32\.onnx cannot be loaded by") as caught:
+        open_backend(Artifact.open(path), backend="openvino")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_graph_must_be_what_the_manifest_says(make_artifact, edit_manifest):
+    path = make_artifact()
+    with edit_manifest(path) as manifest:
+        manifest["inputs"][0]["shape"] = ["N", 9, 12, 3]
+    with pytest.raises(InputError, match=r"input image uint8\(\?, 8, 12, 3\), the manifest"):
+        open_backend(Artifact.open(path), backend="openvino")
+
+
+def test_a_missing_package_names_the_extra(make_artifact, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'zsad\[openvino\]'"):
+        open_backend(Artifact.open(make_artifact()), backend="openvino")
+
+
+def test_compiled_graphs_are_kept_by_the_hash_of_the_graph(make_artifact, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    artifact = Artifact.open(make_artifact())
+    folder = tmp_path / "cache/zsad/openvino" / artifact.graph().sha256
+    for _ in range(2):
+        with open_backend(artifact, backend="openvino", threads=1) as backend:
+            assert backend.infer(GREY)["score"][0] == pytest.approx(0.2)
+        assert len(list(folder.iterdir())) == 1
+
+
+def test_a_cache_that_cannot_be_written_names_the_fix(make_artifact, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(InputError, match="set XDG_CACHE_HOME"):
+        open_backend(Artifact.open(make_artifact()), backend="openvino")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="threads are seen on Linux only")
+def test_no_thread_is_pinned_to_a_core_that_a_second_process_would_take_too(make_artifact):
+    with open_backend(Artifact.open(make_artifact()), backend="openvino", threads=2) as backend:
+        backend.infer(GREY)
+        threads = [int(task.name) for task in Path("/proc/self/task").iterdir()]
+        assert {frozenset(os.sched_getaffinity(t)) for t in threads} == {
+            frozenset(os.sched_getaffinity(0))
+        }
+
+
+def fake_openvino(capabilities, computes_in):
+    """An OpenVINO whose CPU has some capabilities and computes in a type, whatever is asked for."""
+
+    class Core:
+        def get_property(self, device, name):
+            return capabilities
+
+        def read_model(self, path):
+            return path
+
+        def compile_model(self, model, device, config):
+            hint = types.SimpleNamespace(get_type_name=lambda: computes_in)
+            return types.SimpleNamespace(get_property=lambda name: hint)
+
+    module = types.ModuleType("openvino")
+    module.Core = Core
+    return module
+
+
+def test_bfloat16_that_the_cpu_lacks_is_an_error(make_artifact, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", fake_openvino(["FP32", "INT8"], "f32"))
+    with pytest.raises(InputError, match=r"needs a CPU with bfloat16.* use --backend openvino"):
+        open_backend(Artifact.open(make_artifact()), backend="openvino-bf16")
+
+
+@pytest.mark.parametrize(("name", "found"), [("openvino", "bf16"), ("openvino-bf16", "f32")])
+def test_another_precision_than_was_asked_for_is_an_error(make_artifact, monkeypatch, name, found):
+    monkeypatch.setitem(sys.modules, "openvino", fake_openvino(["FP32", "BF16"], found))
+    with pytest.raises(
+        InputError, match=f"'{name}' was asked for, but OpenVINO computes in {found}"
+    ):
+        open_backend(Artifact.open(make_artifact()), backend=name)
+
+
+def test_a_cpu_prefers_fp32_over_fp16(make_artifact):
+    manifest = Artifact.open(make_artifact(precisions=("fp16", "fp32"))).manifest
+    assert [choose_precision(manifest, name) for name in HINTS] == ["fp32", "fp32"]
+
+
+class Answers:
+    """A backend with one answer; `provider` and the protocol of `with` beside it."""
+
+    provider = "OpenVINO CPU bf16"
+
+    def __init__(self, score, level):
+        self.score, self.level, self.runs = score, level, 0
+
+    def infer(self, feeds):
+        assert np.ptp(feeds["image"]) > 0
+        self.runs += 1
+        level = np.full((1, 8, 12), self.level, np.float32)
+        return {"score": np.float32([self.score]), "anomaly_map": level}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+def test_reduced_arithmetic_that_only_rounds_passes_once(make_artifact, tmp_path):
+    artifact, passed = Artifact.open(make_artifact()), tmp_path / "passed"
+    reduced, exact = Answers(0.55, 0.30), Answers(0.50, 0.25)
+    for _ in range(2):
+        check_reduced(artifact, reduced, lambda: exact, passed)
+    assert (reduced.runs, exact.runs) == (1, 1)
+    assert passed.read_text() == "score off by 0.05, map by 0.05 on average\n"
+
+
+@pytest.mark.parametrize(
+    ("score", "level"), [(0.7, 0.25), (0.5, 0.5), (np.nan, 0.25), (0.5, np.nan)]
+)
+def test_reduced_arithmetic_that_is_wrong_is_refused(make_artifact, tmp_path, score, level):
+    artifact, passed = Artifact.open(make_artifact()), tmp_path / "passed"
+    with pytest.raises(InputError, match=r"something else than the graph .* --backend openvino"):
+        check_reduced(artifact, Answers(score, level), lambda: Answers(0.5, 0.25), passed)
+    assert not passed.exists()
+
+
+def recipe_for(artifact, arithmetic):
+    bound = Bound(0.05, 0.95, 59)
+    calibration = Calibration(
+        artifact.graph().sha256, "graph", 0.5, bound, (0.1,), arithmetic=arithmetic
+    )
+    return Recipe(SCHEMA, artifact.manifest.preprocess.sha256, (calibration,))
+
+
+def has_bfloat16():
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+@pytest.mark.parametrize(
+    ("backend", "arithmetic", "verdict"),
+    [
+        ("openvino", None, Verdict.OK),
+        ("openvino", "bf16", Verdict.NO_RESULT),
+        ("openvino-bf16", None, Verdict.NO_RESULT),
+        ("openvino-bf16", "bf16", Verdict.OK),
+    ],
+)
+def test_a_threshold_serves_the_arithmetic_it_was_taken_in(
+    make_artifact, backend, arithmetic, verdict
+):
+    if backend in ARITHMETIC and not has_bfloat16():
+        pytest.skip("this CPU has no bfloat16")
+    path = make_artifact()
+    recipe = recipe_for(Artifact.open(path), arithmetic)
+    with Detector.load(path, recipe, backend=backend) as detector:
+        result = detector.predict(GREY["image"][0])
+        assert (result.verdict, detector.arithmetic) == (verdict, ARITHMETIC.get(backend))
+        if verdict is Verdict.NO_RESULT:
+            assert f"on a backend that rounds otherwise than {backend}: run" in result.reason
+            assert f"--backend {backend}" in result.reason
