@@ -67,7 +67,7 @@ class Detector:
             precision: `fp32`, `fp16` or `int8`. None takes a graph that the recipe covers, and
                 among those the manifest's default; on a CPU, FP32 rather than FP16, which a CPU
                 only emulates.
-            backend: `auto`, `cpu`, `cuda` or `tensorrt`. One that is named is used or is an error;
+            backend: One of `zsad.backends.BACKENDS`. One that is named is used or is an error;
                 `auto` is CUDA where it really loads, else the CPU.
             threads: Threads of a CPU engine; None leaves the number to the engine.
 

@@ -8,14 +8,12 @@ from types import TracebackType
 from typing import Protocol, cast
 
 from zsad.artifact import Artifact
+from zsad.backends.table import BACKENDS, OPENERS
 from zsad.errors import InputError
 from zsad.manifest import Manifest, Precision, TensorSpec
 from zsad.types import Array
 
 LOG = logging.getLogger(__name__)
-
-BACKENDS = ("auto", "cpu", "cuda", "tensorrt")
-"""Names that `open_backend` takes; `auto` is CUDA where it really loads, else the CPU."""
 
 
 class Backend(Protocol):
@@ -127,10 +125,8 @@ def _open(
     threads: int | None,
     calibrated: Collection[str],
 ) -> Backend:
-    from zsad.backends.ort import OrtBackend
-
     chosen = precision or choose_precision(artifact.manifest, name, calibrated)
-    opened = OrtBackend(artifact, chosen, name, threads)
+    opened = OPENERS[name](artifact, chosen, name, threads)
     try:
         _check_contract(opened, artifact)
     except InputError:

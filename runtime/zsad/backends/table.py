@@ -1,0 +1,32 @@
+"""Every backend by its name. Light: a command's `--help` shows the names without loading numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zsad.artifact import Artifact
+    from zsad.backends.base import Backend
+    from zsad.manifest import Precision
+
+    Opener = Callable[[Artifact, Precision, str, int | None], Backend]
+
+
+def _onnxruntime(
+    artifact: Artifact, precision: Precision, name: str, threads: int | None
+) -> Backend:
+    from zsad.backends.ort import OrtBackend
+
+    return OrtBackend(artifact, precision, name, threads)
+
+
+OPENERS: Mapping[str, Opener] = {
+    "cpu": _onnxruntime,
+    "cuda": _onnxruntime,
+    "ort-tensorrt": _onnxruntime,
+}
+"""What loads a graph, per name: artifact, precision, name and CPU threads in, the engine out."""
+
+BACKENDS = ("auto", *OPENERS)
+"""Names that `open_backend` takes; `auto` is CUDA where it really loads, else the CPU."""
