@@ -21,10 +21,20 @@ def _onnxruntime(
     return OrtBackend(artifact, precision, name, threads)
 
 
+def _tensorrt(artifact: Artifact, precision: Precision, name: str, threads: int | None) -> Backend:
+    from zsad.backends.tensorrt import TensorRtBackend
+
+    del threads  # they are the CPU's
+    return TensorRtBackend(artifact, precision, name)
+
+
 OPENERS: Mapping[str, Opener] = {
     "cpu": _onnxruntime,
     "cuda": _onnxruntime,
     "ort-tensorrt": _onnxruntime,
+    "tensorrt": _tensorrt,
+    "tensorrt-graph": _tensorrt,
+    "tensorrt-rtx": _tensorrt,
 }
 """What loads a graph, per name: artifact, precision, name and CPU threads in, the engine out."""
 
