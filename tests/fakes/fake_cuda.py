@@ -39,7 +39,10 @@ def install_pycuda(monkeypatch, gpu):
 
     class Allocation:
         def __init__(self, n_bytes):
-            self.address = gpu.allocate(n_bytes)
+            try:
+                self.address = gpu.allocate(n_bytes)
+            except MemoryError:
+                raise Error("cuMemAlloc failed: out of memory") from None
 
         def __int__(self):
             return self.address
@@ -115,6 +118,12 @@ def install_cuda_python(monkeypatch, gpu):
     def create_stream(flags):
         return done, gpu.stream().handle
 
+    def allocate(n_bytes):
+        try:
+            return done, gpu.allocate(n_bytes)
+        except MemoryError:
+            return Status.cudaErrorMemoryAllocation, None
+
     def free_host(pointer):
         gpu.unpin(pointer)
         return (done,)
@@ -166,7 +175,7 @@ def install_cuda_python(monkeypatch, gpu):
     runtime.cudaStreamSynchronize = synchronize
     runtime.cudaMallocHost = lambda n_bytes: (done, gpu.pin(n_bytes).ctypes.data)
     runtime.cudaFreeHost = free_host
-    runtime.cudaMalloc = lambda n_bytes: (done, gpu.allocate(n_bytes))
+    runtime.cudaMalloc = allocate
     runtime.cudaFree = free
     runtime.cudaMemcpyAsync = copy
     runtime.cudaStreamBeginCapture = begin

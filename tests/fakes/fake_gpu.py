@@ -94,6 +94,7 @@ class FakeGpu:
         self.device, self.pinned, self.streams = {}, {}, {}
         self.retained = 0
         self.now_ms = 0.0
+        self.free_bytes = 1 << 40
         self._next = 0x7F00_0000_0000
         self._current = threading.local()
         self._owner = None
@@ -119,6 +120,8 @@ class FakeGpu:
 
     def allocate(self, n_bytes):
         self.require_context()
+        if n_bytes > self.free_bytes:
+            raise MemoryError
         address, self._next = self._next, self._next + -(-n_bytes // ALIGNMENT) * ALIGNMENT + 4096
         self.device[address] = np.full(n_bytes, POISON, np.uint8)
         return address

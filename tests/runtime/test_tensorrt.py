@@ -16,7 +16,7 @@ from zsad.backends.tensorrt import TensorRtBackend
 from zsad.detector import Detector
 from zsad.engine_cache import BuildOptions
 from zsad.errors import InferenceError, InputError
-from zsad_export.engine import build_native_engine
+from zsad_export.engine import build_native_engine, build_rtx_engine
 
 RELEASES = ("10.3.0", "11.4.0.106")
 
@@ -260,6 +260,20 @@ class TestRefusals:
         monkeypatch.setitem(sys.modules, "tensorrt", None)
         with pytest.raises(InputError, match="JetPack brings it"):
             open_backend(artifact, backend="tensorrt")
+
+
+def test_the_real_tensorrt_rtx_is_driven_up_to_the_gpu(install, artifact, monkeypatch):
+    rtx = pytest.importorskip("tensorrt_rtx")
+    fake = install()
+    monkeypatch.setattr("zsad.device.ctypes.CDLL", lambda name: FakeDriver("RTX 4090", 89))
+    with pytest.raises(InputError, match=f"run zsad-engine {artifact.path} --fp32 --rtx --sm 89"):
+        open_backend(artifact, backend="tensorrt-rtx")
+    build_rtx_engine(artifact, sms=(86, 89))
+    with pytest.raises(
+        InputError, match=f"tensorrt_rtx {rtx.__version__} .*cannot load its engine"
+    ):
+        open_backend(artifact, backend="tensorrt-rtx")
+    fake.gpu.check_clean()
 
 
 class TestPlantedFaults:
