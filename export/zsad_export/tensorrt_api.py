@@ -160,13 +160,12 @@ class Compiler:
         monitor = progress_monitor(self._trt, build.progress, interruption)
         if monitor is not None:
             config.progress_monitor = monitor
-        if build.timings is not None:
-            use_timings(config, build.timings)
+        timings = None if build.timings is None else use_timings(config, build.timings)
         plan = builder.build_serialized_network(network, config)
         if interruption.came:
             raise KeyboardInterrupt
         if plan is not None and build.timings is not None:
-            keep_timings(config, build.timings)
+            keep_timings(timings, build.timings)
         return plan
 
 

@@ -1,6 +1,9 @@
 """The record of `make gpu-check`, on the fake device and on this machine, which has no GPU."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -97,6 +100,13 @@ def test_a_machine_without_a_gpu_says_so(monkeypatch, tmp_path, artifact):
     assert not [name for name in rows if name.startswith(("build", "parity", "latency"))]
     assert result.exit_code == 2
     assert "missing driver" in " ".join(result.output.split())
+
+
+def test_a_device_needs_no_torch_for_it():
+    blocked = ("torch", "onnx", "open_clip", "onnxscript")
+    code = f"import sys; sys.modules.update(dict.fromkeys({blocked})); import gpu_report"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
 
 
 def test_the_json_names_no_folder_of_this_machine(monkeypatch, tmp_path, artifact):

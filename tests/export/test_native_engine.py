@@ -129,7 +129,17 @@ def test_kernel_timings_are_kept_for_the_next_build(install, known):
     fake = install()
     build_native_engine(known)
     build_native_engine(known, options=BuildOptions(2))
-    assert [config.timings.content for config in fake.trt.builds] == [b"", b"timings"]
+    assert [config.began_with for config in fake.trt.builds] == [b"", b"timings"]
+
+
+def test_timings_of_another_device_are_not_used(install, known, tmp_path):
+    fake = install()
+    build_native_engine(known)
+    (path,) = (tmp_path / "cache").rglob("timing-*")
+    path.write_bytes(b"of another device")
+    build_native_engine(known, options=BuildOptions(2))
+    assert [config.began_with for config in fake.trt.builds] == [b"", b""]
+    assert path.read_bytes() == b"timings"
 
 
 def test_progress_is_told_where_the_release_has_a_monitor(install, known, monkeypatch):

@@ -15,6 +15,7 @@ import enum
 import json
 import sys
 import types
+import weakref
 
 import numpy as np
 import onnx
@@ -166,11 +167,10 @@ class Config:
         return TimingCache(content)
 
     def set_timing_cache(self, cache, ignore_mismatch):
-        self.timings = cache
+        if cache.content == b"of another device" and not ignore_mismatch:
+            return False
+        self.timings, self.began_with = weakref.ref(cache), cache.content
         return True
-
-    def get_timing_cache(self):
-        return self.timings
 
 
 ProfilingVerbosity = enum.Enum("ProfilingVerbosity", ["LAYER_NAMES_ONLY", "NONE", "DETAILED"])
@@ -364,6 +364,8 @@ def make_tensorrt(gpu, version="10.3.0", name="tensorrt", context=Context, label
 
         def build_serialized_network(self, network, config):
             trt.builds.append(config)
+            if config.timings is not None and config.timings() is None:
+                raise DeviceFault("the timing cache must live until the engine is built")
             _report_progress(config.progress_monitor)
             dynamic = [tensor.name for tensor in network.inputs if -1 in tensor.shape]
             if not config.profiles or set(dynamic) - set(config.profiles[0].shapes):

@@ -306,6 +306,29 @@ class TestPlantedFaults:
         ):
             backend.infer({"image": noise(1)})
 
+    def test_shapes_that_do_not_go_together(self, install, artifact):
+        class Contradictory(Context):
+            def infer_shapes(self):
+                self._error("shapes contradict each other")
+                raise RuntimeError
+
+        with (
+            self.backend(install, artifact, TensorRtBackend, context=Contradictory) as backend,
+            pytest.raises(InferenceError, match="shapes contradict each other"),
+        ):
+            backend.infer({"image": noise(1)})
+
+    def test_a_failure_leaves_no_work_behind(self, install, artifact):
+        class Refusing(Context):
+            def execute_async_v3(self, stream_handle):
+                self._error("out of resources")
+                return False
+
+        with self.backend(install, artifact, TensorRtBackend, context=Refusing) as backend:
+            with pytest.raises(InferenceError, match="out of resources"):
+                backend.infer({"image": noise(1)})
+            self.fake.gpu.check_idle()
+
     def test_reading_before_the_stream_is_done(self, install, artifact):
         class Hasty(TensorRtBackend):
             def infer(self, feeds):

@@ -97,11 +97,13 @@ class TensorRtBackend:
         cuda = self._checked()
         with cuda.active():
             self._prepare(cuda, feeds)
-            if self._graphs is None:
-                self._enqueue(cuda)
-            else:
-                self._replay(self._graphs)
-            cuda.synchronize()
+            try:
+                if self._graphs is None:
+                    self._enqueue(cuda)
+                else:
+                    self._replay(self._graphs)
+            finally:
+                cuda.synchronize()  # also after a failure: copies may be under way
         # The next call writes into the same buffers.
         return {t.spec.name: t.host.copy() for t in self._tensors.values() if not t.is_input}
 
@@ -193,7 +195,11 @@ class TensorRtBackend:
         for name, shape in shapes.items():
             if not self._context.set_input_shape(name, shape):
                 raise InputError(self._misfit(name, shape))
-        if missing := self._context.infer_shapes():
+        try:
+            missing = self._context.infer_shapes()
+        except RuntimeError:  # shapes that do not go together
+            raise InferenceError(f"{self.provider} failed: {self._log.last_error()}") from None
+        if missing:
             raise InferenceError(f"{self.provider} lacks the shape of {', '.join(missing)}")
         for name, tensor in self._tensors.items():
             tensor.fit(cuda, tuple(self._context.get_tensor_shape(name)))
