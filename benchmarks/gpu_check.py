@@ -36,7 +36,8 @@ from zsad.command import Command
 )
 def main(artifact: Path | None, runs: int, frame: str, out: Path) -> None:
     """Check all that needs a GPU, and write one JSON to send back."""
-    from gpu_report import Plan, check_gpu, text
+    from gpu_findings import text
+    from gpu_report import Plan, check_gpu
     from latency import parse_size
     from zsad.schema import write_json
 

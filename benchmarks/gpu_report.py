@@ -3,39 +3,34 @@
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 import machine
+from gpu_findings import SCHEMA, Checks, GpuReport
 from timing import Stages, take_turns
 from zsad.artifact import Artifact
 from zsad.backends.cuda_memory import CUDA_PYTHON, PYCUDA, open_cuda
 from zsad.backends.tensorrt import TensorRtBackend
 from zsad.detector import Detector
 from zsad.device import find_gpu
-from zsad.errors import InputError, ParityError, ZsadError
+from zsad.errors import ParityError
 from zsad.manifest import PRECISIONS, Precision
 from zsad.preprocess import resize_exact
 from zsad.tensorrt_package import NATIVE, RTX, load_tensorrt
 from zsad.types import Array, ImageU8
 from zsad_export.engine import BuiltEngine, build_native_engine, build_rtx_engine
 from zsad_export.golden import collect_outputs, read_golden, read_golden_inputs
-from zsad_export.parity import LIMITS, compare
+from zsad_export.parity import LIMITS, ParityLimits, compare
 
-SCHEMA = 1
 WARM_UP = 20
 BACKENDS = ("tensorrt", "tensorrt-graph", "tensorrt-rtx")
-Status = Literal["ok", "absent", "missing", "parity", "failed"]
-"""`absent` is optional and not there, `missing` is not there and stops something."""
-
-_EXIT_CODES: Mapping[Status, int] = {"ok": 0, "absent": 0, "missing": 2, "parity": 3, "failed": 4}
 _ROUND_TRIP = 1 << 20
 
 
@@ -48,68 +43,9 @@ class Plan:
     frame_hw: tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One check.
-
-    Attributes:
-        name: What was checked.
-        status: How it ended.
-        detail: The reason, in one line, where it did not end well.
-        figures: What was found, as plain JSON values.
-        seconds: How long it took.
-    """
-
-    name: str
-    status: Status
-    detail: str
-    figures: Mapping[str, Any]
-    seconds: float
-
-
-@dataclass(frozen=True)
-class GpuReport:
-    """One run of the check."""
-
-    schema: int
-    machine: Mapping[str, Any]
-    findings: tuple[Finding, ...]
-
-    @property
-    def exit_code(self) -> int:
-        """0 where all held, else the worst of 2 missing, 3 parity, 4 failed."""
-        return max(_EXIT_CODES[finding.status] for finding in self.findings)
-
-
-@dataclass
-class _Checks:
-    """Findings as they come in; a check that fails does not stop those that do not need it."""
-
-    findings: list[Finding] = field(default_factory=list)
-
-    def run(
-        self, name: str, check: Callable[[], Mapping[str, Any]], optional: bool = False
-    ) -> bool:
-        """Run a check, record how it ended, and return whether it held."""
-        begin = time.perf_counter()
-        status: Status = "ok"
-        detail, figures = "", {}
-        try:
-            figures = dict(check())
-        except (InputError, ImportError) as error:
-            status, detail = "absent" if optional else "missing", str(error)
-        except ParityError as error:
-            status, detail = "parity", str(error)
-        except ZsadError as error:
-            status, detail = "failed", str(error)
-        seconds = round(time.perf_counter() - begin, 3)
-        self.findings.append(Finding(name, status, _one_line(detail), figures, seconds))
-        return status == "ok"
-
-
 def check_gpu(plan: Plan) -> GpuReport:
     """Run every check of this machine's GPU, and record what is missing for the others."""
-    checks = _Checks()
+    checks = Checks()
     has_gpu = checks.run("driver", _driver)
     packages = [NATIVE] if checks.run(NATIVE, partial(_package, NATIVE)) else []
     packages += [RTX] if checks.run(RTX, partial(_package, RTX), optional=True) else []
@@ -120,26 +56,6 @@ def check_gpu(plan: Plan) -> GpuReport:
             for precision in [p for p in PRECISIONS if p in artifact.manifest.graphs]:
                 _check_graph(checks, artifact, precision, packages, plan)
     return GpuReport(SCHEMA, machine.describe(), tuple(checks.findings))
-
-
-def text(report: GpuReport) -> str:
-    """Return the findings as lines for a terminal."""
-    lines = []
-    for found in report.findings:
-        said = found.detail or ", ".join(f"{k} {_short(v)}" for k, v in found.figures.items())
-        lines.append(f"{found.status:<8}{found.name:<28}{said}")
-    return "\n".join(lines)
-
-
-def _one_line(detail: str) -> str:
-    # The JSON is sent to others, whom the owner's name does not concern.
-    return " ".join(detail.split()).replace(str(Path.home()), "~")
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return " ".join(f"{key}={_short(item)}" for key, item in value.items())
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _driver() -> dict[str, Any]:
@@ -172,7 +88,7 @@ def _round_trip(library: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _artifact(plan: Plan, checks: _Checks) -> Iterator[Artifact | None]:
+def _artifact(plan: Plan, checks: Checks) -> Iterator[Artifact | None]:
     with tempfile.TemporaryDirectory() as scratch:
         path = plan.artifact or Path(scratch) / "winclip"
         opened: list[Artifact] = []
@@ -202,12 +118,16 @@ def _export(out: Path) -> None:
 
 
 def _check_graph(
-    checks: _Checks, artifact: Artifact, precision: Precision, packages: list[str], plan: Plan
+    checks: Checks, artifact: Artifact, precision: Precision, packages: list[str], plan: Plan
 ) -> None:
     built = [
         package
         for package in packages
-        if checks.run(f"build {precision} {package}", partial(_build, artifact, precision, package))
+        if checks.run(
+            f"build {precision} {package}",
+            partial(_build, artifact, precision, package),
+            optional=package == RTX,  # which is for some GPUs only
+        )
     ]
     held = [
         name
@@ -215,7 +135,7 @@ def _check_graph(
         if (RTX if name == "tensorrt-rtx" else NATIVE) in built
         and checks.run(f"parity {precision} {name}", partial(_parity, artifact, precision, name))
     ]
-    for name in held:
+    for name in [name for name in held if name != "tensorrt-graph"]:  # a graph has no parts
         times = partial(_times, artifact, precision, name, plan)
         checks.run(f"gpu time {precision} {name}", times)
     if held:
@@ -250,12 +170,8 @@ def _parity(artifact: Artifact, precision: Precision, name: str) -> dict[str, An
         ]
     joined = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
     joined.pop("type_map", None)  # the reference keeps no maps of types
-    parity = compare(
-        [f.name for f in frames],
-        reference,
-        collect_outputs(joined),
-        LIMITS[precision],  # type: ignore[index]
-    )
+    names = [frame.name for frame in frames]
+    parity = compare(names, reference, collect_outputs(joined), _limits(precision))
     if not parity.passed:
         raise ParityError(f"{parity.worst.name}: {parity.worst.describe()}")
     return {
@@ -264,6 +180,10 @@ def _parity(artifact: Artifact, precision: Precision, name: str) -> dict[str, An
         "map_max_abs": max(frame.map_max_abs for frame in parity.frames),
         "map_correlation": parity.correlation,
     }
+
+
+def _limits(precision: str) -> ParityLimits:
+    return next(limits for name, limits in LIMITS.items() if name == precision)
 
 
 def _times(artifact: Artifact, precision: Precision, name: str, plan: Plan) -> dict[str, Any]:

@@ -38,6 +38,8 @@ def builder_config(
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
     if options.optimization_level is not None:
         config.builder_optimization_level = options.optimization_level
+    if not options.tf32:
+        config.clear_flag(trt.BuilderFlag.TF32)  # it is set from the start
     if options.version_compatible:
         config.set_flag(_known(trt.BuilderFlag, "VERSION_COMPATIBLE", "--version-compatible"))
     if options.hardware_compatible:

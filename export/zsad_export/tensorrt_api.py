@@ -118,25 +118,12 @@ class Compiler:
         """
         build = build or Build()
         log = error_log(self._trt)
-        builder = self._builder(log)
-        flags = 1 << int(self._trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-        network = builder.create_network(flags)
-        parser = self._trt.OnnxParser(network, log)
-        if not parser.parse_from_file(str(path)):
-            raise EngineError(f"{self.title} refuses {path.name}: {_parser_errors(parser)}")
-        if faults := network_faults(self._trt, network, precision):
-            raise EngineError(
-                f"{self.title} parsed {path.name} as something other than {precision}: "
-                f"{'; '.join(faults)}"
-            )
-        config = builder_config(self._trt, builder, network, build.options, build.architectures)
-        plan = self._build(builder, network, config, build)
-        if plan is None:
-            raise EngineError(f"{self.title} cannot build {path.name}: {log.last_error()}")
+        plan, types = self._plan(log, path, precision, build)
+        # Builder, network and weights are gone by now: a small board has no room for both.
         inspection = inspect_plan(self._trt, log, plan)
         if inspection is None and not build.architectures:
             raise EngineError(f"{self.title} cannot load what it built: {log.last_error()}")
-        made = Compiled(memoryview(plan), network_types(self._trt, network), inspection)
+        made = Compiled(plan, types, inspection)
         check_engine_types(made.engine_types or {}, precision, self.title)
         return made
 
@@ -154,6 +141,26 @@ class Compiler:
             return self._trt.Builder(log)
         except (TypeError, RuntimeError):  # what the binding raises where there is no driver
             raise EngineError(f"{self.title} cannot start: {log.last_error()}") from None
+
+    def _plan(
+        self, log: Any, path: Path, precision: str, build: Build
+    ) -> tuple[memoryview, ComputeTypes]:
+        builder = self._builder(log)
+        flags = 1 << int(self._trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+        network = builder.create_network(flags)
+        parser = self._trt.OnnxParser(network, log)
+        if not parser.parse_from_file(str(path)):
+            raise EngineError(f"{self.title} refuses {path.name}: {_parser_errors(parser)}")
+        if faults := network_faults(self._trt, network, precision):
+            raise EngineError(
+                f"{self.title} parsed {path.name} as something other than {precision}: "
+                f"{'; '.join(faults)}"
+            )
+        config = builder_config(self._trt, builder, network, build.options, build.architectures)
+        plan = self._build(builder, network, config, build)
+        if plan is None:
+            raise EngineError(f"{self.title} cannot build {path.name}: {log.last_error()}")
+        return memoryview(plan), network_types(self._trt, network)
 
     def _build(self, builder: Any, network: Any, config: Any, build: Build) -> Any:
         interruption = Interruption()

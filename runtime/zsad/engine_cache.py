@@ -27,6 +27,8 @@ class BuildOptions:
         optimization_level: 0 to 5, how long the compiler searches; None is its own default.
         version_compatible: Runs in newer TensorRT releases too; may be slower.
         hardware_compatible: Runs on every GPU from Ampere on; may be slower.
+        tf32: FP32 products may round their factors to TF32's 10 bits, as TensorRT does unless told
+            otherwise: faster from Ampere on, and not what the parity limits of FP32 are for.
     """
 
     max_batch: int = 8
@@ -34,6 +36,7 @@ class BuildOptions:
     optimization_level: int | None = None
     version_compatible: bool = False
     hardware_compatible: bool = False
+    tf32: bool = False
 
     def __post_init__(self) -> None:
         if self.max_batch < 1:

@@ -107,7 +107,7 @@ def test_without_a_driver_it_says_so(artifact, monkeypatch):
 
 def test_the_real_compiler_tells_its_progress(artifact, empty_cache):
     told = []
-    options = BuildOptions(max_batch=2, workspace_mib=64, optimization_level=1)
+    options = BuildOptions(max_batch=2, workspace_mib=64, optimization_level=1, tf32=True)
     built = build_rtx_engine(
         artifact, "fp16", (86,), options, lambda phase, done, total: told.append((done, total))
     )

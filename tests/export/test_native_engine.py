@@ -1,6 +1,8 @@
 """Builds for a device, on a TensorRT that obeys the documentation of releases 10.3 and 11.4."""
 
+import io
 import json
+import types
 
 import pytest
 from click.testing import CliRunner
@@ -10,6 +12,7 @@ from zsad.artifact import Artifact
 from zsad.engine_cache import BuildOptions
 from zsad.errors import EngineError, InputError
 from zsad_export.built_engine import check_engine_types, engine_types
+from zsad_export.cli import build_line
 from zsad_export.cli.engine import main as engine_command
 from zsad_export.engine import build_native_engine
 
@@ -63,7 +66,7 @@ def test_half_precision_in_an_fp32_engine_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("tensor", "types"),
+    ("tensor", "found"),
     [
         ({"Format/Datatype": "Row major linear FP16 format"}, {"float16": 1}),
         ({"Format/Datatype": "Half"}, {"float16": 1}),
@@ -74,9 +77,9 @@ def test_half_precision_in_an_fp32_engine_is_refused():
         ({"Name": "y"}, {}),
     ],
 )
-def test_types_are_read_from_every_releases_words(tensor, types):
+def test_types_are_read_from_every_releases_words(tensor, found):
     layer = {"Name": "x", "Outputs": [tensor]}
-    assert engine_types(json.dumps({"Layers": [layer]})) == types
+    assert engine_types(json.dumps({"Layers": [layer]})) == found
     assert engine_types(json.dumps({"Layers": ["x"]})) == {}
 
 
@@ -105,6 +108,15 @@ def test_defaults_leave_the_compiler_its_own(install, known):
     assert (config.pools, config.flags, config.builder_optimization_level) == ({}, set(), 3)
 
 
+def test_products_in_fp32_are_not_rounded_unless_asked_for(install, known):
+    fake = install()
+    build_native_engine(known)
+    build_native_engine(known, options=BuildOptions(tf32=True))
+    exact, rounded = fake.trt.builds
+    assert fake.trt.BuilderFlag.TF32 not in exact.flags
+    assert fake.trt.BuilderFlag.TF32 in rounded.flags
+
+
 @pytest.mark.parametrize(
     ("missing", "options", "flag"),
     [
@@ -120,7 +132,7 @@ def test_an_option_that_a_release_lacks_is_refused(
     install, known, monkeypatch, missing, options, flag
 ):
     fake = install()
-    monkeypatch.setattr(fake.trt, missing, object())
+    monkeypatch.setattr(fake.trt, missing, types.SimpleNamespace(TF32="TF32"))
     with pytest.raises(InputError, match=f"does not know {flag}"):
         build_native_engine(known, options=options)
 
@@ -151,6 +163,25 @@ def test_progress_is_told_where_the_release_has_a_monitor(install, known, monkey
     told.clear()
     assert not build_native_engine(known, options=BuildOptions(2)).was_cached
     assert told == []
+
+
+@pytest.mark.parametrize(
+    ("terminal", "seconds", "said"),
+    [
+        (True, (0.1, 0.3), "\rfp16: Tactic Selection 2/3, 0 s\x1b[K\r\x1b[K"),
+        (False, (5, 11, 15), "fp16: Tactic Selection 2/3, 11 s\n"),
+    ],
+)
+def test_progress_is_one_line(monkeypatch, terminal, seconds, said):
+    shown = io.StringIO()
+    monkeypatch.setattr(shown, "isatty", lambda: terminal)
+    monkeypatch.setattr(build_line.sys, "stderr", shown)
+    clock = iter([0.0, *seconds])
+    monkeypatch.setattr(build_line.time, "monotonic", lambda: next(clock))
+    with build_line.BuildLine("fp16") as line:
+        for step in range(len(seconds)):
+            line.show("Tactic Selection", step + 1, 3)
+    assert shown.getvalue() == said
 
 
 def test_an_engine_that_cannot_be_loaded_is_refused(install, known, monkeypatch):

@@ -160,6 +160,9 @@ class Config:
     def set_flag(self, flag):
         self.flags.add(flag)
 
+    def clear_flag(self, flag):
+        self.flags.discard(flag)
+
     def set_memory_pool_limit(self, pool, n_bytes):
         self.pools[pool] = n_bytes
 
@@ -357,7 +360,9 @@ def make_tensorrt(gpu, version="10.3.0", name="tensorrt", context=Context, label
             return Network(typed or trt.major >= 11)
 
         def create_builder_config(self):
-            return Config()
+            config = Config()
+            config.set_flag(trt.BuilderFlag.TF32)  # the page "IBuilderConfig": on by default
+            return config
 
         def create_optimization_profile(self):
             return Profile()

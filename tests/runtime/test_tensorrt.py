@@ -1,10 +1,12 @@
 """The native backend on a device that checks every call and computes with ONNX Runtime."""
 
+import json
 import sys
 import threading
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from fake_device import FakeDevice
 from fake_driver import FakeDriver
 from fake_gpu import DeviceFault
@@ -13,6 +15,7 @@ from fake_tensorrt import Context
 from zsad.artifact import Artifact
 from zsad.backends import open_backend
 from zsad.backends.tensorrt import TensorRtBackend
+from zsad.cli.run import main as run_command
 from zsad.detector import Detector
 from zsad.engine_cache import BuildOptions
 from zsad.errors import InferenceError, InputError
@@ -90,6 +93,20 @@ def test_the_detector_judges_as_on_the_cpu(install, artifact, make_recipe):
         for one, other in zip(cpu.predict_batch(frames), gpu.predict_batch(frames), strict=True):
             assert (one.verdict, one.score) == (other.verdict, other.score)
             np.testing.assert_array_equal(one.anomaly_map, other.anomaly_map)
+
+
+@pytest.mark.parametrize("name", ["tensorrt", "tensorrt-graph"])
+def test_the_command_runs_on_the_device(install, artifact, grey_folder, name):
+    install(cuda=("cuda-python",))
+    build_native_engine(artifact)
+    arguments = [str(artifact.path), "--images", str(grey_folder()), "--backend"]
+    found, expected = (CliRunner().invoke(run_command, [*arguments, b]) for b in (name, "cpu"))
+    assert found.exit_code == 0, found.output
+    assert "model.fp32.onnx on tensorrt 10.3.0 on Orin sm87" in found.stderr
+    scores = [
+        [json.loads(line)["score"] for line in r.stdout.splitlines()] for r in (found, expected)
+    ]
+    assert scores[0] == scores[1]
 
 
 def test_the_calls_follow_the_documented_order(install, artifact):

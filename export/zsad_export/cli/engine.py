@@ -43,6 +43,11 @@ if TYPE_CHECKING:
     help="For every GPU from Ampere on; may be slower. Not for Jetson.",
 )
 @click.option(
+    "--tf32",
+    is_flag=True,
+    help="Let FP32 products round to TF32: faster, less exact.",
+)
+@click.option(
     "--inspect",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.json",
@@ -59,6 +64,7 @@ def main(
     optimization_level: int | None,
     version_compatible: bool,
     hardware_compatible: bool,
+    tf32: bool,
     inspect: Path | None,
 ) -> None:
     """Build the engine of ARTIFACT and put it into this device's cache.
@@ -87,7 +93,7 @@ def main(
     if inspect is not None and len(chosen) > 1:
         raise InputError("--inspect tells of one engine: name one of --fp32 and --fp16")
     options = BuildOptions(
-        max_batch, workspace_mib, optimization_level, version_compatible, hardware_compatible
+        max_batch, workspace_mib, optimization_level, version_compatible, hardware_compatible, tf32
     )
     for precision in chosen:
         with BuildLine(precision) as line:
