@@ -67,6 +67,16 @@ def test_a_device_that_has_all_gives_every_figure(monkeypatch, tmp_path, artifac
     fake.gpu.check_clean()
 
 
+def test_a_gpu_that_rtx_does_not_know_lacks_nothing(monkeypatch, tmp_path, artifact):
+    pytest.importorskip("tensorrt_rtx")
+    FakeDevice(monkeypatch, tmp_path / "cache", cuda=("pycuda", "cuda-python"))
+    result, rows = check(tmp_path, "--artifact", artifact)
+    assert rows["build fp32 tensorrt_rtx"]["status"] == "absent"
+    assert "cannot compile for SM 87" in rows["build fp32 tensorrt_rtx"]["detail"]
+    assert rows["parity fp32 tensorrt"]["status"] == "ok"
+    assert result.exit_code == 0
+
+
 def test_an_engine_that_answers_otherwise_fails_parity(
     monkeypatch, tmp_path, make_artifact, reseal, no_rtx
 ):
