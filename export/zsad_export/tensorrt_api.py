@@ -7,7 +7,7 @@ used. Torch-free.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class Compiled:
 
     plan: memoryview
     types: ComputeTypes
-    inspection: str | None
+    inspection: str | None = None
 
     @property
     def engine_types(self) -> dict[str, int] | None:
@@ -118,12 +118,12 @@ class Compiler:
         """
         build = build or Build()
         log = error_log(self._trt)
-        plan, types = self._plan(log, path, precision, build)
+        made = self._build(log, path, precision, build)
         # Builder, network and weights are gone by now: a small board has no room for both.
-        inspection = inspect_plan(self._trt, log, plan)
+        inspection = inspect_plan(self._trt, log, made.plan)
         if inspection is None and not build.architectures:
             raise EngineError(f"{self.title} cannot load what it built: {log.last_error()}")
-        made = Compiled(plan, types, inspection)
+        made = replace(made, inspection=inspection)
         check_engine_types(made.engine_types or {}, precision, self.title)
         return made
 
@@ -142,9 +142,7 @@ class Compiler:
         except (TypeError, RuntimeError):  # what the binding raises where there is no driver
             raise EngineError(f"{self.title} cannot start: {log.last_error()}") from None
 
-    def _plan(
-        self, log: Any, path: Path, precision: str, build: Build
-    ) -> tuple[memoryview, ComputeTypes]:
+    def _build(self, log: Any, path: Path, precision: str, build: Build) -> Compiled:
         builder = self._builder(log)
         flags = 1 << int(self._trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
         network = builder.create_network(flags)
@@ -157,12 +155,12 @@ class Compiler:
                 f"{'; '.join(faults)}"
             )
         config = builder_config(self._trt, builder, network, build.options, build.architectures)
-        plan = self._build(builder, network, config, build)
+        plan = self._serialize(builder, network, config, build)
         if plan is None:
             raise EngineError(f"{self.title} cannot build {path.name}: {log.last_error()}")
-        return memoryview(plan), network_types(self._trt, network)
+        return Compiled(memoryview(plan), network_types(self._trt, network))
 
-    def _build(self, builder: Any, network: Any, config: Any, build: Build) -> Any:
+    def _serialize(self, builder: Any, network: Any, config: Any, build: Build) -> Any:
         interruption = Interruption()
         monitor = progress_monitor(self._trt, build.progress, interruption)
         if monitor is not None:

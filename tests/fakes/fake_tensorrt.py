@@ -26,19 +26,22 @@ from onnx import TensorProto, shape_inference
 _MAGIC = b"fake engine\n"
 _NUMPY = {
     "FLOAT": np.float32, "HALF": np.float16, "UINT8": np.uint8, "INT64": np.int64,
-    "INT32": np.int32, "BOOL": np.bool_,
+    "INT32": np.int32, "INT8": np.int8, "BOOL": np.bool_,
 }  # fmt: skip
 _ONNX = {
     TensorProto.FLOAT: "FLOAT", TensorProto.FLOAT16: "HALF", TensorProto.UINT8: "UINT8",
     TensorProto.INT64: "INT64", TensorProto.INT32: "INT32", TensorProto.BOOL: "BOOL",
+    TensorProto.INT8: "INT8",
 }  # fmt: skip
 _WORDS = {"FLOAT": "Float", "HALF": "Half", "UINT8": "UInt8"}
-_KINDS = {"MatMul": "MATRIX_MULTIPLY", "Gemm": "MATRIX_MULTIPLY", "Conv": "CONVOLUTION"}
+_KINDS = {
+    "MatMul": "MATRIX_MULTIPLY", "Gemm": "MATRIX_MULTIPLY", "Conv": "CONVOLUTION",
+    "QuantizeLinear": "QUANTIZE", "DequantizeLinear": "DEQUANTIZE",
+}  # fmt: skip
+_LAYERS = [*_KINDS.values(), "DECONVOLUTION", "EINSUM", "ELEMENTWISE", "CONSTANT"]
 
 DataType = enum.Enum("DataType", {name: i for i, name in enumerate(_NUMPY)})
-LayerType = enum.Enum(
-    "LayerType", ["MATRIX_MULTIPLY", "CONVOLUTION", "DECONVOLUTION", "EINSUM", "ELEMENTWISE"]
-)
+LayerType = enum.Enum("LayerType", list(dict.fromkeys(_LAYERS)))
 TensorIOMode = enum.Enum("TensorIOMode", ["NONE", "INPUT", "OUTPUT"])
 
 
@@ -109,6 +112,8 @@ class Network:
 
         self.inputs = [tensor(info.name) for info in known.input]
         self.outputs = [tensor(info.name) for info in known.output]
+        for weights in known.initializer:
+            self.layers.append(Layer(weights.name, LayerType.CONSTANT, [], [tensor(weights.name)]))
         for node in known.node:
             kind = LayerType[_KINDS.get(node.op_type, "ELEMENTWISE")]
             read = [tensor(name) if name else None for name in node.input]
