@@ -31,13 +31,13 @@ lint: $(STAMP)  ## Style, types and dependency rules
 	$(BIN)/lint-imports --no-logo
 
 unit: $(STAMP)  ## The tests, without the slow ones
-	REQUIRE_SYSTEM=$(REQUIRE_SYSTEM) $(BIN)/python -m pytest -m 'not slow and not gpu'
+	REQUIRE_SYSTEM=$(REQUIRE_SYSTEM) $(BIN)/python -m pytest -m 'not slow'
 
 test-slow: $(STAMP)  ## Full-size models: ViT-L at 336 and 518 px (half an hour, 12 GB)
-	$(BIN)/python -m pytest -m 'slow and not gpu' --timeout 3600
+	$(BIN)/python -m pytest -m slow --timeout 3600
 
-gpu-check: $(STAMP)  ## Everything that wants an NVIDIA GPU
-	$(BIN)/python -m pytest -m gpu
+gpu-check: $(STAMP)  ## Everything that wants an NVIDIA GPU, in one JSON to send back
+	$(BIN)/python benchmarks/gpu_check.py --out gpu-check.json
 
 # The papers' backbone; on a GPU. Example: make reproduce SET=mvtec DATA=/data WEIGHTS=ViT-L.pt
 BACKBONE ?= ViT-L-14-336-quickgelu

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from zsad.backends import BACKENDS
 from zsad.command import Command
 from zsad.errors import InputError
 
@@ -39,7 +40,7 @@ _BLAS_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 )
 @click.option(
     "--backend",
-    type=click.Choice(["auto", "cpu", "openvino", "openvino-bf16", "cuda", "tensorrt"]),
+    type=click.Choice(BACKENDS),
     default="auto",
     show_default=True,
 )

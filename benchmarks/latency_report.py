@@ -12,7 +12,7 @@ import numpy as np
 import machine
 from roofline import Roof, graph_flop, measure_roof
 from timing import PERCENTILES, Latency, Stages, take_turns
-from zsad.backends.base import ON_CPU
+from zsad.backends.table import ON_CPU
 from zsad.detector import Detector
 from zsad.preprocess import resize_exact
 from zsad.text_table import constant_inputs

@@ -17,7 +17,7 @@ from timing import Latency, Stages, take_turns
 from zsad.arithmetic import ARITHMETIC
 from zsad.artifact import Artifact
 from zsad.backends import open_backend
-from zsad.backends.base import ON_CPU
+from zsad.backends.table import ON_CPU
 from zsad.detector import Detector
 from zsad.errors import InputError
 from zsad.text_table import constant_inputs

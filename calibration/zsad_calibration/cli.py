@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from zsad.backends import BACKENDS
 from zsad.command import Command
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--backend",
-    type=click.Choice(["auto", "cpu", "openvino", "openvino-bf16", "cuda", "tensorrt"]),
+    type=click.Choice(BACKENDS),
     default="auto",
     show_default=True,
     help="What runs the graphs.",

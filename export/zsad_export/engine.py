@@ -11,23 +11,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zsad.artifact import Artifact
-from zsad.errors import InputError
-from zsad.manifest import Precision
-from zsad_export.device import gpu_name
-from zsad_export.engine_cache import (
+from zsad.device import find_gpu
+from zsad.engine_cache import (
+    BuildOptions,
     EngineKey,
     EngineRecord,
     cache_root,
     engine_path,
     find_engine,
+    load_engine,
     store_engine,
 )
-from zsad_export.tensorrt_api import NATIVE, RTX, Compiler
+from zsad.errors import EngineError, InputError
+from zsad.manifest import Precision
+from zsad.schema import parse_json, write_json
+from zsad.tensorrt_package import NATIVE, RTX
+from zsad_export.build_progress import Progress
+from zsad_export.tensorrt_api import Build, Compiler
+from zsad_export.timing_cache import timing_path
 
 DEFAULT_SMS = (86, 89, 120)
 """Ampere, Ada and Blackwell boards of workstations, what TensorRT-RTX is for."""
-
-DEFAULT_MAX_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -45,15 +49,25 @@ class BuiltEngine:
         return (
             f"{'cached' if self.was_cached else 'built'} by {key.compiler} {key.version} for "
             f"{key.device}, {size:.1f} MB, compute layers {types.get('float16', 0)} FP16 and "
-            f"{types.get('float32', 0)} FP32: {self.path}"
+            f"{types.get('float32', 0)} FP32{self._checked()}: {self.path}"
         )
+
+    def _checked(self) -> str:
+        types = self.record.engine_types
+        if types is None:
+            return ""
+        if not types:
+            return ", types of the engine not told by its inspector"
+        half, single = types.get("float16", 0), types.get("float32", 0)
+        return f", engine tensors {half} FP16 and {single} FP32"
 
 
 def build_rtx_engine(
     artifact: Artifact,
     precision: Precision | None = None,
     sms: Sequence[int] = DEFAULT_SMS,
-    max_batch: int = DEFAULT_MAX_BATCH,
+    options: BuildOptions | None = None,
+    progress: Progress = lambda phase, done, total: None,
 ) -> BuiltEngine:
     """Compile a graph with TensorRT-RTX, which needs no GPU.
 
@@ -61,7 +75,8 @@ def build_rtx_engine(
         artifact: A verified artifact.
         precision: The graph, None for the artifact's default.
         sms: Compute capabilities to compile for, such as 86.
-        max_batch: Largest batch that the engine takes.
+        options: What the engine is to be; None for the defaults.
+        progress: Is told phase, steps done and steps in all.
 
     Raises:
         InputError: The artifact has no such graph, the package is missing or cannot compile for
@@ -72,24 +87,56 @@ def build_rtx_engine(
     if not wanted:
         raise InputError("--sm is empty: name compute capabilities, for example --sm 86,89,120")
     compiler = Compiler(RTX)
-    architectures = compiler.architectures(wanted)
+    # No timings: they would make the compiler look for a GPU.
+    build = Build(options or BuildOptions(), compiler.architectures(wanted), None, progress)
     device = " ".join(f"sm{number}" for number in wanted)
-    return _build(artifact, precision, compiler, device, architectures, max_batch)
+    return _build(artifact, precision, compiler, device, build)
 
 
 def build_native_engine(
     artifact: Artifact,
     precision: Precision | None = None,
-    max_batch: int = DEFAULT_MAX_BATCH,
+    options: BuildOptions | None = None,
+    progress: Progress = lambda phase, done, total: None,
 ) -> BuiltEngine:
     """Compile a graph with TensorRT for the GPU of this machine.
+
+    Args:
+        artifact: A verified artifact.
+        precision: The graph, None for the artifact's default.
+        options: What the engine is to be; None for the defaults.
+        progress: Is told phase, steps done and steps in all.
 
     Raises:
         InputError: The artifact has no such graph, TensorRT is missing or too old, or the cache
             cannot be written.
         EngineError: There is no GPU, or the compiler refuses the graph.
     """
-    return _build(artifact, precision, Compiler(NATIVE), gpu_name(), (), max_batch)
+    compiler = Compiler(NATIVE)
+    try:
+        device = str(find_gpu())
+    except InputError as error:
+        raise EngineError(
+            f"{error}: build the engine on the device, or use --rtx, which needs no GPU"
+        ) from None
+    timings = timing_path(cache_root(), compiler.name, compiler.version, device)
+    build = Build(options or BuildOptions(), (), timings, progress)
+    return _build(artifact, precision, compiler, device, build)
+
+
+def write_inspection(built: BuiltEngine, path: Path) -> None:
+    """Write what an engine's inspector says about its layers, as JSON.
+
+    Raises:
+        InputError: The engine cannot be loaded here, or `path` cannot be written.
+    """
+    compiler = Compiler(built.record.key.compiler)
+    said = compiler.inspect(load_engine(built.record, cache_root()))
+    if said is None:
+        raise InputError(
+            f"--inspect: {compiler.title} can load the engine only where its GPU is: run it there"
+        )
+    write_json(path, parse_json(said))
 
 
 def _build(
@@ -97,19 +144,16 @@ def _build(
     precision: Precision | None,
     compiler: Compiler,
     device: str,
-    architectures: Sequence[object],
-    max_batch: int,
+    build: Build,
 ) -> BuiltEngine:
-    if max_batch < 1:
-        raise InputError(f"--max-batch {max_batch} leaves nothing: use 1 or more")
     chosen = precision or artifact.manifest.default_precision
     graph = artifact.graph(chosen)
-    key = EngineKey(graph.sha256, chosen, compiler.name, compiler.version, device, max_batch)
+    key = EngineKey(graph.sha256, chosen, compiler.name, compiler.version, device, build.options)
     root = cache_root()
     cached = find_engine(key, root)
     if cached is not None:
         return BuiltEngine(engine_path(key, root), cached, was_cached=True)
-    compiled = compiler.compile(artifact.file(graph.file), chosen, max_batch, architectures)
+    compiled = compiler.compile(artifact.file(graph.file), chosen, build)
     counts = {"float16": len(compiled.types.half), "float32": len(compiled.types.head)}
-    record = store_engine(key, compiled.plan, counts, root)
+    record = store_engine(key, compiled.plan, counts, root, compiled.engine_types)
     return BuiltEngine(engine_path(key, root), record, was_cached=False)

@@ -6,34 +6,60 @@ used. Torch-free.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from zsad.errors import EngineError, InputError, MissingExtraError
-from zsad.text_table import TEXT_TABLE
-from zsad.words import MAX_TYPES
-from zsad_export.float_islands import ComputeTypes, FloatType, Op, classify_compute
-from zsad_export.graph_names import INPUT, OUTPUTS, TYPE_OUTPUTS
+from zsad.engine_cache import BuildOptions
+from zsad.errors import EngineError, InputError
+from zsad.tensorrt_package import error_log, load_tensorrt
+from zsad_export.build_config import builder_config
+from zsad_export.build_progress import Interruption, Progress, progress_monitor
+from zsad_export.built_engine import check_engine_types, engine_types, inspect_plan
+from zsad_export.float_islands import ComputeTypes
+from zsad_export.network_check import network_faults, network_types
+from zsad_export.timing_cache import keep_timings, use_timings
 
-RTX, NATIVE = "tensorrt_rtx", "tensorrt"
 OLDEST_MAJOR = 10
 """The first TensorRT whose networks can be strongly typed."""
-
-_TYPICAL_TYPES = 8
-"""Number of defect types that engines are tuned for."""
-
-_COMPUTE_LAYERS = ("MATRIX_MULTIPLY", "CONVOLUTION", "DECONVOLUTION", "EINSUM", "ATTENTION")
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """A built engine and the types of the network it was built from."""
+    """A built engine and what it is.
+
+    Attributes:
+        plan: The engine.
+        types: Types of the network that it was built from.
+        inspection: What its inspector says, as JSON; None where no driver could load it.
+    """
 
     plan: memoryview
     types: ComputeTypes
+    inspection: str | None = None
+
+    @property
+    def engine_types(self) -> dict[str, int] | None:
+        """Number of float tensors per type in the engine, None where nothing could load it."""
+        return None if self.inspection is None else engine_types(self.inspection)
+
+
+@dataclass(frozen=True)
+class Build:
+    """How to build.
+
+    Attributes:
+        options: What the engine is to be.
+        architectures: Targets from `Compiler.architectures`; none means this machine's GPU.
+        timings: File of kernel timings to use and to keep, None for none.
+        progress: Is told how far the build is.
+    """
+
+    options: BuildOptions = field(default_factory=BuildOptions)
+    architectures: Sequence[Any] = ()
+    timings: Path | None = None
+    progress: Progress = lambda phase, done, total: None
 
 
 class Compiler:
@@ -51,7 +77,7 @@ class Compiler:
             InputError: It is not installed, or too old.
         """
         self.name = name
-        self._trt = _load(name)
+        self._trt = load_tensorrt(name)
         self.version = str(self._trt.__version__)
         flags = self._trt.NetworkDefinitionCreationFlag
         if not hasattr(flags, "STRONGLY_TYPED"):
@@ -77,119 +103,75 @@ class Compiler:
                 )
         return [members[f"SM{number}"] for number in numbers]
 
-    def compile(
-        self, path: Path, precision: str, max_batch: int, architectures: Sequence[Any] = ()
-    ) -> Compiled:
-        """Parse, check and build the graph at `path`.
+    def compile(self, path: Path, precision: str, build: Build | None = None) -> Compiled:
+        """Parse, check, build and check again the graph at `path`.
 
         Args:
             path: The ONNX file.
-            precision: What the network's types must be.
-            max_batch: Largest batch; the engine is tuned for a batch of one.
-            architectures: Targets from `architectures()`; none means this machine's GPU.
+            precision: What the types of network and engine must be.
+            build: How to build; None for the defaults.
 
         Raises:
-            EngineError: The parser or the compiler refuses the graph, or the network is not of
-                the precision it should be.
+            EngineError: The parser or the compiler refuses the graph, or network or engine are not
+                of the precision they should be.
+            InputError: This release lacks an option that was asked for.
         """
-        log = _collector(self._trt)
-        builder = self._builder(log)
-        flags = 1 << int(self._trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-        network = builder.create_network(flags)
-        parser = self._trt.OnnxParser(network, log)
-        if not parser.parse_from_file(str(path)):
-            raise EngineError(f"{self._title} refuses {path.name}: {_parser_errors(parser)}")
-        types = self._check_network(network, path, precision)
-        config = builder.create_builder_config()
-        config.add_optimization_profile(_profile(builder, network, max_batch))
-        if architectures:
-            config.num_compute_capabilities = len(architectures)
-            for index, architecture in enumerate(architectures):
-                config.set_compute_capability(architecture, index)
-        plan = builder.build_serialized_network(network, config)
-        if plan is None:
-            raise EngineError(f"{self._title} cannot build {path.name}: {log.last_error()}")
-        return Compiled(memoryview(plan), types)
+        build = build or Build()
+        log = error_log(self._trt)
+        made = self._build(log, path, precision, build)
+        # Builder, network and weights are gone by now: a small board has no room for both.
+        inspection = inspect_plan(self._trt, log, made.plan)
+        if inspection is None and not build.architectures:
+            raise EngineError(f"{self.title} cannot load what it built: {log.last_error()}")
+        made = replace(made, inspection=inspection)
+        check_engine_types(made.engine_types or {}, precision, self.title)
+        return made
 
     @property
-    def _title(self) -> str:
+    def title(self) -> str:
+        """Package and version."""
         return f"{self.name} {self.version}"
+
+    def inspect(self, plan: bytes) -> str | None:
+        """Return what the inspector says about an engine, as JSON; None where nothing loads it."""
+        return inspect_plan(self._trt, error_log(self._trt), plan)
 
     def _builder(self, log: Any) -> Any:
         try:
             return self._trt.Builder(log)
         except (TypeError, RuntimeError):  # what the binding raises where there is no driver
-            raise EngineError(f"{self._title} cannot start: {log.last_error()}") from None
+            raise EngineError(f"{self.title} cannot start: {log.last_error()}") from None
 
-    def _check_network(self, network: Any, path: Path, precision: str) -> ComputeTypes:
-        faults = self._interface_faults(network)
-        types = self._compute_types(network)
-        if precision == "fp32" and types.half:
-            faults.append(f"layer '{types.half[0]}' computes in FP16")
-        if precision == "fp16" and not types.half:
-            faults.append("nothing in it computes in FP16")
-        if precision == "fp16" and types.islands:
-            faults.append(f"layer '{types.islands[0]}' before the head computes in FP32")
-        if faults:
+    def _build(self, log: Any, path: Path, precision: str, build: Build) -> Compiled:
+        builder = self._builder(log)
+        flags = 1 << int(self._trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+        network = builder.create_network(flags)
+        parser = self._trt.OnnxParser(network, log)
+        if not parser.parse_from_file(str(path)):
+            raise EngineError(f"{self.title} refuses {path.name}: {_parser_errors(parser)}")
+        if faults := network_faults(self._trt, network, precision):
             raise EngineError(
-                f"{self._title} parsed {path.name} as something other than {precision}: "
+                f"{self.title} parsed {path.name} as something other than {precision}: "
                 f"{'; '.join(faults)}"
             )
-        return types
+        config = builder_config(self._trt, builder, network, build.options, build.architectures)
+        plan = self._serialize(builder, network, config, build)
+        if plan is None:
+            raise EngineError(f"{self.title} cannot build {path.name}: {log.last_error()}")
+        return Compiled(memoryview(plan), network_types(self._trt, network))
 
-    def _interface_faults(self, network: Any) -> list[str]:
-        types = self._trt.DataType
-        expected = {INPUT: types.UINT8, **dict.fromkeys(OUTPUTS, types.FLOAT)}
-        tensors = [network.get_input(i) for i in range(network.num_inputs)]
-        tensors += [network.get_output(i) for i in range(network.num_outputs)]
-        found = {tensor.name: tensor.dtype for tensor in tensors}
-        if TEXT_TABLE in found:
-            expected |= dict.fromkeys((TEXT_TABLE, *TYPE_OUTPUTS), types.FLOAT)
-        return [
-            f"'{name}' is {found.get(name)}, not {expected.get(name)}"
-            for name in dict.fromkeys((*expected, *found))
-            if found.get(name) != expected.get(name)
-        ]
-
-    def _compute_types(self, network: Any) -> ComputeTypes:
-        kinds = {getattr(self._trt.LayerType, name, None) for name in _COMPUTE_LAYERS} - {None}
-        floats: dict[Any, FloatType] = {
-            self._trt.DataType.FLOAT: "float32",
-            self._trt.DataType.HALF: "float16",
-        }
-        ops: list[Op] = []
-        types: dict[str, FloatType] = {}
-        for index in range(network.num_layers):
-            layer = network.get_layer(index)
-            read = [layer.get_input(i) for i in range(layer.num_inputs)]
-            written = [layer.get_output(i) for i in range(layer.num_outputs)]
-            types.update({t.name: floats.get(t.dtype, "other") for t in written})
-            names = (tuple(t.name for t in tensors if t) for tensors in (read, written))
-            ops.append(Op(layer.name, layer.type in kinds, *names))
-        return classify_compute(ops, types)
-
-
-def _load(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        if name == RTX:
-            raise MissingExtraError("tensorrt_rtx", "rtx", "compiling without a GPU") from None
-        raise InputError(
-            "an engine for this machine's GPU needs NVIDIA's 'tensorrt', which is not installed "
-            "(JetPack brings it): install it, or compile without a GPU: zsad-engine ... --rtx"
-        ) from None
-
-
-def _profile(builder: Any, network: Any, max_batch: int) -> Any:
-    # Words change without a new engine, so it takes any number of them.
-    sizes = {INPUT: (1, 1, max_batch), TEXT_TABLE: (2, 1 + _TYPICAL_TYPES, 1 + MAX_TYPES)}
-    profile = builder.create_optimization_profile()
-    for index in range(network.num_inputs):
-        tensor = network.get_input(index)
-        rest = tuple(tensor.shape)[1:]
-        profile.set_shape(tensor.name, *((size, *rest) for size in sizes[tensor.name]))
-    return profile
+    def _serialize(self, builder: Any, network: Any, config: Any, build: Build) -> Any:
+        interruption = Interruption()
+        monitor = progress_monitor(self._trt, build.progress, interruption)
+        if monitor is not None:
+            config.progress_monitor = monitor
+        timings = None if build.timings is None else use_timings(config, build.timings)
+        plan = builder.build_serialized_network(network, config)
+        if interruption.came:
+            raise KeyboardInterrupt
+        if plan is not None and build.timings is not None:
+            keep_timings(timings, build.timings)
+        return plan
 
 
 def _parser_errors(parser: Any) -> str:
@@ -201,21 +183,3 @@ def _describe(error: Any) -> str:
     if not getattr(error, "node_name", lambda: "")():
         return str(error.desc())
     return f"{error.desc()} (node '{error.node_name()}', operator {error.node_operator()})"
-
-
-def _collector(trt: Any) -> Any:
-    """Return a TensorRT logger that keeps errors for our own message and prints nothing."""
-
-    class Collector(trt.ILogger):  # type: ignore[misc]  # the base class comes with the package
-        def __init__(self) -> None:
-            super().__init__()
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-                self.errors.append(message)
-
-        def last_error(self) -> str:
-            return self.errors[-1] if self.errors else "no reason given"
-
-    return Collector()

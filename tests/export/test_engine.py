@@ -1,19 +1,15 @@
-import dataclasses
 import sys
-from pathlib import Path
 
 import pytest
 
+from zsad import device
 from zsad.artifact import Artifact
+from zsad.engine_cache import BuildOptions
 from zsad.errors import EngineError, InputError, MissingExtraError
-from zsad_export import device
-from zsad_export.engine import build_native_engine, build_rtx_engine
-from zsad_export.engine_cache import EngineKey, cache_root, engine_path, find_engine, store_engine
+from zsad_export.engine import build_native_engine, build_rtx_engine, write_inspection
 from zsad_export.tensorrt_api import Compiler
 
-pytest.importorskip("tensorrt_rtx")
-
-KEY = EngineKey("ab" * 32, "fp16", "tensorrt_rtx", "1.7", "sm86", 8)
+tensorrt_rtx = pytest.importorskip("tensorrt_rtx")
 
 
 @pytest.fixture
@@ -62,7 +58,7 @@ def test_a_parsers_refusal_names_the_operator(artifact, edit_graph):
 
     path = edit_graph(artifact.path / "model.fp32.onnx", rename_an_operator)
     with pytest.raises(EngineError, match=r"blocks\.0/Softmax', operator Sofa"):
-        Compiler("tensorrt_rtx").compile(path, "fp32", 8, [])
+        Compiler("tensorrt_rtx").compile(path, "fp32")
 
 
 @pytest.mark.parametrize(
@@ -72,12 +68,12 @@ def test_a_parsers_refusal_names_the_operator(artifact, edit_graph):
 def test_a_graph_of_another_precision_is_not_built(artifact, precision, said):
     other = {"fp32": "fp16", "fp16": "fp32"}[precision]
     with pytest.raises(EngineError, match=said):
-        Compiler("tensorrt_rtx").compile(artifact.path / f"model.{other}.onnx", precision, 8)
+        Compiler("tensorrt_rtx").compile(artifact.path / f"model.{other}.onnx", precision)
 
 
 def test_a_max_batch_below_one_is_bad_input(artifact):
     with pytest.raises(InputError, match="--max-batch 0"):
-        build_rtx_engine(artifact, "fp16", (86,), max_batch=0)
+        build_rtx_engine(artifact, "fp16", (86,), BuildOptions(max_batch=0))
 
 
 @pytest.fixture
@@ -101,109 +97,36 @@ def test_missing_tensorrt_names_what_brings_it(artifact, absent):
         build_native_engine(artifact, "fp16")
 
 
-class TestNative:
-    """TensorRT-RTX has TensorRT's interface, so it stands in for it up to the GPU."""
-
-    @pytest.fixture(autouse=True)
-    def stand_in(self, monkeypatch):
-        import tensorrt_rtx
-
-        monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_rtx)
-
-    def test_without_a_driver_it_says_so(self, artifact, monkeypatch):
-        monkeypatch.setattr(device, "_LIBRARY", "libcuda-that-is-not-there.so.1")
-        with pytest.raises(EngineError, match="no NVIDIA driver here"):
-            build_native_engine(artifact, "fp16")
-
-    def test_builds_for_this_gpu_and_keeps_it_under_its_name(
-        self, artifact, empty_cache, monkeypatch
-    ):
-        monkeypatch.setattr("zsad_export.engine.gpu_name", lambda: "Orin sm87")
-        built = build_native_engine(artifact, "fp16", max_batch=2)
-        assert built.record.key.device == "Orin sm87"
-        assert built.record.key.compiler == "tensorrt"
-        assert built.path.parent == empty_cache
-        assert "for Orin sm87" in built.describe()
-        assert "compute layers 31 FP16 and 4 FP32" in built.describe()
-
-    def test_a_tensorrt_before_strong_typing_is_too_old(self, artifact, monkeypatch):
-        class Old:
-            __version__ = "8.6.1"
-
-            class NetworkDefinitionCreationFlag:
-                EXPLICIT_BATCH = 0
-
-        monkeypatch.setitem(sys.modules, "tensorrt", Old)
-        with pytest.raises(InputError, match=r"8\.6\.1 is too old"):
-            build_native_engine(artifact, "fp16")
+def test_without_a_driver_it_says_so(artifact, monkeypatch):
+    # TensorRT-RTX has TensorRT's interface, so it stands in for it up to the GPU.
+    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_rtx)
+    monkeypatch.setattr(device, "_LIBRARY", "libcuda-that-is-not-there.so.1")
+    with pytest.raises(EngineError, match=r"no NVIDIA driver here .*: build the engine on the dev"):
+        build_native_engine(artifact, "fp16")
 
 
-class FakeDriver:
-    """libcuda as ctypes gives it, for an Orin."""
-
-    def __init__(self, status=0):
-        self.status = status
-
-    def cuInit(self, flags):
-        return self.status
-
-    def cuDeviceGet(self, device, index):
-        return 0
-
-    def cuDeviceGetName(self, buffer, size, device):
-        buffer.value = b"Orin"
-        return 0
-
-    def cuDeviceGetAttribute(self, value, which, device):
-        value._obj.value = {75: 8, 76: 7}[which]
-        return 0
+def test_the_real_compiler_tells_its_progress(artifact, empty_cache):
+    told = []
+    options = BuildOptions(max_batch=2, workspace_mib=64, optimization_level=1, tf32=True)
+    built = build_rtx_engine(
+        artifact, "fp16", (86,), options, lambda phase, done, total: told.append((done, total))
+    )
+    assert told
+    assert all(0 <= done <= total for done, total in told)
+    assert built.record.key.options == options
+    assert built.record.engine_types is None  # no driver could load it
 
 
-def test_gpu_name_comes_from_the_driver(monkeypatch):
-    monkeypatch.setattr(device.ctypes, "CDLL", lambda name: FakeDriver())
-    assert device.gpu_name() == "Orin sm87"
+def test_an_engine_that_nothing_here_can_load_is_not_inspected(artifact, tmp_path):
+    built = build_rtx_engine(artifact, "fp16", (86,))
+    with pytest.raises(InputError, match="only where its GPU is"):
+        write_inspection(built, tmp_path / "layers.json")
 
 
-def test_a_driver_without_a_gpu_is_an_engine_error(monkeypatch):
-    monkeypatch.setattr(device.ctypes, "CDLL", lambda name: FakeDriver(status=100))
-    with pytest.raises(EngineError, match="CUDA error 100"):
-        device.gpu_name()
+def test_a_build_that_is_interrupted_ends(artifact, empty_cache):
+    def interrupt(phase, done, total):
+        raise KeyboardInterrupt
 
-
-class TestCache:
-    def test_every_field_of_the_key_makes_another_engine(self, tmp_path):
-        store_engine(KEY, b"plan", {"float16": 1}, tmp_path)
-        assert find_engine(KEY, tmp_path).key == KEY
-        for field in dataclasses.fields(EngineKey):
-            value = 4 if field.name == "max_batch" else "other"
-            other = dataclasses.replace(KEY, **{field.name: value})
-            assert find_engine(other, tmp_path) is None
-
-    def test_a_damaged_engine_is_not_found(self, tmp_path):
-        store_engine(KEY, b"plan", {}, tmp_path)
-        engine_path(KEY, tmp_path).write_bytes(b"pla")
-        assert find_engine(KEY, tmp_path) is None
-
-    def test_an_engine_without_its_record_is_not_found(self, tmp_path):
-        store_engine(KEY, b"plan", {}, tmp_path)
-        engine_path(KEY, tmp_path).with_suffix(".json").write_text("{")
-        assert find_engine(KEY, tmp_path) is None
-
-    def test_leaves_only_the_engine_and_its_record(self, tmp_path):
-        store_engine(KEY, b"plan", {}, tmp_path)
-        assert {path.suffix for path in tmp_path.iterdir()} == {".engine", ".json"}
-
-    def test_a_cache_that_cannot_be_made_is_bad_input(self, tmp_path):
-        (tmp_path / "file").write_text("")
-        with pytest.raises(InputError, match="set ZSAD_CACHE"):
-            store_engine(KEY, b"plan", {}, tmp_path / "file" / "engines")
-
-    def test_is_below_the_users_cache_unless_told_otherwise(self, monkeypatch):
-        monkeypatch.setenv("ZSAD_CACHE", "/somewhere")
-        assert cache_root() == Path("/somewhere/engines")
-        monkeypatch.delenv("ZSAD_CACHE")
-        monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
-        assert cache_root() == Path("/cache/zsad/engines")
-        monkeypatch.delenv("XDG_CACHE_HOME")
-        monkeypatch.setenv("HOME", "/home/someone")
-        assert cache_root() == Path("/home/someone/.cache/zsad/engines")
+    with pytest.raises(KeyboardInterrupt):
+        build_rtx_engine(artifact, "fp16", (86,), progress=interrupt)
+    assert not list(empty_cache.glob("*.engine"))

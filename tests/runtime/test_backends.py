@@ -103,7 +103,7 @@ def test_a_graph_must_be_what_the_manifest_says(
 
 def test_an_engine_that_is_refused_is_freed(make_artifact, edit_manifest, monkeypatch):
     closed = []
-    monkeypatch.setattr("zsad.backends.base.OrtBackend.close", lambda self: closed.append(self))
+    monkeypatch.setattr("zsad.backends.ort.OrtBackend.close", lambda self: closed.append(self))
     path = make_artifact()
     with edit_manifest(path) as manifest:
         manifest["inputs"] = []
@@ -201,7 +201,7 @@ def test_a_provider_that_is_not_offered_names_the_fix(fake, make_artifact):
     assert log == []
 
 
-@pytest.mark.parametrize("backend", ["cuda", "tensorrt"])
+@pytest.mark.parametrize("backend", ["cuda", "ort-tensorrt"])
 def test_a_provider_that_is_offered_but_does_not_load_is_an_error(fake, make_artifact, backend):
     fake([TRT, CUDA, CPU], [CPU])
     with pytest.raises(
@@ -213,7 +213,7 @@ def test_a_provider_that_is_offered_but_does_not_load_is_an_error(fake, make_art
 def test_tensorrt_that_gets_cuda_is_an_error(fake, make_artifact):
     fake([TRT, CUDA, CPU], [CUDA, CPU])
     with pytest.raises(InputError, match=f"the session runs on {CUDA}"):
-        open_backend(Artifact.open(make_artifact()), backend="tensorrt")
+        open_backend(Artifact.open(make_artifact()), backend="ort-tensorrt")
 
 
 def test_a_provider_that_loads_is_used_without_silent_fallback(fake, make_artifact, capsys):
@@ -230,7 +230,7 @@ def test_a_provider_that_loads_is_used_without_silent_fallback(fake, make_artifa
 def test_tensorrt_keeps_its_engines_per_graph(fake, make_artifact, tmp_path):
     log = fake([TRT, CUDA, CPU], [TRT, CUDA, CPU])
     artifact = Artifact.open(make_artifact())
-    with open_backend(artifact, backend="tensorrt") as backend:
+    with open_backend(artifact, backend="ort-tensorrt") as backend:
         assert backend.provider == TRT
     cache = log[0][1][TRT]["trt_engine_cache_path"]
     assert cache == str(tmp_path / "cache/zsad/ort-tensorrt" / artifact.graph().sha256)

@@ -136,7 +136,10 @@ def test_an_artifact_that_cannot_be_used_leaves_nothing_behind(
         (["--source", "0", "--scale-16bit", "12"], ["--scale-16bit is for --images"]),
         (["--images", "{images}", "--recipe", "none.json"], ["recipe not found: none.json"]),
         (["--images", "{images}", "--precision", "int8"], ["no int8 graph, only fp32"]),
-        (["--images", "{images}", "--backend", "tensorrt"], ["needs TensorrtExecutionProvider"]),
+        (
+            ["--images", "{images}", "--backend", "ort-tensorrt"],
+            ["needs TensorrtExecutionProvider"],
+        ),
     ],
 )
 def test_options_that_cannot_be_are_one_line(make_artifact, grey_folder, arguments, words):

@@ -4,12 +4,15 @@ import types
 
 import pytest
 from click.testing import CliRunner
+from fake_device import FakeDevice
 
+from zsad.artifact import Artifact
 from zsad.backends.remembered import Choice, Situation, remember
 from zsad.cli.doctor import main
-from zsad.doctor import machine_checks, software_checks
+from zsad.doctor import engine_checks, machine_checks, software_checks, survey
 from zsad.doctor.check import Check
 from zsad.doctor.software import installed_over
+from zsad_export.engine import build_native_engine
 
 
 def named(checks, name):
@@ -29,7 +32,7 @@ def test_json_is_one_document():
 
 
 def test_every_shortfall_has_a_fix():
-    for check in [*software_checks(), *machine_checks()]:
+    for check in survey():
         assert check.status == "ok" or check.fix, check
 
 
@@ -153,3 +156,23 @@ def test_what_auto_remembers_is_listed_with_its_file(monkeypatch, tmp_path):
     path = remember(Choice(1, situation, "openvino", {"cpu": 20.0, "openvino": 10.0}, (), ()))
     expected = f"openvino, 10 ms a frame (cpu 20 ms); to measure again, delete {path}"
     assert named(software_checks(), "backend auto").detail == expected
+
+
+def test_engines_of_this_device_are_listed(monkeypatch, tmp_path, make_artifact):
+    FakeDevice(monkeypatch, tmp_path)
+    assert "none for Orin sm87" in engine_checks()[0].detail
+    artifact = Artifact.open(make_artifact())
+    build_native_engine(artifact)
+    (check,) = engine_checks()
+    assert check.status == "ok"
+    assert artifact.graph().sha256[:12] in check.detail
+    assert "by tensorrt 10.3.0, batch up to 8, for Orin sm87" in check.detail
+
+
+@pytest.mark.parametrize("blocked", ["cuda", "cuda.bindings"])
+def test_a_cuda_library_that_is_missing_is_named(monkeypatch, blocked):
+    for name in [name for name in sys.modules if name.split(".")[0] == "cuda"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, blocked, None)
+    check = named(software_checks(), "cuda-python")
+    assert (check.status, check.detail) == ("absent", "not installed")

@@ -48,6 +48,12 @@ def test_an_unknown_name_is_an_attribute_error():
         _ = zsad.Detectr
 
 
+def test_the_names_of_backends_load_no_numpy():
+    code = "import json, sys; from zsad.backends import BACKENDS; print(BACKENDS)\n"
+    code += "assert not sys.modules.keys() & {'numpy', 'PIL', 'onnxruntime'}"
+    assert "'tensorrt-graph'" in python(path_setup() + code).stdout
+
+
 BLOCKER = """
 import importlib, pkgutil, sys
 

@@ -24,6 +24,35 @@ if TYPE_CHECKING:
     "--sm", callback=parse_sms, help="With --rtx: compute capabilities. [default: 86,89,120]"
 )
 @click.option("--max-batch", default=8, show_default=True, help="Largest batch; tuned for one.")
+@click.option(
+    "--workspace-mib",
+    type=click.IntRange(1),
+    help="Largest scratch memory of a layer. Default: all; boards that share memory want less.",
+)
+@click.option(
+    "--optimization-level",
+    type=click.IntRange(0, 5),
+    help="How long to search for fast kernels. Default: TensorRT's own, 3.",
+)
+@click.option(
+    "--version-compatible", is_flag=True, help="For newer TensorRT releases too; may be slower."
+)
+@click.option(
+    "--hardware-compatible",
+    is_flag=True,
+    help="For every GPU from Ampere on; may be slower. Not for Jetson.",
+)
+@click.option(
+    "--tf32",
+    is_flag=True,
+    help="Let FP32 products round to TF32: faster, less exact.",
+)
+@click.option(
+    "--inspect",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.json",
+    help="Write the engine's layers, with their types, as its inspector tells them.",
+)
 def main(
     artifact: Path,
     fp32: bool,
@@ -31,22 +60,48 @@ def main(
     rtx: bool,
     sm: tuple[int, ...] | None,
     max_batch: int,
+    workspace_mib: int | None,
+    optimization_level: int | None,
+    version_compatible: bool,
+    hardware_compatible: bool,
+    tf32: bool,
+    inspect: Path | None,
 ) -> None:
     """Build the engine of ARTIFACT and put it into this device's cache.
 
     Without --fp32 or --fp16 the artifact's default graph is built. The cache is
-    ~/.cache/zsad/engines, or below ZSAD_CACHE.
+    ~/.cache/zsad/engines, or below ZSAD_CACHE. `--backend tensorrt` of the other commands runs what
+    is built here.
     """
     if sm and not rtx:
         raise InputError("--sm goes with --rtx: without it the engine is for this machine's GPU")
+    if rtx and (version_compatible or hardware_compatible):
+        raise InputError("--version-compatible and --hardware-compatible are not for --rtx")
     from zsad.artifact import Artifact
-    from zsad_export.engine import DEFAULT_SMS, build_native_engine, build_rtx_engine
+    from zsad.engine_cache import BuildOptions
+    from zsad_export.cli.build_line import BuildLine
+    from zsad_export.engine import (
+        DEFAULT_SMS,
+        build_native_engine,
+        build_rtx_engine,
+        write_inspection,
+    )
 
     opened = Artifact.open(artifact)
     chosen: list[Precision] = [p for p, asked in (("fp32", fp32), ("fp16", fp16)) if asked]  # type: ignore[misc]
-    for precision in chosen or [opened.manifest.default_precision]:
-        if rtx:
-            built = build_rtx_engine(opened, precision, sm or DEFAULT_SMS, max_batch)
-        else:
-            built = build_native_engine(opened, precision, max_batch)
+    chosen = chosen or [opened.manifest.default_precision]
+    if inspect is not None and len(chosen) > 1:
+        raise InputError("--inspect tells of one engine: name one of --fp32 and --fp16")
+    options = BuildOptions(
+        max_batch, workspace_mib, optimization_level, version_compatible, hardware_compatible, tf32
+    )
+    for precision in chosen:
+        with BuildLine(precision) as line:
+            if rtx:
+                built = build_rtx_engine(opened, precision, sm or DEFAULT_SMS, options, line.show)
+            else:
+                built = build_native_engine(opened, precision, options, line.show)
         click.echo(f"{precision}: {built.describe()}")
+        if inspect is not None:
+            write_inspection(built, inspect)
+            click.echo(f"wrote {inspect}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from zsad.backends import BACKENDS
 from zsad.command import Command
 from zsad.errors import InputError
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="Graph to run.")
 @click.option(
     "--backend",
-    type=click.Choice(["auto", "cpu", "openvino", "openvino-bf16", "cuda", "tensorrt"]),
+    type=click.Choice(BACKENDS),
     help="What runs the graph. Default: auto.",
 )
 @click.option("--threads", type=click.IntRange(1), help="Threads of the CPU.")

@@ -8,17 +8,10 @@ from typing import Protocol, cast
 
 from zsad.artifact import Artifact
 from zsad.backends import auto
-from zsad.backends.openvino import HINTS, OpenVinoBackend
-from zsad.backends.ort import OrtBackend
+from zsad.backends.table import BACKENDS, ON_CPU, OPENERS
 from zsad.errors import InputError
 from zsad.manifest import Manifest, Precision, TensorSpec
 from zsad.types import Array
-
-BACKENDS = ("auto", "cpu", "openvino", "openvino-bf16", "cuda", "tensorrt")
-"""Names that `open_backend` takes; `auto` is the fastest here, see `zsad.backends.auto`."""
-
-ON_CPU = frozenset({"cpu", *HINTS})
-"""Those that run on the CPU."""
 
 
 class Backend(Protocol):
@@ -127,8 +120,7 @@ def choose_precision(manifest: Manifest, name: str, calibrated: Collection[str] 
 
 
 def _open(artifact: Artifact, precision: Precision, name: str, threads: int | None) -> Backend:
-    engine = OpenVinoBackend if name in HINTS else OrtBackend
-    opened: Backend = engine(artifact, precision, name, threads)
+    opened = OPENERS[name](artifact, precision, name, threads)
     try:
         _check_contract(opened, artifact)
     except InputError:

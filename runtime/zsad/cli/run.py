@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from zsad.backends import BACKENDS
 from zsad.command import Command
 from zsad.errors import InputError
 
@@ -44,7 +45,7 @@ _STREAM_SAVE_EVERY = 30
 )
 @click.option(
     "--backend",
-    type=click.Choice(["auto", "cpu", "openvino", "openvino-bf16", "cuda", "tensorrt"]),
+    type=click.Choice(BACKENDS),
     default="auto",
     show_default=True,
     help="What runs the graph; one that is named is used or is an error, auto is the fastest.",

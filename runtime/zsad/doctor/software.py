@@ -25,7 +25,8 @@ _TINY_GRAPH = base64.b64decode(
 _OPTIONAL = {
     "tensorrt": ("TensorRT", "on a Jetson install JetPack; elsewhere pip install tensorrt"),
     "tensorrt_rtx": ("TensorRT-RTX", "to compile for RTX GPUs: pip install 'zsad[rtx]'"),
-    "pycuda": ("PyCUDA", "only for native TensorRT engines: pip install pycuda, needs nvcc"),
+    "pycuda": ("PyCUDA", "for --backend tensorrt: pip install pycuda, which needs nvcc"),
+    "cuda.bindings": ("cuda-python", "for --backend tensorrt: pip install cuda-python"),
 }
 
 
@@ -160,13 +161,20 @@ def _remembered() -> list[Check]:
 def _optional(module: str) -> Check:
     title, fix = _OPTIONAL[module]
     # Found, not imported: importing PyCUDA or TensorRT may touch the GPU.
-    if find_spec(module) is None:
+    if not _is_installed(module):
         return Check(title, "absent", "not installed", fix)
     return Check(title, "ok", _version(module))
 
 
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ModuleNotFoundError, ValueError):  # its package is missing, or blocked
+        return False
+
+
 def _version(module: str) -> str:
-    for name in (module, f"{module}_cu13", f"{module}_cu12"):
+    for name in (module.replace(".", "-"), f"{module}_cu13", f"{module}_cu12"):
         try:
             return version(name)
         except PackageNotFoundError:
