@@ -223,7 +223,7 @@ def test_a_provider_that_loads_is_used_without_silent_fallback(fake, make_artifa
         assert (backend.name, backend.provider, backend.precision) == ("cuda", CUDA, "fp16")
     names, _, fallback, options = log[0]
     assert (names, fallback, options.intra_op_num_threads) == ([CUDA, CPU], 0, 3)
-    assert vars(options)["session.intra_op.allow_spinning"] == "0"
+    assert vars(options)["session.force_spinning_stop"] == "1"
     assert capsys.readouterr().out == ""
 
 

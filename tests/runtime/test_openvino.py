@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from zsad import Detector
 from zsad.arithmetic import ARITHMETIC
@@ -123,11 +124,54 @@ def test_a_missing_package_names_the_extra(make_artifact, monkeypatch):
 def test_compiled_graphs_are_kept_by_the_hash_of_the_graph(make_artifact, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     artifact = Artifact.open(make_artifact())
-    folder = tmp_path / "cache/zsad/openvino" / artifact.graph().sha256
+    version = openvino.__version__.partition("-")[0]
+    folder = tmp_path / "cache/zsad/openvino" / artifact.graph().sha256 / f"openvino-{version}"
     for _ in range(2):
         with open_backend(artifact, backend="openvino", threads=1) as backend:
             assert backend.infer(GREY)["score"][0] == pytest.approx(0.2)
         assert len(list(folder.iterdir())) == 1
+
+
+def test_bfloat16_never_opens_what_was_compiled_for_float32(make_artifact, monkeypatch, tmp_path):
+    if not has_bfloat16():
+        pytest.skip("this CPU has no bfloat16")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = make_artifact(graph=scaled_product().SerializeToString())
+    found = {}
+    for name in ("openvino", "openvino-bf16", "openvino"):
+        with open_backend(Artifact.open(path), backend=name) as backend:
+            found.setdefault(name, []).append(backend.infer(GREY)["score"][0])
+    exact, again = found["openvino"]
+    assert exact == again == pytest.approx(1.001, abs=1e-6)
+    assert found["openvino-bf16"] == [pytest.approx(1.0, abs=1e-6)]  # 1.001 has no bfloat16
+    folders = (tmp_path / "cache/zsad/openvino").glob("*/*")
+    assert len({next(folder.glob("*.blob")).parent for folder in folders}) == 2
+
+
+def scaled_product():
+    """Answers with a product of matrices that bfloat16 rounds: 64 terms of 1.001 / 64 each."""
+    nodes = [
+        helper.make_node("Cast", ["image"], ["levels"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["levels"], ["anomaly_map"], axes=[3], keepdims=0),
+        helper.make_node("ReduceMean", ["anomaly_map"], ["mean"], axes=[1, 2], keepdims=0),
+        helper.make_node("Unsqueeze", ["mean", "last"], ["column"]),
+        helper.make_node("Mul", ["column", "inverse"], ["ones"]),  # (N, 64)
+        helper.make_node("MatMul", ["ones", "weights"], ["product"]),
+        helper.make_node("ReduceMean", ["product"], ["score"], axes=[1], keepdims=0),
+        helper.make_node("Identity", ["score"], ["score_logit"]),
+    ]
+    constants = {
+        "last": np.array([1]),
+        "inverse": np.full((1, 64), 1 / 51, np.float32),
+        "weights": np.full((64, 64), 1.001 / 64, np.float32),
+    }
+    shapes = {"score": ["N"], "anomaly_map": ["N", 8, 12], "score_logit": ["N"]}
+    image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", 8, 12, 3])
+    outputs = [helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in shapes.items()]
+    initializers = [numpy_helper.from_array(v, k) for k, v in constants.items()]
+    graph = helper.make_graph(nodes, "product", [image], outputs, initializers)
+    opset = [helper.make_opsetid("", 17)]
+    return helper.make_model(graph, ir_version=8, opset_imports=opset)
 
 
 def test_a_cache_that_cannot_be_written_names_the_fix(make_artifact, monkeypatch, tmp_path):
@@ -162,6 +206,7 @@ def fake_openvino(capabilities, computes_in):
             return types.SimpleNamespace(get_property=lambda name: hint)
 
     module = types.ModuleType("openvino")
+    module.__version__ = "2026.4.1-22982"
     module.Core = Core
     return module
 

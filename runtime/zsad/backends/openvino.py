@@ -74,11 +74,9 @@ class OpenVinoBackend:
             self._check(artifact, threads)
 
     def _check(self, artifact: Artifact, threads: int | None) -> None:
-        folder = _cache(artifact.graph(self.precision).sha256)
-        version = self._openvino.__version__.partition("-")[0]
-        passed = folder / f"{self.name}-{version}.passed"
+        folder = _cache(self._openvino, artifact.graph(self.precision).sha256, self.name)
         exact = partial(OpenVinoBackend, artifact, self.precision, EXACT[self.name], threads)
-        check_reduced(artifact, self, exact, passed)
+        check_reduced(artifact, self, exact, folder / "passed")
 
     def infer(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run the graph once.
@@ -131,7 +129,7 @@ def _compile(openvino: Any, path: Path, graph_sha256: str, name: str, threads: i
         "PERFORMANCE_HINT": "LATENCY",
         # Pinned, every process takes the same first cores (openvinotoolkit/openvino issue 32444).
         "ENABLE_CPU_PINNING": "NO",
-        "CACHE_DIR": str(_cache(graph_sha256)),
+        "CACHE_DIR": str(_cache(openvino, graph_sha256, name)),
     }
     if threads is not None:
         config["INFERENCE_NUM_THREADS"] = str(threads)
@@ -151,8 +149,11 @@ def _effective_hint(compiled: Any) -> str:
     return str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
 
 
-def _cache(graph_sha256: str) -> Path:
-    folder = device_cache() / "openvino" / graph_sha256
+def _cache(openvino: Any, graph_sha256: str, name: str) -> Path:
+    # OpenVINO gives what it compiled for bfloat16 and for float32 the same file name: in one
+    # folder each opens the other's, and gives its numbers or crashes (2026.4.1).
+    version = openvino.__version__.partition("-")[0]
+    folder = device_cache() / "openvino" / graph_sha256 / f"{name}-{version}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
