@@ -30,9 +30,13 @@ class ParityLimits:
     map_correlation: float
 
 
+_INT8 = ParityLimits(score_max_abs=5e-2, map_max_abs=1e-1, map_correlation=0.99)
+
 LIMITS: Mapping[GraphPrecision, ParityLimits] = {
     "fp32": ParityLimits(score_max_abs=1e-4, map_max_abs=1e-4, map_correlation=0.999),
     "fp16": ParityLimits(score_max_abs=5e-3, map_max_abs=2e-2, map_correlation=0.999),
+    "int8": _INT8,
+    "int8_fp16": _INT8,
 }
 
 

@@ -16,7 +16,7 @@ from zsad.errors import EngineError, InputError, MissingExtraError
 from zsad.text_table import TEXT_TABLE
 from zsad.words import MAX_TYPES
 from zsad_export.float_islands import ComputeTypes, FloatType, Op, classify_compute
-from zsad_export.graph_names import INPUT, OUTPUTS, TYPE_OUTPUTS
+from zsad_export.graph_names import HALF, INPUT, INT8, OUTPUTS, TYPE_OUTPUTS
 
 RTX, NATIVE = "tensorrt_rtx", "tensorrt"
 OLDEST_MAJOR = 10
@@ -30,10 +30,11 @@ _COMPUTE_LAYERS = ("MATRIX_MULTIPLY", "CONVOLUTION", "DECONVOLUTION", "EINSUM", 
 
 @dataclass(frozen=True)
 class Compiled:
-    """A built engine and the types of the network it was built from."""
+    """A built engine, the types of the network it was built from, and its INT8 weights."""
 
     plan: memoryview
     types: ComputeTypes
+    int8_weights: int
 
 
 class Compiler:
@@ -109,7 +110,7 @@ class Compiler:
         plan = builder.build_serialized_network(network, config)
         if plan is None:
             raise EngineError(f"{self._title} cannot build {path.name}: {log.last_error()}")
-        return Compiled(memoryview(plan), types)
+        return Compiled(memoryview(plan), types, len(self._int8_weights(network)))
 
     @property
     def _title(self) -> str:
@@ -124,12 +125,14 @@ class Compiler:
     def _check_network(self, network: Any, path: Path, precision: str) -> ComputeTypes:
         faults = self._interface_faults(network)
         types = self._compute_types(network)
-        if precision == "fp32" and types.half:
+        if precision not in HALF and types.half:
             faults.append(f"layer '{types.half[0]}' computes in FP16")
-        if precision == "fp16" and not types.half:
+        if precision in HALF and not types.half:
             faults.append("nothing in it computes in FP16")
-        if precision == "fp16" and types.islands:
+        if precision in HALF and types.islands:
             faults.append(f"layer '{types.islands[0]}' before the head computes in FP32")
+        if precision in INT8 and not self._int8_weights(network):
+            faults.append("no weight of it is INT8")
         if faults:
             raise EngineError(
                 f"{self._title} parsed {path.name} as something other than {precision}: "
@@ -150,6 +153,16 @@ class Compiler:
             for name in dict.fromkeys((*expected, *found))
             if found.get(name) != expected.get(name)
         ]
+
+    def _int8_weights(self, network: Any) -> list[str]:
+        """Return the layers that dequantize a constant that really is INT8."""
+        kinds, int8 = self._trt.LayerType, self._trt.DataType.INT8
+        layers = [network.get_layer(index) for index in range(network.num_layers)]
+        constants = {layer.get_output(0).name for layer in layers if layer.type == kinds.CONSTANT}
+        sources = {
+            layer.name: layer.get_input(0) for layer in layers if layer.type == kinds.DEQUANTIZE
+        }
+        return [name for name, t in sources.items() if t.name in constants and t.dtype == int8]
 
     def _compute_types(self, network: Any) -> ComputeTypes:
         kinds = {getattr(self._trt.LayerType, name, None) for name in _COMPUTE_LAYERS} - {None}

@@ -12,15 +12,13 @@ from zsad.images import list_images, read_image
 from zsad.preprocess import PreprocessSpec, resize_exact
 from zsad.types import ImageU8
 
-GENERATED = "synthetic"
+_GENERATED = "synthetic"
 
 _SEED = 31_415
 """Of the choice and of generated frames: not the golden frames' own, which judge the result."""
 
 
-def calibration_images(
-    source: str | None, count: int, spec: PreprocessSpec
-) -> tuple[ImageU8, ...]:
+def calibration_images(source: str | None, count: int, spec: PreprocessSpec) -> tuple[ImageU8, ...]:
     """Return frames at the model's size, (H, W, 3) uint8 BGR, through the runtime's own resize.
 
     Args:
@@ -36,16 +34,32 @@ def calibration_images(
     return tuple(resize_exact(frame, spec) for frame in _frames(source, count))
 
 
+def check_source(source: str) -> None:
+    """Open a source as `calibration_images` will, before anything else has taken time.
+
+    Raises:
+        InputError: The folder or data set cannot be opened, or holds nothing.
+    """
+    if Path(source).is_dir():
+        list_images(source)
+    else:
+        open_dataset(source, split=_split(source))
+
+
 def _frames(source: str | None, count: int) -> Iterator[ImageU8]:
     if source is not None and Path(source).is_dir():
         paths = list_images(source)
         for index in _choice(len(paths), count):
             yield read_image(paths[index])
         return
-    split = "train" if source in (None, "synthetic", "synthetic-texture") else "test"
-    dataset = open_dataset(source or GENERATED, split=split, seed=_SEED, limit=count)
+    dataset = open_dataset(source or _GENERATED, split=_split(source), seed=_SEED, limit=count)
     for index in range(len(dataset)):
         yield dataset[index].image_bgr
+
+
+def _split(source: str | None) -> str:
+    # Generated data has a split to train on; most sets of files have only their test split.
+    return "train" if source is None or source.startswith("synthetic") else "test"
 
 
 def _choice(available: int, count: int) -> list[int]:

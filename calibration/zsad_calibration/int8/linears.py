@@ -88,8 +88,9 @@ def _is_linear(node: onnx.NodeProto, weights: Mapping[str, onnx.TensorProto]) ->
     if node.input[0] in weights or _attribute(node, "transA"):
         return False
     # A projection after the last block runs in that block's scope, but has a name of its own.
-    owner, _, parameter = node.input[1].rpartition(".")
-    return "/" in node.input[1] or not parameter or _BLOCK.match(owner) is not None
+    weight = node.input[1]
+    owned = "." in weight and "/" not in weight
+    return not owned or _BLOCK.match(weight) is not None
 
 
 def _block_of(node: onnx.NodeProto) -> str | None:

@@ -145,9 +145,7 @@ def _channel_probe(tensor: str, index: int) -> list[onnx.NodeProto]:
         *_constants({n("axes"): np.array([0], np.int64)}),
         *_as_rows(tensor, n("matrix"), index),
         helper.make_node("Abs", [n("matrix")], [n("magnitudes")]),
-        helper.make_node(
-            "ReduceMax", [n("magnitudes"), n("axes")], [f"probe_{index}"], keepdims=0
-        ),
+        helper.make_node("ReduceMax", [n("magnitudes"), n("axes")], [f"probe_{index}"], keepdims=0),
     ]
 
 

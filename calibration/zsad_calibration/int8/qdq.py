@@ -1,8 +1,8 @@
 """Explicit INT8: QuantizeLinear and DequantizeLinear around the linears of an exported graph.
 
 Symmetric everywhere, as TensorRT demands: weights as INT8 constants with one scale per output
-channel, activations with one scale per tensor. Biases stay in floating point, since TensorRT refuses
-a dequantized int32 bias.
+channel, activations with one scale per tensor. Biases stay in floating point, since TensorRT
+refuses a dequantized int32 bias.
 """
 
 from __future__ import annotations

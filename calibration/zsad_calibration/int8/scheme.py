@@ -96,9 +96,7 @@ def choose_ranges(
     return min(schemes, key=lambda scheme: scheme.error)
 
 
-def output_error(
-    rows: Sequence[ArrayF32], ranges: Sequence[float], weight: ArrayF32
-) -> float:
+def output_error(rows: Sequence[ArrayF32], ranges: Sequence[float], weight: ArrayF32) -> float:
     """Return the relative error, in the 2-norm, of a linear's output in INT8.
 
     Args:

@@ -53,7 +53,7 @@ def smoothing_factors(channels: ArrayF32, weight: ArrayF32, alpha: float) -> Arr
 def smooth(
     graph: onnx.GraphProto, linears: Mapping[str, Linear], factors: Mapping[str, ArrayF32]
 ) -> None:
-    """Divide by `factors`, keyed by layer, behind the LayerNorms and multiply them into the weights.
+    """Divide by `factors`, by layer, behind the LayerNorms and multiply them into the weights.
 
     Changed constants get new names, since untouched operators may share the old ones.
     """

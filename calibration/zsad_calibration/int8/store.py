@@ -10,6 +10,9 @@ from onnx.external_data_helper import uses_external_data
 EXTERNAL_DATA_BYTES = 1_800_000_000
 """Above this, weights go to a file of their own: a protobuf message ends at 2 GiB."""
 
+INLINE_BYTES = 1024
+"""Smaller constants stay inside, where shape inference can read them."""
+
 
 def save_model(
     model: onnx.ModelProto, path: Path, external_data_bytes: int = EXTERNAL_DATA_BYTES
@@ -26,5 +29,11 @@ def save_model(
         return None
     data = f"{path.name}.data"
     path.with_name(data).unlink(missing_ok=True)  # onnx would append to it
-    onnx.save(model, str(path), save_as_external_data=True, location=data, size_threshold=1024)
+    onnx.save(
+        model,
+        str(path),
+        save_as_external_data=True,
+        location=data,
+        size_threshold=INLINE_BYTES,
+    )
     return data

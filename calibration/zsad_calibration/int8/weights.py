@@ -1,4 +1,4 @@
-"""Symmetric INT8 for weights, one scale per output channel; and the arithmetic that it stands for."""
+"""Symmetric INT8: a scale per output channel of a weight, and the arithmetic it stands for."""
 
 from __future__ import annotations
 

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 @click.argument("artifact", type=click.Path(path_type=Path))
 @click.option("--fp32", is_flag=True, help="Build the FP32 graph.")
 @click.option("--fp16", is_flag=True, help="Build the FP16 graph.")
+@click.option("--int8", is_flag=True, help="Build the INT8 graph, with FP32 around it.")
+@click.option(
+    "--int8-fp16", is_flag=True, help="Build the INT8 graph with FP16 around it: GPUs' faster one."
+)
 @click.option("--rtx", is_flag=True, help="Compile with TensorRT-RTX; needs no GPU.")
 @click.option(
     "--sm", callback=parse_sms, help="With --rtx: compute capabilities. [default: 86,89,120]"
@@ -28,13 +32,15 @@ def main(
     artifact: Path,
     fp32: bool,
     fp16: bool,
+    int8: bool,
+    int8_fp16: bool,
     rtx: bool,
     sm: tuple[int, ...] | None,
     max_batch: int,
 ) -> None:
     """Build the engine of ARTIFACT and put it into this device's cache.
 
-    Without --fp32 or --fp16 the artifact's default graph is built. The cache is
+    Without a precision the artifact's default graph is built. The cache is
     ~/.cache/zsad/engines, or below ZSAD_CACHE.
     """
     if sm and not rtx:
@@ -43,7 +49,13 @@ def main(
     from zsad_export.engine import DEFAULT_SMS, build_native_engine, build_rtx_engine
 
     opened = Artifact.open(artifact)
-    chosen: list[Precision] = [p for p, asked in (("fp32", fp32), ("fp16", fp16)) if asked]  # type: ignore[misc]
+    asked: dict[Precision, bool] = {
+        "fp32": fp32,
+        "fp16": fp16,
+        "int8": int8,
+        "int8_fp16": int8_fp16,
+    }
+    chosen = [precision for precision, wanted in asked.items() if wanted]
     for precision in chosen or [opened.manifest.default_precision]:
         if rtx:
             built = build_rtx_engine(opened, precision, sm or DEFAULT_SMS, max_batch)
