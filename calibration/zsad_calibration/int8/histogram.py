@@ -51,7 +51,8 @@ class Histogram:
     @property
     def centres(self) -> Counts:
         """Middle of every bin, (BINS,)."""
-        return (np.arange(BINS) + 0.5) * (self.top / BINS)
+        middles: Counts = (np.arange(BINS) + 0.5) * (self.top / BINS)
+        return middles
 
     def _widened(self, top: float) -> Counts:
         factor = min(round(top / self.top), BINS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -114,7 +115,7 @@ class _Writer:
         self,
         before: str,
         inputs: list[str],
-        dtype: np.dtype,  # type: ignore[type-arg]
+        dtype: np.dtype,
         dims: Sequence[int | str],
         axis: int | None = None,
     ) -> str:
@@ -124,7 +125,7 @@ class _Writer:
         return name
 
     def _add(
-        self, before: str, kind: str, inputs: list[str], attributes: Mapping[str, int] | None = None
+        self, before: str, kind: str, inputs: list[str], attributes: Mapping[str, Any] | None = None
     ) -> str:
         base = f"{before.rpartition('/')[0]}/{kind}"
         name, count = base, 0
@@ -142,7 +143,7 @@ class _Writer:
         self._constant(f"{name}.zero", np.zeros(scales.shape, np.int8))
         return [f"{name}.scale", f"{name}.zero"]
 
-    def _constant(self, name: str, values: Floats | np.ndarray) -> None:  # type: ignore[type-arg]
+    def _constant(self, name: str, values: Floats | np.ndarray) -> None:
         self._graph.initializer.append(numpy_helper.from_array(values, name))
 
     def _note(self, name: str, kind: int, dims: Sequence[int | str]) -> None:

@@ -34,7 +34,7 @@ def percentile_range(histogram: Histogram, share: float = PERCENTILE) -> float:
     """Return the end of the first bin up to which at least `share` of the values lie."""
     total = histogram.counts.sum()
     index = int(np.searchsorted(np.cumsum(histogram.counts), share * total))
-    return min((index + 1) * histogram.top / BINS, histogram.largest)
+    return float(min((index + 1) * histogram.top / BINS, histogram.largest))
 
 
 def entropy_range(histogram: Histogram) -> float:

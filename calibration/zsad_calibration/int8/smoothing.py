@@ -87,7 +87,7 @@ def _divide_norm(
         norm.input[index] = name
 
 
-def _store(graph: onnx.GraphProto, name: str, values: ArrayF32, dtype: np.dtype) -> None:  # type: ignore[type-arg]
+def _store(graph: onnx.GraphProto, name: str, values: ArrayF32, dtype: np.dtype) -> None:
     tensor = numpy_helper.from_array(np.ascontiguousarray(values.astype(dtype)), name)
     graph.initializer.append(tensor)
 
