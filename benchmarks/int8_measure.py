@@ -147,7 +147,7 @@ def compiles(path: Path, precision: str) -> str:
         compiler = Compiler(RTX)
         compiler.compile(path, precision, 1, compiler.architectures([86]))
     except ZsadError as error:
-        return str(error)
+        return " ".join(str(error).splitlines()[:2])
     return "accepted"
 
 

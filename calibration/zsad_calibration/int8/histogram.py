@@ -48,12 +48,6 @@ class Histogram:
         counts = self._widened(top) + other._widened(top)
         return Histogram(counts, top, max(self.largest, other.largest))
 
-    @property
-    def centres(self) -> Counts:
-        """Middle of every bin, (BINS,)."""
-        middles: Counts = (np.arange(BINS) + 0.5) * (self.top / BINS)
-        return middles
-
     def _widened(self, top: float) -> Counts:
         factor = min(round(top / self.top), BINS)
         folded = self.counts.reshape(-1, factor).sum(axis=1)

@@ -48,7 +48,7 @@ def entropy_range(histogram: Histogram) -> float:
     ends = [*range(LEVELS + 1, used, _ENTROPY_STEP), used]
     divergences = [_divergence(counts, end) for end in ends]
     best = ends[int(np.argmin(divergences))]
-    return min(best * histogram.top / BINS, histogram.largest)
+    return float(min(best * histogram.top / BINS, histogram.largest))
 
 
 def _divergence(counts: Counts, end: int) -> float:
