@@ -14,6 +14,9 @@ from zsad_export.graph_names import GraphPrecision
 VARIES = 10.0
 """A reference map whose range is above this many allowed errors is held to a correlation too."""
 
+ALWAYS_VARIES = 0.2
+"""A map with this range is, however large the allowed errors are."""
+
 
 @dataclass(frozen=True)
 class ParityLimits:
@@ -30,7 +33,10 @@ class ParityLimits:
     map_correlation: float
 
 
-_INT8 = ParityLimits(score_max_abs=5e-2, map_max_abs=1e-1, map_correlation=0.99)
+_INT8 = ParityLimits(score_max_abs=5e-2, map_max_abs=1.5e-1, map_correlation=0.99)
+"""Twice what honest rounding does to DIVE on `tiny` over 48 held-out images (score 0.03, one pixel 0.1,
+correlation 0.9999), and far below a wrong scale. INT8 moves single pixels of steep maps: the map's
+limit is for those, its correlation for the rest."""
 
 LIMITS: Mapping[GraphPrecision, ParityLimits] = {
     "fp32": ParityLimits(score_max_abs=1e-4, map_max_abs=1e-4, map_correlation=0.999),
@@ -132,7 +138,7 @@ def _compare_frame(
         raise ValueError(f"{len(maps)} maps {maps.shape[1:]} and {found_maps.shape[1:]}")
     anomaly_map, found_map = maps[0], found_maps[0]
     difference = np.abs(found_maps.astype(np.float64) - maps)
-    varies = float(np.ptp(anomaly_map)) > VARIES * limits.map_max_abs
+    varies = float(np.ptp(anomaly_map)) > min(VARIES * limits.map_max_abs, ALWAYS_VARIES)
     return FrameParity(
         name=name,
         score_abs=float(np.abs(found_scores.astype(np.float64) - scores).max()),

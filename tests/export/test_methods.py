@@ -27,9 +27,8 @@ from zsad_train.methods.mrad import Mrad
 from zsad_train.methods.mrad_config import MradConfig
 from zsad_train.towers import load_backbone
 
-TOLERANCE = {"fp32": 1e-5, "fp16": 2e-2, "int8": 1e-1, "int8_fp16": 1e-1}
-"""Largest difference of scores and maps from PyTorch; half precision is that of DIVE's test, INT8's
-that of the gate."""
+TOLERANCE = {"fp32": 1e-5, "fp16": 2e-2, "int8": 5e-2, "int8_fp16": 5e-2}
+"""Largest difference of scores and maps from PyTorch; half precision is that of DIVE's test."""
 
 AMPLIFIED = {"entroad": 5e-5}
 """The same where a method amplifies rounding: EntroAD scales entropies to 0..1, and those of random
