@@ -65,6 +65,7 @@ def _own() -> dict[str, Settings]:
 
     return {
         "zsad": Settings(),
+        "zsad, smoothing for any gain": Settings(worth=0.9),
         "zsad, no smoothing": Settings(alphas=()),
         "zsad, min-max, no smoothing": Settings("minmax", ()),
         "zsad, percentile, no smoothing": Settings("percentile", ()),

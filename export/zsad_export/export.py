@@ -37,7 +37,7 @@ from zsad_export.gate import Gate
 from zsad_export.golden import golden_frames, write_golden
 from zsad_export.graph import DeploymentGraph, input_specs, output_specs, table_width
 from zsad_export.graph_names import FloatPrecision, GraphPrecision
-from zsad_export.int8_export import Int8Options, write_int8_graphs
+from zsad_export.int8_export import Calibration, Int8Options, write_int8_graphs
 from zsad_export.memory import release_memory
 from zsad_export.onnx_export import OPSET, export_onnx
 from zsad_export.onnx_types import check_precision
@@ -187,6 +187,9 @@ def export_model(
     if out.is_file():
         raise InputError(f"{out} is a file: choose another --out")
     spec = identity.preprocess
+    if int8 is not None:
+        # Read before anything that takes minutes: a bad image is found at once.
+        calibration = Calibration.read(int8, spec, progress)
     with artifact_writer(out) as scratch:
         progress("running the reference on the golden frames")
         frames = golden_frames()
@@ -221,8 +224,9 @@ def export_model(
         if int8 is not None:
             release_memory()
             wanted = [_INT8_OF[precision] for precision in precisions]
-            for name, written8 in write_int8_graphs(scratch, wanted, int8, gate, progress).items():
-                graphs[name], parity[name] = written8[0], _noted(written8[1], notes)
+            made = write_int8_graphs(scratch, wanted, calibration, gate, progress)
+            for name, (graph, record) in made.items():
+                graphs[name], parity[name] = graph, _noted(record, notes)
         seal(scratch, _manifest(identity, scratch, gate, graphs, parity, written))
     return Artifact.open(out)
 

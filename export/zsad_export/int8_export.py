@@ -11,6 +11,7 @@ import onnx
 
 from zsad.errors import ParityError
 from zsad.manifest import GraphFile, ParityRecord
+from zsad.preprocess import PreprocessSpec
 from zsad.schema import sha256_file, write_json
 from zsad.types import ArrayF32, ImageU8
 from zsad_calibration.int8.frames import calibration_images
@@ -61,6 +62,39 @@ class Int8Options:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """What INT8 graphs are made with.
+
+    Attributes:
+        options: How they are made.
+        images: Calibration frames, (H, W, 3) uint8 BGR at the graph's size.
+    """
+
+    options: Int8Options
+    images: tuple[ImageU8, ...]
+
+    @classmethod
+    def read(cls, options: Int8Options, spec: PreprocessSpec, progress: Progress) -> Calibration:
+        """Read the calibration frames, and say so where they are not the user's own.
+
+        Raises:
+            InputError: They cannot be read.
+        """
+        if options.calib is None:
+            progress(
+                "no --calib: INT8 ranges come from generated frames; frames of the line itself, "
+                "good parts included, fit its light and texture better"
+            )
+        return cls(options, calibration_images(options.calib, options.frames, spec))
+
+    @property
+    def source(self) -> str:
+        """What the frames are."""
+        calib = self.options.calib
+        return "generated frames" if calib is None else f"frames of {Path(calib).name}"
+
+
+@dataclass(frozen=True)
 class _Planned:
     """A float graph with what INT8 makes of it.
 
@@ -84,7 +118,7 @@ class _Planned:
 def write_int8_graphs(
     scratch: Path,
     precisions: Sequence[GraphPrecision],
-    options: Int8Options,
+    calibration: Calibration,
     gate: Gate,
     progress: Progress,
 ) -> dict[GraphPrecision, tuple[GraphFile, ParityRecord]]:
@@ -93,22 +127,22 @@ def write_int8_graphs(
     Args:
         scratch: The artifact's scratch directory, with its float graphs.
         precisions: `int8` from the float32 graph, `int8_fp16` from the float16 one.
-        options: How they are made.
+        calibration: What they are made with.
         gate: What they are held against.
         progress: Is told each step as it begins.
 
     Raises:
-        InputError: The calibration frames cannot be read, or the graph has no linears.
+        InputError: The graph has no linears.
         ParityError: A graph is over the limits.
     """
-    planned = _plan(scratch / "model.fp32.onnx", options, gate, progress)
+    options = calibration.options
+    planned = _plan(scratch / "model.fp32.onnx", calibration.images, gate, progress)
     ranked: tuple[Sensitivity, ...] = ()
     if options.auto or options.sensitivity:
         ranked = _sweep(planned, gate, progress)
     kept = _keep(planned, ranked, gate, progress) if options.auto else frozenset[str]()
-    source = f"frames of {options.calib}" if options.calib else "generated frames"
     record = make_record(
-        planned.linears, planned.schemes, kept, source, len(planned.images), ranked
+        planned.linears, planned.schemes, kept, calibration.source, len(planned.images), ranked
     )
     write_json(scratch / FILE, record)
     written: dict[GraphPrecision, tuple[GraphFile, ParityRecord]] = {}
@@ -123,13 +157,7 @@ def write_int8_graphs(
     return written
 
 
-def _plan(source: Path, options: Int8Options, gate: Gate, progress: Progress) -> _Planned:
-    if options.calib is None:
-        progress(
-            "no --calib: INT8 ranges come from generated frames; frames of the line itself, good "
-            "parts included, fit its light and texture better"
-        )
-    images = calibration_images(options.calib, options.frames, gate.spec)
+def _plan(source: Path, images: tuple[ImageU8, ...], gate: Gate, progress: Progress) -> _Planned:
     schemes = plan_int8(source, images, gate.constants, progress=progress)
     release_memory()
     linears = find_linears(onnx.load(str(source), load_external_data=False).graph)

@@ -34,9 +34,9 @@ class ParityLimits:
 
 
 _INT8 = ParityLimits(score_max_abs=5e-2, map_max_abs=1.5e-1, map_correlation=0.99)
-"""Twice what honest rounding does to DIVE on `tiny` over 48 held-out images (score 0.03, one pixel 0.1,
-correlation 0.9999), and far below a wrong scale. INT8 moves single pixels of steep maps: the map's
-limit is for those, its correlation for the rest."""
+"""Above what honest rounding does to DIVE on `tiny` over 128 held-out images (benchmarks/int8.py) and
+far below what a wrong weight scale does. INT8 moves single pixels of steep maps: the map's limit is
+for those, the correlation for the rest."""
 
 LIMITS: Mapping[GraphPrecision, ParityLimits] = {
     "fp32": ParityLimits(score_max_abs=1e-4, map_max_abs=1e-4, map_correlation=0.999),

@@ -34,18 +34,6 @@ def calibration_images(source: str | None, count: int, spec: PreprocessSpec) -> 
     return tuple(resize_exact(frame, spec) for frame in _frames(source, count))
 
 
-def check_source(source: str) -> None:
-    """Open a source as `calibration_images` will, before anything else has taken time.
-
-    Raises:
-        InputError: The folder or data set cannot be opened, or holds nothing.
-    """
-    if Path(source).is_dir():
-        list_images(source)
-    else:
-        open_dataset(source, split=_split(source))
-
-
 def _frames(source: str | None, count: int) -> Iterator[ImageU8]:
     if source is not None and Path(source).is_dir():
         paths = list_images(source)

@@ -18,6 +18,7 @@ from zsad_calibration.int8.observe import Activation, observe
 from zsad_calibration.int8.ranges import Rule
 from zsad_calibration.int8.scheme import (
     ALPHAS,
+    WORTH_SMOOTHING,
     Scheme,
     Smoothing,
     choose_ranges,
@@ -38,10 +39,12 @@ class Settings:
     Attributes:
         rule: The calibrator of every activation; None takes per linear the one that errs least.
         alphas: Smoothing to try; empty for none.
+        worth: Share of a linear's error that smoothing must bring it below to be used.
     """
 
     rule: Rule | None = None
     alphas: tuple[float, ...] = ALPHAS
+    worth: float = WORTH_SMOOTHING
 
 
 def plan_int8(
@@ -95,7 +98,8 @@ def _choose_smoothing(
     for linear, weight in _weights(graph, linears):
         if not smoothable(graph, linear):
             continue
-        chosen = choose_smoothing(_activations(linear, seen), weight, settings.alphas)
+        seen_here = _activations(linear, seen)
+        chosen = choose_smoothing(seen_here, weight, settings.alphas, settings.worth)
         if chosen is not None:
             found[linear.layer] = chosen
     return found

@@ -21,9 +21,9 @@ ALPHAS = (0.25, 0.5, 0.75)
 """Shares of the difficulty that smoothing may move into the weight; none is always tried too."""
 
 WORTH_SMOOTHING = 0.7
-"""Smoothing is used where the error falls below this share of what it is without. Smaller gains were
-none for the maps: on `tiny`, where they are all there is, 16 smoothed linears moved them as far as none
-(benchmarks/int8.py)."""
+"""Smoothing is used where the error falls below this share of what it is without. Smaller gains did
+the maps no good: on `tiny`, which has hardly any others, smoothing wherever it gained a tenth moved
+them as far as none (benchmarks/int8.py)."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,10 @@ class Scheme:
 
 
 def choose_smoothing(
-    activations: Sequence[Activation], weight: ArrayF32, alphas: Sequence[float] = ALPHAS
+    activations: Sequence[Activation],
+    weight: ArrayF32,
+    alphas: Sequence[float] = ALPHAS,
+    worth: float = WORTH_SMOOTHING,
 ) -> Smoothing | None:
     """Return the smoothing with the least error, None where it hardly helps.
 
@@ -62,6 +65,7 @@ def choose_smoothing(
         activations: What the linear multiplies at each use, unsmoothed.
         weight: (in, out).
         alphas: What to try.
+        worth: The share of the plain error that it must fall below.
     """
     plain = choose_ranges("", activations, weight).error
     channels = np.max([activation.channels for activation in activations], axis=0)
@@ -73,7 +77,7 @@ def choose_smoothing(
         rows = [a.rows / factors for a in activations]
         tried.append((output_error(rows, ranges, moved), alpha, factors))
     error, alpha, factors = min(tried, key=lambda one: one[0])
-    return Smoothing(alpha, factors) if error < WORTH_SMOOTHING * plain else None
+    return Smoothing(alpha, factors) if error < worth * plain else None
 
 
 def choose_ranges(

@@ -185,10 +185,6 @@ def _check_calibration(
     alone = [name for name, value in given.items() if value is not None]
     if int8 is None and alone:
         raise InputError(f"{alone[0]} goes with --int8: add it, or leave {alone[0]} out")
-    if calib is not None:
-        from zsad_calibration.int8.frames import check_source
-
-        check_source(calib)
 
 
 def _read_subject(

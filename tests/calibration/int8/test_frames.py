@@ -4,7 +4,7 @@ import pytest
 
 from zsad.errors import InputError
 from zsad.preprocess import PreprocessSpec
-from zsad_calibration.int8.frames import calibration_images, check_source
+from zsad_calibration.int8.frames import calibration_images
 
 SPEC = PreprocessSpec(8, 10)
 
@@ -43,14 +43,14 @@ def test_a_data_set_can_be_named(folder, tmp_path):
 
 
 @pytest.mark.parametrize("source", ["nowhere", "sinthetic"])
-def test_what_cannot_be_opened_is_refused_at_once(source):
+def test_what_cannot_be_opened_is_refused(source):
     with pytest.raises(InputError, match=source):
-        check_source(source)
+        calibration_images(source, 4, SPEC)
 
 
-def test_an_empty_folder_is_refused_at_once(tmp_path):
+def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match="holds no image"):
-        check_source(str(tmp_path))
+        calibration_images(str(tmp_path), 4, SPEC)
 
 
 def test_a_corrupt_image_is_named(folder):

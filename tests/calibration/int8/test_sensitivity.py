@@ -42,6 +42,11 @@ def test_blocks_are_swept_as_wholes(path, linears, schemes, images):
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
+def test_large_models_are_swept_by_blocks(path, linears, schemes, images, monkeypatch):
+    monkeypatch.setattr("zsad_calibration.int8.sensitivity.LARGE", 100)
+    assert len(sweep(path, linears, schemes, images)) == 2
+
+
 def ranking(count):
     return [Sensitivity(f"l{i}", (f"l{i}",), 1, 1.0 - i / count, 0.0, 0.0) for i in range(count)]
 

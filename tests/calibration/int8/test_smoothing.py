@@ -86,7 +86,7 @@ def test_even_channels_are_left_alone():
 
 @pytest.mark.parametrize("alphas", [(), (0.5,)])
 def test_a_plan_covers_every_linear(path, images, alphas):
-    schemes = plan_int8(path, images, settings=Settings(alphas=alphas))
+    schemes = plan_int8(path, images, settings=Settings(alphas=alphas, worth=1.0))
     assert [len(scheme.ranges) for scheme in schemes] == [1, 2, 1, 1, 1]
     assert all(scheme.smoothing is None for scheme in schemes) == (not alphas)
     assert [p.name for p in path.parent.iterdir()] == [path.name]
