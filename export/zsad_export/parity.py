@@ -34,7 +34,7 @@ class ParityLimits:
 
 
 _INT8 = ParityLimits(score_max_abs=5e-2, map_max_abs=1.5e-1, map_correlation=0.99)
-"""Above what honest rounding does to DIVE on `tiny` over 128 held-out images (benchmarks/int8.py) and
+"""Above what honest rounding does to DIVE on `tiny` over 128 held-out images (benchmarks/int8.py),
 far below what a wrong weight scale does. INT8 moves single pixels of steep maps: the map's limit is
 for those, the correlation for the rest."""
 
