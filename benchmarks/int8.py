@@ -30,7 +30,13 @@ if TYPE_CHECKING:
     type=click.IntRange(2),
     default=128,
     show_default=True,
-    help="Held-out generated images, of classes that training never sees.",
+    help="Held-out images.",
+)
+@click.option(
+    "--data",
+    default="synthetic",
+    show_default=True,
+    help="What they are of: generated ones are of classes that training never sees.",
 )
 @click.option("--runs", type=click.IntRange(0), default=20, show_default=True, help="Timed runs.")
 @click.option("--nncf-python", type=click.Path(path_type=Path), help="Python that has nncf.")
@@ -43,6 +49,7 @@ def main(
     calib: str | None,
     calib_frames: int,
     images: int,
+    data: str,
     runs: int,
     nncf_python: Path | None,
     modelopt_python: Path | None,
@@ -58,7 +65,7 @@ def main(
 
     opened = Artifact.open(artifact)
     frames = calibration_images(calib, calib_frames, opened.manifest.preprocess)
-    held_out = HeldOut.of(opened, images)
+    held_out = HeldOut.of(opened, data, images)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         pythons = {"nncf": nncf_python, "modelopt": modelopt_python}
@@ -73,9 +80,10 @@ def main(
             "method": opened.manifest.method.name,
             "backbone": opened.manifest.backbone.name,
             "calibration": {"source": calib or "generated", "frames": len(frames)},
-            "images": images,
+            "data": data,
+            "images": len(held_out.images),
             "runs": runs,
-            "rows": rows,
+            "rows": [row.record() for row in rows],
         }
         write_json(json_path, record)
         click.echo(str(json_path))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +43,9 @@ class HeldOut:
     anomaly_maps: ArrayF32
 
     @classmethod
-    def of(cls, artifact: Artifact, count: int) -> HeldOut:
-        """Draw images of the test split and run the float32 graph on them."""
-        data = open_dataset("synthetic", split="test", seed=SEED, limit=count)
+    def of(cls, artifact: Artifact, spec: str, count: int) -> HeldOut:
+        """Draw images of a data set's test split and run the float32 graph on them."""
+        data = open_dataset(spec, split="test", seed=SEED, limit=count)
         samples = [data[index] for index in range(len(data))]
         images = tuple(resize_exact(s.image_bgr, artifact.manifest.preprocess) for s in samples)
         labels = np.array([sample.label == 1 for sample in samples])
@@ -60,6 +60,7 @@ class Row:
 
     Attributes:
         name: The quantizer.
+        path: Its graph, None where there is none.
         reason: Why there is no graph, or no figure for it; empty where all is well.
         megabytes: Size of the graph.
         int8_products: MatMul and Gemm nodes whose both sides are dequantized.
@@ -86,6 +87,10 @@ class Row:
     tensorrt_rtx: str = ""
     ort_speedup: float | None = None
     openvino_speedup: float | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Return the row as plain JSON values, without where its graph was."""
+        return {key: value for key, value in asdict(self).items() if key != "path"}
 
     def describe(self) -> str:
         """Return the parity as text, or the reason."""
@@ -156,18 +161,23 @@ def time_rows(rows: Sequence[Row], held_out: HeldOut, runs: int) -> list[Row]:
     if runs == 0:
         return list(rows)
     usable = [row for row in rows if row.map_mean_abs is not None]
-    found = {}
-    for field, opened in (("ort_speedup", _on_ort), ("openvino_speedup", _on_openvino)):
-        contenders = {row.name: opened(row.path, held_out) for row in usable if row.path}
-        medians = {
-            name: latency.total_ms["p50"]
-            for name, latency in take_turns(contenders, runs, warm_up=3).items()
-        }
-        found[field] = {name: medians["float32"] / value for name, value in medians.items()}
+    on_ort, on_openvino = (_speedups(usable, held_out, runs, e) for e in (_on_ort, _on_openvino))
     return [
-        replace(row, **{field: speeds.get(row.name) for field, speeds in found.items()})
+        replace(row, ort_speedup=on_ort.get(row.name), openvino_speedup=on_openvino.get(row.name))
         for row in rows
     ]
+
+
+def _speedups(
+    rows: Sequence[Row],
+    held_out: HeldOut,
+    runs: int,
+    opened: Callable[[Path, HeldOut], Callable[[], Stages]],
+) -> dict[str, float]:
+    contenders = {row.name: opened(row.path, held_out) for row in rows if row.path is not None}
+    timed = take_turns(contenders, runs, warm_up=3)
+    medians = {name: latency.total_ms["p50"] for name, latency in timed.items()}
+    return {name: medians["float32"] / value for name, value in medians.items()}
 
 
 def _on_ort(path: Path, held_out: HeldOut) -> Callable[[], Stages]:

@@ -6,6 +6,7 @@ numpy, onnx and the tool, nothing of ours.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,16 +49,25 @@ def write_all(
     """
     from zsad_export.golden import read_golden_inputs
 
-    source = artifact.file(artifact.graph("fp32").file)
+    source = _copied(artifact, folder)
     constants = read_golden_inputs(artifact)
     yield Made("float32", source)
     for name, settings in _own().items():
         yield _write_own(name, settings, source, frames, folder, constants)
     archive = folder / "frames.npz"
-    np.savez(archive, image=np.stack(frames), **{k: v for k, v in constants.items()})
+    stored: dict[str, Any] = {"image": np.stack(frames), **constants}
+    np.savez(archive, **stored)
     for tool, python in {"onnxruntime": Path(sys.executable), **pythons}.items():
         for variant in VARIANTS[tool]:
             yield _write_peer(tool, variant, python, source, archive, folder)
+
+
+def _copied(artifact: Artifact, folder: Path) -> Path:
+    """Copy the float32 graph: some tools write beside what they read."""
+    graph = artifact.graph("fp32")
+    for name in filter(None, (graph.file, graph.data)):
+        shutil.copyfile(artifact.file(name), folder / name)
+    return folder / graph.file
 
 
 def _own() -> dict[str, Settings]:
@@ -119,7 +129,7 @@ def with_onnxruntime(variant: str, source: str, archive: Path, target: str) -> N
     """Quantize with ONNX Runtime's static quantizer, symmetric and per channel."""
     from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, quantize_static
 
-    class Reader(CalibrationDataReader):
+    class Reader(CalibrationDataReader):  # type: ignore[misc]  # the base comes with the package
         def __init__(self) -> None:
             self._feeds = iter(_feeds(archive))
 

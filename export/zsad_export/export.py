@@ -187,9 +187,8 @@ def export_model(
     if out.is_file():
         raise InputError(f"{out} is a file: choose another --out")
     spec = identity.preprocess
-    if int8 is not None:
-        # Read before anything that takes minutes: a bad image is found at once.
-        calibration = Calibration.read(int8, spec, progress)
+    # Read before anything that takes minutes: a bad image is found at once.
+    calibration = None if int8 is None else Calibration.read(int8, spec, progress)
     with artifact_writer(out) as scratch:
         progress("running the reference on the golden frames")
         frames = golden_frames()
@@ -221,7 +220,7 @@ def export_model(
             graphs[precision], record = _write_graph(scratch, baked, precision, gate)
             parity[precision] = _noted(record, notes)
         del baked
-        if int8 is not None:
+        if calibration is not None:
             release_memory()
             wanted = [_INT8_OF[precision] for precision in precisions]
             made = write_int8_graphs(scratch, wanted, calibration, gate, progress)

@@ -1,3 +1,4 @@
+import json
 import sys
 from pathlib import Path
 
@@ -67,4 +68,5 @@ def test_speeds_are_ratios_to_the_float_graph(paths, held_out):
     timed = time_rows(rows, held_out, runs=2)
     assert timed[0].ort_speedup == timed[0].openvino_speedup == 1.0
     assert timed[1].ort_speedup is None
+    assert json.loads(json.dumps(timed[0].record()))["name"] == "float32"
     assert "1.00x | 1.00x |" in table(timed)
