@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 @click.option(
     "--precision",
     "precisions",
-    type=click.Choice(["fp32", "fp16", "int8"]),
+    type=click.Choice(["fp32", "fp16", "int8", "int8_fp16"]),
     multiple=True,
     help="Graph to calibrate, repeatable. Default: every graph of the artifact.",
 )

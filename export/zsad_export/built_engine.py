@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from zsad.errors import EngineError
+from zsad_export.graph_names import HALF
 
 _TYPES = {"float16": r"\b(half|fp16|float16)\b", "float32": r"\b(float|fp32|float32)\b"}
-_HALF = ("fp16", "int8_fp16")
 _TYPE_KEYS = ("Format/Datatype", "Datatype", "DataType", "Format")
 """The first is TensorRT 10's, the others are 11's."""
 
@@ -55,9 +55,9 @@ def check_engine_types(types: Mapping[str, int], precision: str, title: str) -> 
         EngineError: An engine with FP16 writes nothing in it, or one without it something.
     """
     half = types.get("float16", 0)
-    if precision in _HALF and types and not half:
+    if precision in HALF and types and not half:
         raise EngineError(f"{title} built an engine for {precision} in which nothing is FP16")
-    if precision not in _HALF and half:
+    if precision not in HALF and half:
         raise EngineError(
             f"{title} built an engine for {precision} that writes {half} tensors in FP16"
         )

@@ -46,10 +46,11 @@ class BuiltEngine:
         """Return one line: what was built for what, how large, and where it is."""
         key, types = self.record.key, self.record.compute_types
         size = self.path.stat().st_size / 1e6
+        int8 = f", {types['int8']} INT8 weights" if types.get("int8") else ""
         return (
             f"{'cached' if self.was_cached else 'built'} by {key.compiler} {key.version} for "
             f"{key.device}, {size:.1f} MB, compute layers {types.get('float16', 0)} FP16 and "
-            f"{types.get('float32', 0)} FP32{self._checked()}: {self.path}"
+            f"{types.get('float32', 0)} FP32{int8}{self._checked()}: {self.path}"
         )
 
     def _checked(self) -> str:
@@ -155,5 +156,7 @@ def _build(
         return BuiltEngine(engine_path(key, root), cached, was_cached=True)
     compiled = compiler.compile(artifact.file(graph.file), chosen, build)
     counts = {"float16": len(compiled.types.half), "float32": len(compiled.types.head)}
+    if compiled.int8_weights:
+        counts["int8"] = compiled.int8_weights
     record = store_engine(key, compiled.plan, counts, root, compiled.engine_types)
     return BuiltEngine(engine_path(key, root), record, was_cached=False)

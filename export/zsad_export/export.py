@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -36,7 +36,8 @@ from zsad_export.choices import Approximation, approximated, choose, undone
 from zsad_export.gate import Gate
 from zsad_export.golden import golden_frames, write_golden
 from zsad_export.graph import DeploymentGraph, input_specs, output_specs, table_width
-from zsad_export.graph_names import GraphPrecision
+from zsad_export.graph_names import FloatPrecision, GraphPrecision
+from zsad_export.int8_export import Calibration, Int8Options, write_int8_graphs
 from zsad_export.memory import release_memory
 from zsad_export.onnx_export import OPSET, export_onnx
 from zsad_export.onnx_types import check_precision
@@ -51,6 +52,9 @@ Progress = Callable[[str], None]
 
 MAKERS = ("zsad", "torch", "open_clip_torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 """The packages whose versions the manifest records."""
+
+
+_INT8_OF: Mapping[FloatPrecision, GraphPrecision] = {"fp32": "int8", "fp16": "int8_fp16"}
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ def export_checkpoint(
     out: Path,
     *,
     fp16: bool = False,
+    int8: Int8Options | None = None,
     pretrained: str | None = None,
     choices: Mapping[str, str] | None = None,
     defects: tuple[str, ...] = (),
@@ -95,6 +100,8 @@ def export_checkpoint(
         checkpoint: A trained method, or one that needs no training.
         out: The artifact; one that stands there is replaced once the new one is whole.
         fp16: Also write an FP16 graph and make it the default.
+        int8: Also write the float32 graph with its linears in INT8, and with `fp16` the FP16 graph
+            too. Neither is the default: INT8 costs accuracy, so it is asked for by name.
         pretrained: Where the backbone's weights are now, if they have moved.
         choices: Options of the method that only inference knows, by the names of
             `EXPORT_CHOICES`. What an approximation costs on the golden frames is part of the
@@ -118,12 +125,13 @@ def export_checkpoint(
     approximation = None
     if chosen := approximated(choices):
         approximation = Approximation(chosen, partial(_build, trained, pretrained))
-    precisions: tuple[GraphPrecision, ...] = ("fp32", "fp16") if fp16 else ("fp32",)
+    precisions: tuple[FloatPrecision, ...] = ("fp32", "fp16") if fp16 else ("fp32",)
     artifact = export_model(
         partial(_build, checkpoint, pretrained),
         identity_of(checkpoint),
         out,
         precisions,
+        int8=int8,
         approximation=approximation,
         allow_parity_loss=allow_parity_loss,
         progress=progress,
@@ -168,8 +176,9 @@ def export_model(
     build: Callable[[], Method],
     identity: Identity,
     out: Path,
-    precisions: Iterable[GraphPrecision],
+    precisions: Sequence[FloatPrecision],
     *,
+    int8: Int8Options | None = None,
     approximation: Approximation | None = None,
     allow_parity_loss: bool = False,
     progress: Progress = lambda step: None,
@@ -178,6 +187,8 @@ def export_model(
     if out.is_file():
         raise InputError(f"{out} is a file: choose another --out")
     spec = identity.preprocess
+    # Read before anything that takes minutes: a bad image is found at once.
+    calibration = None if int8 is None else Calibration.read(int8, spec, progress)
     with artifact_writer(out) as scratch:
         progress("running the reference on the golden frames")
         frames = golden_frames()
@@ -207,14 +218,24 @@ def export_model(
             release_memory()
             progress(f"exporting and checking the {precision} graph")
             graphs[precision], record = _write_graph(scratch, baked, precision, gate)
-            evidence = "; ".join([record.evidence, *notes])
-            parity[precision] = dataclasses.replace(record, evidence=evidence)
+            parity[precision] = _noted(record, notes)
+        del baked
+        if calibration is not None:
+            release_memory()
+            wanted = [_INT8_OF[precision] for precision in precisions]
+            made = write_int8_graphs(scratch, wanted, calibration, gate, progress)
+            for name, (graph, record) in made.items():
+                graphs[name], parity[name] = graph, _noted(record, notes)
         seal(scratch, _manifest(identity, scratch, gate, graphs, parity, written))
     return Artifact.open(out)
 
 
+def _noted(record: ParityRecord, notes: Sequence[str]) -> ParityRecord:
+    return dataclasses.replace(record, evidence="; ".join([record.evidence, *notes]))
+
+
 def _write_graph(
-    scratch: Path, baked: nn.Module, precision: GraphPrecision, gate: Gate
+    scratch: Path, baked: nn.Module, precision: FloatPrecision, gate: Gate
 ) -> tuple[GraphFile, ParityRecord]:
     path = scratch / f"model.{precision}.onnx"
     graph = DeploymentGraph(baked, gate.spec, precision)

@@ -16,7 +16,7 @@ from zsad.preprocess import PreprocessSpec, resize_exact
 from zsad.types import Array
 from zsad_export.golden import GoldenFrame, GoldenOutputs
 from zsad_export.graph import DeploymentGraph
-from zsad_export.graph_names import GraphPrecision
+from zsad_export.graph_names import HALF, GraphPrecision
 from zsad_export.half_range import HalfRange, measure_half_range
 from zsad_export.layers import compare_layers, first_jump, trace_graph, trace_module
 from zsad_export.memory import release_memory
@@ -24,7 +24,12 @@ from zsad_export.parity import LIMITS, Parity, compare
 from zsad_export.reference import reference_input, run_graph_module
 from zsad_export.replay import backend_name, replay_onnx
 
-ROUNDING = {"fp32": 1e-4, "fp16": 5e-3}
+ROUNDING: Mapping[GraphPrecision, float] = {
+    "fp32": 1e-4,
+    "fp16": 5e-3,
+    "int8": 5e-2,
+    "int8_fp16": 5e-2,
+}
 """Relative error of a layer that rounding alone explains; only used to find whom to blame."""
 
 SLOW_PARAMETERS = 100_000_000
@@ -91,7 +96,7 @@ class Gate:
         parity = self._compare(replay_onnx(path, self.frames, self.spec, self.constants), precision)
         faults = [] if parity.passed else [self._explain(path, precision, parity)]
         half_range = None
-        if precision == "fp16":
+        if precision in HALF:
             release_memory()
             half_range = measure_half_range(path, self.frames, self.spec, self.constants)
             over = half_range.first_over

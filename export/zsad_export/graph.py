@@ -22,7 +22,7 @@ from zsad_export.graph_names import (
     ROWS,
     TYPE_OUTPUTS,
     TYPES,
-    GraphPrecision,
+    FloatPrecision,
 )
 
 
@@ -40,7 +40,7 @@ class DeploymentGraph(nn.Module):
     scale: Tensor
     offset: Tensor
 
-    def __init__(self, baked: nn.Module, spec: PreprocessSpec, precision: GraphPrecision) -> None:
+    def __init__(self, baked: nn.Module, spec: PreprocessSpec, precision: FloatPrecision) -> None:
         """Take over `baked`: a half-precision graph converts its parameters in place.
 
         Args:

@@ -16,10 +16,10 @@ from onnx import numpy_helper
 
 from zsad.preprocess import PreprocessSpec, resize_exact
 from zsad.types import Array
+from zsad_calibration.probing.probes import magnitude_probe, probed
+from zsad_calibration.probing.runner import NO_CONSTANTS
 from zsad_export.golden import GoldenFrame
 from zsad_export.onnx_types import tensor_types
-from zsad_export.probes import magnitude_probe, probed
-from zsad_export.replay import NO_CONSTANTS
 
 FP16_MAX = float(np.finfo(np.float16).max)
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from zsad.types import Array, ArrayF32, ImageU8
-from zsad_export.probes import probed, sample_probe
-from zsad_export.replay import NO_CONSTANTS
+from zsad_calibration.probing.probes import probed, sample_probe
+from zsad_calibration.probing.runner import NO_CONSTANTS
 
 SAMPLES = 1 << 14
 """Values kept of each layer: enough to see an error, little enough to hold every layer."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from zsad.text_table import TEXT_TABLE
 from zsad_export.float_islands import ComputeTypes, FloatType, Op, classify_compute
-from zsad_export.graph_names import INPUT, OUTPUTS, TYPE_OUTPUTS
+from zsad_export.graph_names import HALF, INPUT, INT8, OUTPUTS, TYPE_OUTPUTS
 
 _COMPUTE_LAYERS = ("MATRIX_MULTIPLY", "CONVOLUTION", "DECONVOLUTION", "EINSUM", "ATTENTION")
 
@@ -15,13 +15,24 @@ def network_faults(trt: Any, network: Any, precision: str) -> list[str]:
     """Return in what a parsed network differs from the graph contract and from `precision`."""
     types = network_types(trt, network)
     faults = _interface_faults(trt, network)
-    if precision == "fp32" and types.half:
+    if precision not in HALF and types.half:
         faults.append(f"layer '{types.half[0]}' computes in FP16")
-    if precision == "fp16" and not types.half:
+    if precision in HALF and not types.half:
         faults.append("nothing in it computes in FP16")
-    if precision == "fp16" and types.islands:
+    if precision in HALF and types.islands:
         faults.append(f"layer '{types.islands[0]}' before the head computes in FP32")
+    if precision in INT8 and not int8_weights(trt, network):
+        faults.append("no weight of it is INT8")
     return faults
+
+
+def int8_weights(trt: Any, network: Any) -> list[str]:
+    """Return the layers of a parsed network that dequantize a constant that really is INT8."""
+    kinds, int8 = trt.LayerType, trt.DataType.INT8
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    constants = {layer.get_output(0).name for layer in layers if layer.type == kinds.CONSTANT}
+    sources = {layer.name: layer.get_input(0) for layer in layers if layer.type == kinds.DEQUANTIZE}
+    return [name for name, t in sources.items() if t.name in constants and t.dtype == int8]
 
 
 def network_types(trt: Any, network: Any) -> ComputeTypes:

@@ -20,15 +20,13 @@ from torch import Tensor, nn
 
 from zsad.schema import sha256_file
 from zsad.text_table import TEXT_TABLE
+from zsad_calibration.int8.store import EXTERNAL_DATA_BYTES
 from zsad_export.graph import DeploymentGraph, output_specs
 from zsad_export.graph_names import BATCH, INPUT, ROWS, TYPES
 from zsad_export.onnx_contract import WEIGHTS_HASH, check_model
 
 OPSET = 20
 """The newest opset that TensorRT 10.3 (JetPack 6) and ONNX Runtime 1.23 read."""
-
-EXTERNAL_DATA_BYTES = 1_800_000_000
-"""Above this, weights go to a file of their own: a protobuf message ends at 2 GiB."""
 
 SHARED_BYTES = 1024
 """From this size on equal weights are one; below it are the scalars and shapes of single nodes."""
@@ -166,11 +164,11 @@ def _save(model: ir.Model, path: Path, external_data_bytes: int) -> str | None:
     data = f"{path.name}.data" if total > external_data_bytes else None
     ir.save(model, path, external_data=data)
     if data is not None:
-        _note_weights_hash(path, path.with_name(data))
+        note_weights_hash(path, path.with_name(data))
     return data
 
 
-def _note_weights_hash(path: Path, data: Path) -> None:
+def note_weights_hash(path: Path, data: Path) -> None:
     """Write the weights' hash into the ONNX, so that its own hash stands for both files."""
     model = onnx.load(str(path), load_external_data=False)
     model.metadata_props.add(key=WEIGHTS_HASH, value=sha256_file(data))

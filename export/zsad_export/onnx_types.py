@@ -9,7 +9,8 @@ from onnx import TensorProto
 
 from zsad.errors import ParityError
 from zsad_export.float_islands import ComputeTypes, FloatType, Op, classify_compute
-from zsad_export.graph_names import GraphPrecision
+from zsad_export.graph_names import HALF, INT8, GraphPrecision
+from zsad_export.int8_types import check_int8
 
 COMPUTE_OPS = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum", "Attention"})
 
@@ -43,16 +44,21 @@ def check_precision(path: Path, precision: GraphPrecision) -> ComputeTypes:
     """Hold the types in an ONNX file against the precision it is sold as.
 
     Raises:
-        ParityError: A tensor has no type, a float32 graph computes in half precision, or a
-            half-precision graph computes in float32 outside its similarity head.
+        ParityError: A tensor has no type, a float32 graph computes in half precision, a
+            half-precision graph computes in float32 outside its similarity head, or in an INT8
+            graph something else than whole linears reads INT8.
     """
     graph = onnx.load(str(path), load_external_data=False).graph
     _check_complete(graph, path)
     found = compute_types(graph)
-    if precision == "fp32" and found.half:
-        raise ParityError(f"{path.name} is to be fp32 but '{found.half[0]}' computes in fp16")
-    if precision == "fp16":
+    if precision not in HALF and found.half:
+        raise ParityError(
+            f"{path.name} is to be {precision} but '{found.half[0]}' computes in fp16"
+        )
+    if precision in HALF:
         _check_half(graph, found, path)
+    if precision in INT8:
+        check_int8(graph, path)
     return found
 
 
@@ -81,6 +87,9 @@ def _check_half(graph: onnx.GraphProto, found: ComputeTypes, path: Path) -> None
 
 def _float32_share(graph: onnx.GraphProto, found: ComputeTypes) -> float:
     sizes = {w.name: _count(w) for w in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear":
+            sizes[node.output[0]] = sizes.get(node.input[0], 0)
     weights = {
         node.name: sum(sizes.get(name, 0) for name in node.input)
         for node in graph.node

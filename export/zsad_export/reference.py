@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from zsad.preprocess import PreprocessSpec, resize_exact
 from zsad.types import Array, ImageU8
+from zsad_calibration.probing.runner import NO_CONSTANTS
 from zsad_export.golden import GoldenFrame, GoldenOutputs, collect_outputs
 from zsad_export.graph import DeploymentGraph
 from zsad_export.graph_names import OUTPUTS, TYPE_OUTPUTS
-from zsad_export.replay import NO_CONSTANTS
 
 
 def reference_input(frame_bgr: ImageU8, spec: PreprocessSpec) -> Tensor:

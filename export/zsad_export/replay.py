@@ -4,62 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType, TracebackType
 
 import numpy as np
 import onnxruntime as ort
 
-from zsad.errors import ParityError
 from zsad.preprocess import PreprocessSpec, resize_exact
-from zsad.types import Array, ArrayF32, ImageU8
+from zsad.types import Array
+from zsad_calibration.probing.runner import NO_CONSTANTS, GraphRunner
 from zsad_export.golden import GoldenFrame, GoldenOutputs, collect_outputs
-from zsad_export.graph_names import INPUT
-
-NO_CONSTANTS: Mapping[str, Array] = MappingProxyType({})
-"""What a graph takes beside images, where that is nothing."""
-
-
-class GraphRunner:
-    """An ONNX Runtime CPU session that is closed with its block, since it holds all weights."""
-
-    def __init__(self, path: Path, constants: Mapping[str, Array] = NO_CONSTANTS) -> None:
-        """Open the graph at `path`; `constants` is what it takes beside images.
-
-        Raises:
-            ParityError: ONNX Runtime refuses the graph.
-        """
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        # In graph order a probe runs right behind its tensor; the default order would keep every
-        # tensor of the graph until the probes at the end.
-        options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
-        try:
-            self._session = ort.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime's errors share no base class
-            raise ParityError(f"ONNX Runtime refuses {path.name}: {error}") from None
-        self._constants = dict(constants)
-
-    @property
-    def outputs(self) -> list[str]:
-        """The names of what the graph gives."""
-        return [output.name for output in self._session.get_outputs()]
-
-    def __enter__(self) -> GraphRunner:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        del self._session
-
-    def run(self, images_bgr: ImageU8, outputs: Sequence[str]) -> list[ArrayF32]:
-        """Return `outputs` for images (N, H, W, 3) uint8 BGR at the graph's size."""
-        return list(self._session.run(list(outputs), {INPUT: images_bgr, **self._constants}))
 
 
 def replay_onnx(

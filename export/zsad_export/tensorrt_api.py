@@ -18,7 +18,7 @@ from zsad_export.build_config import builder_config
 from zsad_export.build_progress import Interruption, Progress, progress_monitor
 from zsad_export.built_engine import check_engine_types, engine_types, inspect_plan
 from zsad_export.float_islands import ComputeTypes
-from zsad_export.network_check import network_faults, network_types
+from zsad_export.network_check import int8_weights, network_faults, network_types
 from zsad_export.timing_cache import keep_timings, use_timings
 
 OLDEST_MAJOR = 10
@@ -32,11 +32,13 @@ class Compiled:
     Attributes:
         plan: The engine.
         types: Types of the network that it was built from.
+        int8_weights: Number of its weights that are INT8.
         inspection: What its inspector says, as JSON; None where no driver could load it.
     """
 
     plan: memoryview
     types: ComputeTypes
+    int8_weights: int = 0
     inspection: str | None = None
 
     @property
@@ -158,7 +160,8 @@ class Compiler:
         plan = self._serialize(builder, network, config, build)
         if plan is None:
             raise EngineError(f"{self.title} cannot build {path.name}: {log.last_error()}")
-        return Compiled(memoryview(plan), network_types(self._trt, network))
+        weights = int8_weights(self._trt, network)
+        return Compiled(memoryview(plan), network_types(self._trt, network), len(weights))
 
     def _serialize(self, builder: Any, network: Any, config: Any, build: Build) -> Any:
         interruption = Interruption()

@@ -54,8 +54,9 @@ class Artifact:
         wanted = precision or self.manifest.default_precision
         if wanted not in self.manifest.graphs:
             have = ", ".join(self.manifest.graphs)
+            flags = " ".join(f"--{part}" for part in wanted.split("_"))
             raise InputError(
-                f"{self.path} has no {wanted} graph, only {have}: zsad-export --ckpt ... --{wanted}"
+                f"{self.path} has no {wanted} graph, only {have}: zsad-export --ckpt ... {flags}"
             )
         return self.manifest.graphs[wanted]
 

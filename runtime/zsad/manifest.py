@@ -13,8 +13,8 @@ from zsad.schema import from_json, read_json
 
 SCHEMA = 1
 
-Precision = Literal["fp32", "fp16", "int8"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+Precision = Literal["fp32", "fp16", "int8", "int8_fp16"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8", "int8_fp16")
 
 
 @dataclass(frozen=True)

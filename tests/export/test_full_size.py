@@ -16,6 +16,7 @@ from zsad.artifact import Artifact
 BACKBONE = "ViT-L-14-336-quickgelu"
 MAX_BYTES = 12e9
 MAX_SECONDS = 600
+MAX_INT8_SECONDS = 3600
 
 RUN = """
 import json, resource, sys
@@ -78,3 +79,22 @@ def test_vit_l_exports_and_compiles_within_its_budget(trained, size, tmp_path, r
     assert sum("built by tensorrt_rtx" in line for line in lines) == 2
     assert peak < MAX_BYTES
     assert seconds < MAX_SECONDS
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * MAX_INT8_SECONDS)
+def test_vit_l_in_int8_within_an_hour(trained, tmp_path, record_property):
+    out = tmp_path / "dive"
+    lines, peak, seconds = run_command(
+        "zsad_export.cli.export",
+        *("--ckpt", trained, "--out", out, "--fp16", "--int8", "--sensitivity"),
+        *("--calib-frames", 32, "--image-size", 336, "--sm", "86"),
+        cache=tmp_path,
+    )
+    print(*lines, f"{peak / 1e9:.1f} GB, {seconds:.0f} s", sep="\n")
+    record_property("peak_bytes", peak)
+    record_property("seconds", seconds)
+    assert {"int8", "int8_fp16"} < set(Artifact.open(out).manifest.graphs)
+    assert sum("built by tensorrt_rtx" in line for line in lines) == 4
+    assert peak < MAX_BYTES
+    assert seconds < MAX_INT8_SECONDS

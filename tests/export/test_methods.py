@@ -27,7 +27,7 @@ from zsad_train.methods.mrad import Mrad
 from zsad_train.methods.mrad_config import MradConfig
 from zsad_train.towers import load_backbone
 
-TOLERANCE = {"fp32": 1e-5, "fp16": 2e-2}
+TOLERANCE = {"fp32": 1e-5, "fp16": 2e-2, "int8": 5e-2, "int8_fp16": 5e-2}
 """Largest difference of scores and maps from PyTorch; half precision is that of DIVE's test."""
 
 AMPLIFIED = {"entroad": 5e-5}
@@ -82,7 +82,8 @@ def subjects(small_clip, tmp_path_factory):
 
 @pytest.fixture(scope="module", params=[*TRAINED, *UNTRAINED])
 def exported(request, subjects, engine_cache):
-    arguments = [*subjects[request.param], "--fp16", "--sm", "86"]
+    arguments = [*subjects[request.param], "--fp16", "--int8", "--sm", "86"]
+    arguments += ["--calib-frames", "8"]
     result = CliRunner(env={"ZSAD_CACHE": str(engine_cache)}).invoke(export_command, arguments)
     assert result.exit_code == 0, result.output
     return request.param, Artifact.open(arguments[arguments.index("--out") + 1]), result.output
@@ -100,7 +101,7 @@ def test_the_manifest_names_the_method_and_the_text_that_was_baked(exported):
     assert manifest.words.abnormal[:1] == ((spoken[name],) if name in spoken else ())
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("precision", TOLERANCE)
 def test_onnx_runtime_agrees_with_pytorch(exported, precision):
     name, artifact, _ = exported
     frames, reference = read_golden(artifact)
@@ -113,7 +114,7 @@ def test_onnx_runtime_agrees_with_pytorch(exported, precision):
     assert np.ptp(reference.anomaly_maps) > 0.01
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("precision", TOLERANCE)
 def test_openvino_agrees_with_onnx_runtime(exported, precision):
     pytest.importorskip("openvino")
     name, artifact, _ = exported
@@ -131,7 +132,7 @@ def test_openvino_agrees_with_onnx_runtime(exported, precision):
             np.testing.assert_allclose(theirs.type_map, ours.type_map, atol=tolerance)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("precision", TOLERANCE)
 def test_tensorrt_rtx_compiles_it(exported, precision):
     pytest.importorskip("tensorrt_rtx")
     _, _, output = exported

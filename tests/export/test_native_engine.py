@@ -224,7 +224,7 @@ def test_the_command_builds_and_writes_what_the_inspector_says(install, known, t
     ("arguments", "said"),
     [
         (["--rtx", "--version-compatible"], "not for --rtx"),
-        (["--fp32", "--fp16", "--inspect", "x.json"], "name one of"),
+        (["--fp32", "--fp16", "--inspect", "x.json"], "name one precision"),
         (["--sm", "86"], "--sm goes with --rtx"),
     ],
 )

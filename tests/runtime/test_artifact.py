@@ -36,6 +36,8 @@ def test_a_precision_that_was_not_exported_names_the_fix(make_artifact):
     artifact = Artifact.open(make_artifact())
     with pytest.raises(InputError, match=r"no int8 graph, only fp32: zsad-export .* --int8"):
         artifact.graph("int8")
+    with pytest.raises(InputError, match=r"no int8_fp16 graph, only fp32: .* --int8 --fp16$"):
+        artifact.graph("int8_fp16")
     with pytest.raises(InputError, match="lists no file 'other'"):
         artifact.file("other")
 

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 @click.argument("artifact", type=click.Path(path_type=Path))
 @click.option("--fp32", is_flag=True, help="Build the FP32 graph.")
 @click.option("--fp16", is_flag=True, help="Build the FP16 graph.")
+@click.option("--int8", is_flag=True, help="Build the INT8 graph, with FP32 around it.")
+@click.option(
+    "--int8-fp16", is_flag=True, help="Build the INT8 graph with FP16 around it: GPUs' faster one."
+)
 @click.option("--rtx", is_flag=True, help="Compile with TensorRT-RTX; needs no GPU.")
 @click.option(
     "--sm", callback=parse_sms, help="With --rtx: compute capabilities. [default: 86,89,120]"
@@ -57,6 +61,8 @@ def main(
     artifact: Path,
     fp32: bool,
     fp16: bool,
+    int8: bool,
+    int8_fp16: bool,
     rtx: bool,
     sm: tuple[int, ...] | None,
     max_batch: int,
@@ -69,7 +75,7 @@ def main(
 ) -> None:
     """Build the engine of ARTIFACT and put it into this device's cache.
 
-    Without --fp32 or --fp16 the artifact's default graph is built. The cache is
+    Without a precision the artifact's default graph is built. The cache is
     ~/.cache/zsad/engines, or below ZSAD_CACHE. `--backend tensorrt` of the other commands runs what
     is built here.
     """
@@ -88,10 +94,16 @@ def main(
     )
 
     opened = Artifact.open(artifact)
-    chosen: list[Precision] = [p for p, asked in (("fp32", fp32), ("fp16", fp16)) if asked]  # type: ignore[misc]
+    asked: dict[Precision, bool] = {
+        "fp32": fp32,
+        "fp16": fp16,
+        "int8": int8,
+        "int8_fp16": int8_fp16,
+    }
+    chosen = [precision for precision, wanted in asked.items() if wanted]
     chosen = chosen or [opened.manifest.default_precision]
     if inspect is not None and len(chosen) > 1:
-        raise InputError("--inspect tells of one engine: name one of --fp32 and --fp16")
+        raise InputError("--inspect tells of one engine: name one precision")
     options = BuildOptions(
         max_batch, workspace_mib, optimization_level, version_compatible, hardware_compatible, tf32
     )

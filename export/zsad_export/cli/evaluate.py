@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 @click.option(
     "--recipe", type=click.Path(path_type=Path), help="Also count wrong verdicts at its threshold."
 )
-@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="Graph to run.")
+@click.option(
+    "--precision", type=click.Choice(["fp32", "fp16", "int8", "int8_fp16"]), help="Graph to run."
+)
 @click.option(
     "--backend",
     type=click.Choice(BACKENDS),

@@ -46,6 +46,29 @@ def _choice_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--fp32", is_flag=True, help="Write the FP32 graph; it is always written.")
 @click.option("--fp16", is_flag=True, help="Also write an FP16 graph and make it the default.")
 @click.option(
+    "--int8",
+    type=click.Choice(["all", "auto"]),
+    is_flag=False,
+    flag_value="all",
+    help="Also write INT8 graphs: of the FP32 one for CPUs, with --fp16 of the FP16 one for GPUs. "
+    "'--int8 auto' keeps the linears that it hurts most in float until the limits hold.",
+)
+@click.option(
+    "--calib",
+    metavar="DIR|SPEC",
+    help="With --int8: frames of the line, or a data set. [default: generated frames]",
+)
+@click.option(
+    "--calib-frames",
+    type=click.IntRange(1),
+    help="With --int8: how many of them are used. [default: 32]",
+)
+@click.option(
+    "--sensitivity",
+    is_flag=True,
+    help="With --int8: measure what each linear does alone (large models: each block).",
+)
+@click.option(
     "--image-size",
     type=click.IntRange(1),
     help="Input side in px, if not training's or CLIP's.",
@@ -72,6 +95,10 @@ def main(
     out: Path | None,
     fp32: bool,
     fp16: bool,
+    int8: str | None,
+    calib: str | None,
+    calib_frames: int | None,
+    sensitivity: bool,
     image_size: int | None,
     pretrained: str | None,
     defects: str | None,
@@ -88,13 +115,19 @@ def main(
     del fp32  # the FP32 graph is the reference and is written whatever is asked for
     _check_subject(ckpt, method, backbone, thing)  # before torch is imported, which takes seconds
     words = () if defects is None else parse_words(defects)
+    _check_calibration(int8, calib, calib_frames, sensitivity)
     from zsad_export.export import export_checkpoint
+    from zsad_export.int8_export import CALIBRATION_FRAMES, Int8Options
+
+    frames = CALIBRATION_FRAMES if calib_frames is None else calib_frames
+    quantization = Int8Options(int8 == "auto", sensitivity, calib, frames)
 
     checkpoint = _read_subject(ckpt, method, backbone, thing, pretrained, image_size)
     artifact = export_checkpoint(
         checkpoint,
         out or (Path(checkpoint.method_name) if ckpt is None else ckpt.with_suffix("")),
         fp16=fp16,
+        int8=None if int8 is None else quantization,
         pretrained=pretrained,
         defects=words,
         choices={name: value for name, value in choices.items() if value is not None},
@@ -103,6 +136,8 @@ def main(
     )
     _print_graphs(artifact)
     _print_words(artifact)
+    if int8 is not None:
+        _print_int8(artifact)
     if not no_engine:
         _compile(artifact, sm)
     flag = artifact.manifest.default_precision
@@ -141,6 +176,15 @@ def _check_untrained(method: str | None) -> None:
             f"{method} is trained: give --ckpt what zsad-train --method {method} or its authors' "
             "code wrote"
         )
+
+
+def _check_calibration(
+    int8: str | None, calib: str | None, frames: int | None, sensitivity: bool
+) -> None:
+    given = {"--calib": calib, "--calib-frames": frames, "--sensitivity": sensitivity or None}
+    alone = [name for name, value in given.items() if value is not None]
+    if int8 is None and alone:
+        raise InputError(f"{alone[0]} goes with --int8: add it, or leave {alone[0]} out")
 
 
 def _read_subject(
@@ -195,6 +239,15 @@ def _print_words(artifact: Artifact) -> None:
         f"{text.encoder.file:<18}{size:>8.1f}  row off by {text.max_abs:.1e}; other types: "
         f"zsad-words {artifact.path} --defects LIST"
     )
+
+
+def _print_int8(artifact: Artifact) -> None:
+    from zsad_calibration.int8.record import FILE, read_record
+
+    record = read_record(artifact.file(FILE))
+    click.echo(f"{FILE}: {record.describe()}")
+    for line in record.table():
+        click.echo(line)
 
 
 def _compile(artifact: Artifact, sms: tuple[int, ...] | None) -> None:

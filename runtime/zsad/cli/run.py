@@ -40,7 +40,7 @@ _STREAM_SAVE_EVERY = 30
 @click.option("--recipe", type=click.Path(path_type=Path), help="Thresholds, of zsad-calibrate.")
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "fp16", "int8"]),
+    type=click.Choice(["fp32", "fp16", "int8", "int8_fp16"]),
     help="Graph to run. Default: the artifact's own; on a CPU, fp32 rather than fp16.",
 )
 @click.option(

@@ -7,16 +7,19 @@ memory: the tensor itself is freed as soon as the graph has used it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from zsad.types import Array, ArrayF32, ImageU8
-from zsad_export.replay import NO_CONSTANTS, GraphRunner
+from zsad_calibration.probing.runner import NO_CONSTANTS, GraphRunner
+
+K = TypeVar("K")
 
 Probe = Callable[[str, int], list[onnx.NodeProto]]
 """Makes the nodes that turn tensor `name` into the float32 output `probe_<index>`."""
@@ -73,25 +76,41 @@ def probed(
         probe: What to report of each.
         constants: What the graph takes beside images.
     """
-    names = list(tensors)
-    outputs = [f"probe_{index}" for index in range(len(names))]
+    with probed_each(path, {name: (name, probe) for name in tensors}, constants) as run:
+        yield run
+
+
+@contextmanager
+def probed_each(
+    path: Path,
+    probes: Mapping[K, tuple[str, Probe]],
+    constants: Mapping[str, Array] = NO_CONSTANTS,
+) -> Iterator[Callable[[ImageU8], dict[K, ArrayF32]]]:
+    """Give a function that runs one image and returns what every probe reports, by its key.
+
+    Args:
+        path: The ONNX file; it is not changed.
+        probes: Per key a tensor and what to report of it; a tensor may have several probes.
+        constants: What the graph takes beside images.
+    """
+    outputs = [f"probe_{index}" for index in range(len(probes))]
     copy = path.with_name(f".{path.name}.{os.getpid()}.probe")  # beside its external weights
     try:
-        _write_probed(path, copy, names, probe)
+        _write_probed(path, copy, list(probes.values()))
         with GraphRunner(copy, constants) as runner:
 
-            def run(image_bgr: ImageU8) -> dict[str, ArrayF32]:
+            def run(image_bgr: ImageU8) -> dict[K, ArrayF32]:
                 found = runner.run(image_bgr[None], outputs)
-                return dict(zip(names, found, strict=True))
+                return dict(zip(probes, found, strict=True))
 
             yield run
     finally:
         copy.unlink(missing_ok=True)
 
 
-def _write_probed(path: Path, copy: Path, names: list[str], probe: Probe) -> None:
+def _write_probed(path: Path, copy: Path, probes: Sequence[tuple[str, Probe]]) -> None:
     model = onnx.load(str(path), load_external_data=False)
-    for index, name in enumerate(names):
+    for index, (name, probe) in enumerate(probes):
         model.graph.node.extend(probe(name, index))
         output = helper.make_tensor_value_info(f"probe_{index}", TensorProto.FLOAT, None)
         model.graph.output.append(output)
