@@ -83,3 +83,21 @@ def test_the_methods_page_prints_how_fast_the_feature_cache_was():
     page = (ROOT / "docs" / "methods.md").read_text("utf-8")
     assert feature_cache.table(record["rows"]) in page
     assert all(row["times_faster"] >= 5 for row in record["rows"])
+
+
+def test_the_quantizers_in_the_docs_are_those_of_the_json():
+    found = json.loads((RESULTS / "int8-dive-tiny.json").read_text())["rows"]
+    docs = (ROOT / "docs" / "int8.md").read_text("utf-8")
+    for row in found[1:]:
+        (line,) = (text for text in docs.splitlines() if text.startswith(f"| {row['name']} |"))
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if row["map_mean_abs"] is None:
+            assert cells[1] == "does not run on ONNX Runtime" and row["reason"]
+            continue
+        assert cells[1:] == [
+            f"{row['megabytes']:.1f}",
+            f"{row['int8_products']} of {row['products']}",
+            *(f"{row[key]:.1e}" for key in ("map_mean_abs", "map_max_abs", "score_max_abs")),
+            f"{row['auroc_delta']:+.2f}",
+            "accepted" if row["tensorrt_rtx"] == "accepted" else "refused",
+        ]
