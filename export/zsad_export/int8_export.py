@@ -83,7 +83,7 @@ class Calibration:
         if options.calib is None:
             progress(
                 "no --calib: INT8 ranges come from generated frames; frames of the line itself, "
-                "good parts included, fit its light and texture better"
+                "good parts included, fit better: docs/int8.md says what that cost on photographs"
             )
         return cls(options, calibration_images(options.calib, options.frames, spec))
 

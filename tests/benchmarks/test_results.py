@@ -101,3 +101,11 @@ def test_the_quantizers_in_the_docs_are_those_of_the_json():
             f"{row['auroc_delta']:+.2f}",
             "accepted" if row["tensorrt_rtx"] == "accepted" else "refused",
         ]
+
+
+@pytest.mark.parametrize("name", ["generated", "own"])
+def test_what_calibration_frames_cost_is_that_of_the_json(name):
+    record = json.loads((RESULTS / f"int8-elpv-{name}.json").read_text())
+    (row,) = (row for row in record["rows"] if row["name"] == "zsad")
+    docs = (ROOT / "docs" / "int8.md").read_text("utf-8")
+    assert record["images"] == 64 and f"up to {row['score_max_abs']:.3f}" in docs
