@@ -83,7 +83,7 @@ class Calibration:
         if options.calib is None:
             progress(
                 "no --calib: INT8 ranges come from generated frames; frames of the line itself, "
-                "good parts included, fit its light and texture better"
+                "good parts included, fit better: docs/int8.md says what that cost on photographs"
             )
         return cls(options, calibration_images(options.calib, options.frames, spec))
 
@@ -91,7 +91,11 @@ class Calibration:
     def source(self) -> str:
         """What the frames are."""
         calib = self.options.calib
-        return "generated frames" if calib is None else f"frames of {Path(calib).name}"
+        if calib is None:
+            return "generated frames"
+        # A folder's name or a data set's; where they lie is nobody's business.
+        path = Path(calib)
+        return f"frames of {path.resolve().name if path.is_dir() else calib.partition(':')[0]}"
 
 
 @dataclass(frozen=True)

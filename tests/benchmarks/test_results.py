@@ -104,3 +104,29 @@ def test_the_readme_prints_what_limited_priors_cost():
     assert "cannot be told apart (+4.0 points, standard error 2.4" in protocol.answer(results)
     pixels = protocol._lost(results, "anomalyclip", "pixel_auroc")
     assert min(pixels) > max(protocol._lost(results, "dive", "pixel_auroc"))
+
+
+def test_the_quantizers_in_the_docs_are_those_of_the_json():
+    found = json.loads((RESULTS / "int8-dive-tiny.json").read_text())["rows"]
+    docs = (ROOT / "docs" / "int8.md").read_text("utf-8")
+    for row in found[1:]:
+        (line,) = (text for text in docs.splitlines() if text.startswith(f"| {row['name']} |"))
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if row["map_mean_abs"] is None:
+            assert cells[1] == "does not run on ONNX Runtime" and row["reason"]
+            continue
+        assert cells[1:] == [
+            f"{row['megabytes']:.1f}",
+            f"{row['int8_products']} of {row['products']}",
+            *(f"{row[key]:.1e}" for key in ("map_mean_abs", "map_max_abs", "score_max_abs")),
+            f"{row['auroc_delta']:+.2f}",
+            "accepted" if row["tensorrt_rtx"] == "accepted" else "refused",
+        ]
+
+
+@pytest.mark.parametrize("name", ["generated", "own"])
+def test_what_calibration_frames_cost_is_that_of_the_json(name):
+    record = json.loads((RESULTS / f"int8-elpv-{name}.json").read_text())
+    (row,) = (row for row in record["rows"] if row["name"] == "zsad")
+    docs = (ROOT / "docs" / "int8.md").read_text("utf-8")
+    assert record["images"] == 64 and f"up to {row['score_max_abs']:.3f}" in docs

@@ -53,11 +53,14 @@ def quantize_graph(graph: onnx.GraphProto, schemes: Iterable[Scheme]) -> None:
     """Put the linears of `schemes` between INT8 nodes; smoothing has been done."""
     linears = {linear.layer: linear for linear in find_linears(graph)}
     writer = _Writer(graph)
+    uses = []
     for scheme in schemes:
         linear = linears[scheme.layer]
         weight = writer.weight(linear)
-        for call, largest in zip(linear.calls, scheme.ranges, strict=True):
-            writer.rewire(call, writer.activation(call, largest), weight)
+        uses += [(c, r, weight) for c, r in zip(linear.calls, scheme.ranges, strict=True)]
+    # In graph order, for an activation is quantized before the first of those that read it.
+    for call, largest, weight in sorted(uses, key=lambda use: writer.place(use[0])):
+        writer.rewire(call, writer.activation(call, largest), weight)
     writer.finish()
 
 
@@ -67,11 +70,16 @@ class _Writer:
     def __init__(self, graph: onnx.GraphProto) -> None:
         self._graph = graph
         self._nodes = {node.name: node for node in graph.node}
+        self._places = {name: place for place, name in enumerate(self._nodes)}
         self._stored = {w.name: w for w in graph.initializer}
         values = (*graph.value_info, *graph.input, *graph.output)
         self._types = {value.name: value.type.tensor_type for value in values}
         self._before: dict[str, list[onnx.NodeProto]] = {}
         self._made: dict[tuple[str, float], str] = {}
+
+    def place(self, call: Call) -> int:
+        """Return where a node stands in the graph."""
+        return self._places[call.node]
 
     def weight(self, linear: Linear) -> str:
         """Store a weight as INT8 once and return what is dequantized from it."""
@@ -89,7 +97,7 @@ class _Writer:
         if key not in self._made:
             kind = self._types[call.tensor]
             dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
-            dims = [dim.dim_param or dim.dim_value for dim in kind.shape.dim]
+            dims = [_dimension(dim) for dim in kind.shape.dim]
             scale = self._scale(f"{call.tensor}.{len(self._made)}", scale_of(largest, dtype))
             codes = self._add(call.node, "QuantizeLinear", [call.tensor, *scale])
             self._note(codes, TensorProto.DataType.INT8, dims)
@@ -116,7 +124,7 @@ class _Writer:
         before: str,
         inputs: list[str],
         dtype: np.dtype,
-        dims: Sequence[int | str],
+        dims: Sequence[int | str | None],
         axis: int | None = None,
     ) -> str:
         attributes = {} if axis is None else {"axis": axis}
@@ -146,5 +154,9 @@ class _Writer:
     def _constant(self, name: str, values: Floats | np.ndarray) -> None:
         self._graph.initializer.append(numpy_helper.from_array(values, name))
 
-    def _note(self, name: str, kind: int, dims: Sequence[int | str]) -> None:
+    def _note(self, name: str, kind: int, dims: Sequence[int | str | None]) -> None:
         self._graph.value_info.append(helper.make_tensor_value_info(name, kind, dims))
+
+
+def _dimension(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
+    return dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None

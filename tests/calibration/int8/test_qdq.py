@@ -104,6 +104,36 @@ def test_nodes_keep_the_names_of_their_modules(known):
     ]
 
 
+def test_an_activation_is_quantized_before_the_first_that_reads_it(tmp_path):
+    """The first weight is used again behind another linear that reads the same activation."""
+    model = two_layers(np.eye(3), np.ones((3, 3)))
+    graph = model.graph
+    del graph.node[2:]
+    block = "blocks.0.mlp"
+    for name, inputs in (
+        (f"{block}.0/MatMul", ["flat", "w1"]),
+        (f"{block}.1/MatMul", [f"{block}.0/MatMul", "w2"]),
+        (f"{block}.0/MatMul_1", [f"{block}.0/MatMul", "w1"]),
+        ("sum/Add", [f"{block}.1/MatMul", f"{block}.0/MatMul_1"]),
+    ):
+        output = "y" if name == "sum/Add" else name
+        kind = name.rpartition("/")[2].partition("_")[0]
+        graph.node.append(helper.make_node(kind, inputs, [output], name=name))
+    graph.output[0].type.tensor_type.shape.dim[1].dim_value = 3
+    del graph.value_info[:], graph.initializer[2:]
+    onnx.save(onnx.shape_inference.infer_shapes(model), tmp_path / "a.onnx")
+    schemes = [
+        Scheme("blocks.0.mlp.0", "minmax", (127.0, 127.0), 0.0),
+        Scheme("blocks.0.mlp.1", "minmax", (127.0,), 0.0),
+    ]
+    write_int8(tmp_path / "a.onnx", tmp_path / "b.onnx", schemes)
+    session = ort.InferenceSession(tmp_path / "b.onnx", providers=["CPUExecutionProvider"])
+    image = np.uint8([1, 2, 3]).reshape(1, 1, 1, 3)
+    np.testing.assert_allclose(session.run(None, {"image": image})[0], [[7, 8, 9]], rtol=1e-5)
+    kinds = [node.op_type for node in onnx.load(tmp_path / "b.onnx").graph.node]
+    assert kinds.count("QuantizeLinear") == 2
+
+
 def all_schemes(model, **ranges):
     return [
         Scheme(one.layer, "minmax", tuple(20.0 for _ in one.calls), 0.0)
