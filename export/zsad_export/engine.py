@@ -109,7 +109,11 @@ def _build(
     cached = find_engine(key, root)
     if cached is not None:
         return BuiltEngine(engine_path(key, root), cached, was_cached=True)
-    compiled = compiler.compile(artifact.file(graph.file), chosen, max_batch, architectures)
-    counts = {"float16": len(compiled.types.half), "float32": len(compiled.types.head)}
+    measured = artifact.manifest.parity.get(chosen)
+    float32 = () if measured is None else measured.float32
+    path = artifact.file(graph.file)
+    compiled = compiler.compile(path, chosen, max_batch, architectures, float32)
+    types = compiled.types
+    counts = {"float16": len(types.half), "float32": len(types.head) + len(types.islands)}
     record = store_engine(key, compiled.plan, counts, root)
     return BuiltEngine(engine_path(key, root), record, was_cached=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +18,7 @@ from pathlib import Path
 from torch import nn
 
 from zsad.artifact import Artifact, artifact_writer, hash_files, seal
+from zsad.data import Dataset
 from zsad.errors import InputError
 from zsad.manifest import (
     SCHEMA,
@@ -37,11 +39,13 @@ from zsad_export.gate import Gate
 from zsad_export.golden import golden_frames, write_golden
 from zsad_export.graph import DeploymentGraph, input_specs, output_specs, table_width
 from zsad_export.graph_names import GraphPrecision
+from zsad_export.labelled import LabelledReference
 from zsad_export.memory import release_memory
 from zsad_export.onnx_export import OPSET, export_onnx
 from zsad_export.onnx_types import check_precision
-from zsad_export.reference import run_reference
+from zsad_export.reference import ReferencePredictor, run_reference
 from zsad_export.text_export import write_text
+from zsad_export.widen import widen
 from zsad_train.batches import preprocess_spec
 from zsad_train.checkpoint import Checkpoint, build_method, load_checkpoint
 from zsad_train.methods import check_names_types
@@ -84,6 +88,7 @@ def export_checkpoint(
     pretrained: str | None = None,
     choices: Mapping[str, str] | None = None,
     defects: tuple[str, ...] = (),
+    gate_data: Dataset | None = None,
     allow_parity_loss: bool = False,
     progress: Progress = lambda step: None,
 ) -> Artifact:
@@ -101,6 +106,7 @@ def export_checkpoint(
             evidence of each graph.
         defects: Words for the defect types to look for, where the method names types; empty for
             those it was trained with.
+        gate_data: Labelled images on which each graph's AUROC is held against its budget, too.
         allow_parity_loss: Record a graph that is over the parity limits instead of failing.
         progress: Is told each step as it begins.
 
@@ -125,6 +131,7 @@ def export_checkpoint(
         out,
         precisions,
         approximation=approximation,
+        gate_data=gate_data,
         allow_parity_loss=allow_parity_loss,
         progress=progress,
     )
@@ -171,6 +178,7 @@ def export_model(
     precisions: Iterable[GraphPrecision],
     *,
     approximation: Approximation | None = None,
+    gate_data: Dataset | None = None,
     allow_parity_loss: bool = False,
     progress: Progress = lambda step: None,
 ) -> Artifact:
@@ -178,7 +186,7 @@ def export_model(
     if out.is_file():
         raise InputError(f"{out} is a file: choose another --out")
     spec = identity.preprocess
-    with artifact_writer(out) as scratch:
+    with artifact_writer(out) as scratch, ExitStack() as stack:
         progress("running the reference on the golden frames")
         frames = golden_frames()
         method = build()
@@ -191,6 +199,12 @@ def export_model(
         if approximation is not None:
             progress("measuring the approximation")
             notes.append(approximation.describe(frames, reference, spec))
+        labelled = None
+        if gate_data is not None:
+            progress(f"judging {len(gate_data)} images of {gate_data.name}")
+            predictor = ReferencePredictor(method, spec)
+            labelled = stack.enter_context(LabelledReference(gate_data, predictor, "PyTorch"))
+            del predictor
         written = None
         if text is not None:
             progress("exporting and checking what encodes other words")
@@ -200,7 +214,7 @@ def export_model(
         progress("baking the text")
         baked = method.bake()
         del method
-        gate = Gate(build, frames, reference, spec, allow_parity_loss, constants)
+        gate = Gate(build, frames, reference, spec, allow_parity_loss, constants, labelled)
         graphs: dict[str, GraphFile] = {}
         parity: dict[str, ParityRecord] = {}
         for precision in precisions:
@@ -218,13 +232,28 @@ def _write_graph(
 ) -> tuple[GraphFile, ParityRecord]:
     path = scratch / f"model.{precision}.onnx"
     graph = DeploymentGraph(baked, gate.spec, precision)
-    half = gate.try_half(graph) if precision == "fp16" else None
     hw, width = (gate.spec.height, gate.spec.width), table_width(gate.constants)
     data = export_onnx(graph, hw, path, table_width=width)
-    check_precision(path, precision)
-    release_memory()
-    record = gate.check(path, precision, half)
+    if precision == "fp16":
+        record = _check_half(path, data, graph, gate)
+    else:
+        check_precision(path, precision)
+        release_memory()
+        record = gate.check(path, precision)
     return GraphFile(path.name, data, sha256_file(path), OPSET), record
+
+
+def _check_half(path: Path, data: str | None, graph: DeploymentGraph, gate: Gate) -> ParityRecord:
+    """Give the graph what it must keep in float32, and hold it against the reference."""
+    exact = path.with_name("model.fp32.onnx")
+    float32 = gate.float32_modules(path, exact)
+    # PyTorch in half precision has no such modules, so it would only repeat what was measured.
+    half = None if float32 else gate.try_half(graph)
+    if float32:
+        widen(path, exact, float32, data)
+    release_memory()
+    check_precision(path, "fp16", float32)
+    return gate.check(path, "fp16", half, exact, float32)
 
 
 def _manifest(

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zsad.manifest import ParityRecord
+from zsad.metrics.agreement import kendall_tau, verdict_flips
 from zsad.types import ArrayF32
 from zsad_export.golden import GoldenOutputs
-from zsad_export.graph_names import GraphPrecision
 
 VARIES = 10.0
 """A reference map whose range is above this many allowed errors is held to a correlation too."""
@@ -30,10 +31,18 @@ class ParityLimits:
     map_correlation: float
 
 
-LIMITS: Mapping[GraphPrecision, ParityLimits] = {
+LIMITS: Mapping[str, ParityLimits] = {
     "fp32": ParityLimits(score_max_abs=1e-4, map_max_abs=1e-4, map_correlation=0.999),
     "fp16": ParityLimits(score_max_abs=5e-3, map_max_abs=2e-2, map_correlation=0.999),
 }
+
+AUROC_BUDGETS: Mapping[str, float] = {
+    "fp32": 0.001,
+    "fp16": 0.001,
+    "int8": 0.005,
+    "int8_fp16": 0.005,
+}
+"""What a precision may cost of image and pixel AUROC, up or down, where labelled images show it."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +73,17 @@ class FrameParity:
 
 @dataclass(frozen=True)
 class Parity:
-    """The differences on all golden frames, held against their limits."""
+    """The differences on all frames, held against their limits.
+
+    Attributes:
+        frames: The differences.
+        limits: What is allowed.
+        scores: What the graph gave, (F,).
+    """
 
     frames: tuple[FrameParity, ...]
     limits: ParityLimits
+    scores: ArrayF32
 
     @property
     def worst(self) -> FrameParity:
@@ -78,6 +94,26 @@ class Parity:
     def passed(self) -> bool:
         """Whether every frame is within the limits."""
         return self.worst.excess(self.limits) <= 1.0
+
+    @property
+    def score_max_abs(self) -> float:
+        """The largest difference of a score; a NaN stays one."""
+        return float(np.max([frame.score_abs for frame in self.frames]))
+
+    @property
+    def score_mean_abs(self) -> float:
+        """The mean over frames of the difference of the score, types' scores at their largest."""
+        return float(np.mean([frame.score_abs for frame in self.frames]))
+
+    @property
+    def map_max_abs(self) -> float:
+        """The largest difference of a map's pixel; a NaN stays one."""
+        return float(np.max([frame.map_max_abs for frame in self.frames]))
+
+    @property
+    def map_mean_abs(self) -> float:
+        """The mean difference of the maps' pixels."""
+        return float(np.mean([frame.map_mean_abs for frame in self.frames]))
 
     @property
     def correlation(self) -> float | None:
@@ -99,7 +135,36 @@ def compare(
     rows = zip(
         names, _scores(reference), _scores(found), _maps(reference), _maps(found), strict=True
     )
-    return Parity(tuple(_compare_frame(*row, limits) for row in rows), limits)
+    frames = tuple(_compare_frame(*row, limits) for row in rows)
+    return Parity(frames, limits, found.scores)
+
+
+def parity_record(
+    parity: Parity, reference: GoldenOutputs, backend: str, evidence: str
+) -> ParityRecord:
+    """Return differences on golden frames as a manifest keeps them.
+
+    Args:
+        parity: What `compare` found.
+        reference: What it was found against.
+        backend: What ran the graph, with its version.
+        evidence: What stands behind the figures.
+    """
+    decided = bool(np.isfinite(parity.scores).all())
+    return ParityRecord(
+        frames=len(parity.frames),
+        backend=backend,
+        score_max_abs=parity.score_max_abs,
+        map_max_abs=parity.map_max_abs,
+        map_mean_abs=parity.map_mean_abs,
+        map_correlation=parity.correlation,
+        largest_magnitude=None,
+        evidence=evidence,
+        score_mean_abs=parity.score_mean_abs,
+        worst_frame=parity.worst.name,
+        kendall_tau=kendall_tau(reference.scores, parity.scores) if decided else None,
+        most_flips=verdict_flips(reference.scores, parity.scores).most if decided else None,
+    )
 
 
 def _scores(outputs: GoldenOutputs) -> ArrayF32:

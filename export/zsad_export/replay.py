@@ -11,9 +11,9 @@ import onnxruntime as ort
 
 from zsad.errors import ParityError
 from zsad.preprocess import PreprocessSpec, resize_exact
-from zsad.types import Array, ArrayF32, ImageU8
+from zsad.types import AnomalyResult, Array, ArrayF32, ImageU8
 from zsad_export.golden import GoldenFrame, GoldenOutputs, collect_outputs
-from zsad_export.graph_names import INPUT
+from zsad_export.graph_names import INPUT, OUTPUTS
 
 NO_CONSTANTS: Mapping[str, Array] = MappingProxyType({})
 """What a graph takes beside images, where that is nothing."""
@@ -60,6 +60,37 @@ class GraphRunner:
     def run(self, images_bgr: ImageU8, outputs: Sequence[str]) -> list[ArrayF32]:
         """Return `outputs` for images (N, H, W, 3) uint8 BGR at the graph's size."""
         return list(self._session.run(list(outputs), {INPUT: images_bgr, **self._constants}))
+
+
+class GraphPredictor:
+    """A graph as a predictor, from camera frame to score and map; it is closed with its block."""
+
+    def __init__(
+        self, path: Path, spec: PreprocessSpec, constants: Mapping[str, Array] = NO_CONSTANTS
+    ) -> None:
+        """Open the graph at `path`.
+
+        Raises:
+            ParityError: ONNX Runtime refuses the graph.
+        """
+        self._runner, self._spec = GraphRunner(path, constants), spec
+
+    def predict(self, frame_bgr: ImageU8) -> AnomalyResult:
+        """Judge a frame (H, W, 3) uint8 BGR of any size; the verdict is always UNCALIBRATED."""
+        image = resize_exact(frame_bgr, self._spec)[None]
+        score, anomaly_map = self._runner.run(image, OUTPUTS[:2])
+        return AnomalyResult(float(score[0]), anomaly_map[0])
+
+    def __enter__(self) -> GraphPredictor:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._runner.__exit__(kind, error, trace)
 
 
 def replay_onnx(

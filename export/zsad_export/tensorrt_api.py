@@ -7,7 +7,7 @@ used. Torch-free.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,12 @@ class Compiler:
         return [members[f"SM{number}"] for number in numbers]
 
     def compile(
-        self, path: Path, precision: str, max_batch: int, architectures: Sequence[Any] = ()
+        self,
+        path: Path,
+        precision: str,
+        max_batch: int,
+        architectures: Sequence[Any] = (),
+        float32: Collection[str] = (),
     ) -> Compiled:
         """Parse, check and build the graph at `path`.
 
@@ -87,6 +92,7 @@ class Compiler:
             precision: What the network's types must be.
             max_batch: Largest batch; the engine is tuned for a batch of one.
             architectures: Targets from `architectures()`; none means this machine's GPU.
+            float32: Modules that are to compute in float32 whatever `precision` is.
 
         Raises:
             EngineError: The parser or the compiler refuses the graph, or the network is not of
@@ -99,7 +105,7 @@ class Compiler:
         parser = self._trt.OnnxParser(network, log)
         if not parser.parse_from_file(str(path)):
             raise EngineError(f"{self._title} refuses {path.name}: {_parser_errors(parser)}")
-        types = self._check_network(network, path, precision)
+        types = self._check_network(network, path, precision, float32)
         config = builder.create_builder_config()
         config.add_optimization_profile(_profile(builder, network, max_batch))
         if architectures:
@@ -121,15 +127,17 @@ class Compiler:
         except (TypeError, RuntimeError):  # what the binding raises where there is no driver
             raise EngineError(f"{self._title} cannot start: {log.last_error()}") from None
 
-    def _check_network(self, network: Any, path: Path, precision: str) -> ComputeTypes:
+    def _check_network(
+        self, network: Any, path: Path, precision: str, float32: Collection[str]
+    ) -> ComputeTypes:
         faults = self._interface_faults(network)
         types = self._compute_types(network)
         if precision == "fp32" and types.half:
             faults.append(f"layer '{types.half[0]}' computes in FP16")
         if precision == "fp16" and not types.half:
             faults.append("nothing in it computes in FP16")
-        if precision == "fp16" and types.islands:
-            faults.append(f"layer '{types.islands[0]}' before the head computes in FP32")
+        if precision == "fp16" and (strays := types.strays(float32)):
+            faults.append(f"layer '{strays[0]}' before the head computes in FP32")
         if faults:
             raise EngineError(
                 f"{self._title} parsed {path.name} as something other than {precision}: "
