@@ -21,7 +21,6 @@ from zsad.manifest import ParityRecord, Precision
 from zsad.metrics.agreement import flip_bound, flips_at
 from zsad.preprocess import resize_exact
 from zsad.recipe import Calibration, Recipe, ScoreKind, score_of
-from zsad.types import Array
 from zsad_export.golden import GoldenOutputs, collect_outputs, read_golden, read_golden_inputs
 from zsad_export.labelled import LabelledReference
 from zsad_export.parity import AUROC_BUDGETS, LIMITS, Parity, compare, parity_record
@@ -213,14 +212,9 @@ def _golden(artifact: Artifact, engine: Backend) -> tuple[Parity, GoldenOutputs,
         for frame in frames
     ]
     outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    found = _kept(outputs)
+    found = collect_outputs(outputs).without_type_maps()
     names = [frame.name for frame in frames]
     return compare(names, reference, found, LIMITS[engine.precision]), reference, found
-
-
-def _kept(outputs: Mapping[str, Array]) -> GoldenOutputs:
-    # An artifact keeps no maps of types, only their maxima.
-    return replace(collect_outputs(outputs), type_maps=None)
 
 
 def _calibrations(artifact: Artifact, recipe: Recipe | None) -> dict[str, Calibration]:

@@ -198,7 +198,7 @@ def test_a_loss_that_only_labelled_images_show(labelled_gate, fp32, edit_graph):
     line = str(error.value)
     assert "on striped it moves image auroc" in line and "that is over" in line
     assert "worst on part" in line
-    assert "no layer differs, so the fault lies between the last layer and the outputs" in line
+    assert "first at layer 'detector.smooth'" in line
 
 
 def scaled(factor):
