@@ -106,32 +106,21 @@ class Gate:
         """
         parity = self._compare(replay_onnx(path, self.frames, self.spec, self.constants), precision)
         faults = [] if parity.passed else [self._explain(path, precision, parity)]
-        half_range = None
+        largest = None
         if precision == "fp16":
-            release_memory()
-            half_range = measure_half_range(path, self.frames, self.spec, self.constants)
-            over = half_range.first_over
-            faults += [] if over is None else [over.describe()]
+            largest, found = self._check_range(path)
+            faults += found
         if exact is not None and (fault := twin_fault(path, exact)) is not None:
             faults.append(f"it is not the float32 graph in half precision: {fault}")
-        if half is not None:
-            faults += half.faults
+        faults += [] if half is None else half.faults
         labelled = None
         if self.labelled is not None and (self.allow_loss or not faults):
-            release_memory()
             labelled = self._compare_labelled(self.labelled, path, precision)
-            layer = self._blame(path, precision, labelled.worst) if labelled.faults else ""
-            faults += [
-                f"{each}, worst on {labelled.worst.name}, {layer}" for each in labelled.faults
-            ]
-        evidence = ["FP16 emulated on CPU" if precision == "fp16" else "run on CPU"]
-        evidence += [] if half is None else [half.describe()]
-        evidence += [f"in FP32: {', '.join(float32)}"] if float32 else []
-        if faults:
-            evidence.append(f"over the limits, allowed by --allow-parity-loss: {'; '.join(faults)}")
+            faults += self._labelled_faults(path, precision, labelled)
+        evidence = _evidence(precision, half, float32, faults)
         record = replace(
-            parity_record(parity, self.reference, backend_name(), "; ".join(evidence)),
-            largest_magnitude=None if half_range is None else half_range.largest,
+            parity_record(parity, self.reference, backend_name(), evidence),
+            largest_magnitude=largest,
             float32=tuple(float32),
             data=None if labelled is None else labelled.record,
         )
@@ -170,13 +159,28 @@ class Gate:
         names = [frame.name for frame in self.frames[:count]]
         return compare(names, self.reference.first(count), found, LIMITS[precision])
 
+    def _check_range(self, path: Path) -> tuple[float, list[str]]:
+        """Return the largest magnitude of an FP16 graph, and what comes near to overflowing."""
+        release_memory()
+        found = measure_half_range(path, self.frames, self.spec, self.constants)
+        return found.largest, [] if found.first_over is None else [found.first_over.describe()]
+
     def _compare_labelled(
         self, labelled: LabelledReference, path: Path, precision: GraphPrecision
     ) -> LabelledComparison:
+        release_memory()
         with GraphPredictor(path, self.spec, self.constants) as predictor:
             return labelled.compare(
                 predictor, path.name, LIMITS[precision], AUROC_BUDGETS[precision]
             )
+
+    def _labelled_faults(
+        self, path: Path, precision: GraphPrecision, found: LabelledComparison
+    ) -> list[str]:
+        if not found.faults:
+            return []
+        layer = self._blame(path, precision, found.worst)
+        return [f"{fault}, worst on {found.worst.name}, {layer}" for fault in found.faults]
 
     def _explain(self, path: Path, precision: GraphPrecision, parity: Parity) -> str:
         worst = parity.worst
@@ -194,6 +198,22 @@ class Gate:
         if error is errors[0]:
             return f"already at the first layer, '{error.layer}', so the fault lies before it"
         return f"first at layer '{error.layer}' (relative error {error.relative:.2g})"
+
+
+def _evidence(
+    precision: GraphPrecision,
+    half: HalfEvidence | None,
+    float32: Sequence[str],
+    faults: Sequence[str],
+) -> str:
+    parts = ["FP16 emulated on CPU" if precision == "fp16" else "run on CPU"]
+    if half is not None:
+        parts.append(half.describe())
+    if float32:
+        parts.append(f"in FP32: {', '.join(float32)}")
+    if faults:
+        parts.append(f"over the limits, allowed by --allow-parity-loss: {'; '.join(faults)}")
+    return "; ".join(parts)
 
 
 def _is_finite(record: ParityRecord) -> bool:

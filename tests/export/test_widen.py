@@ -142,3 +142,25 @@ def test_weights_too_small_for_half_precision_stay_in_float(small_detector, iden
 
     made = export_model(Faint, identity, tmp_path / "faint", ["fp32", "fp16"])
     assert made.manifest.parity["fp16"].float32 == (UNIT,)
+
+
+def test_attention_whose_values_overflow_keeps_its_block(build_dive, spec, identity, tmp_path):
+    def build():
+        dive = build_dive()
+        attention = dive.backbone.vision.blocks[1].attn
+        width = attention.embed_dim
+        with torch.no_grad():
+            attention.in_proj_weight[2 * width :] *= LOUD
+            attention.in_proj_bias[2 * width :] *= LOUD
+            attention.out_proj.weight /= LOUD
+        return dive
+
+    made = export_model(build, identity, tmp_path / "dive", ["fp32", "fp16"])
+    record = made.manifest.parity["fp16"]
+    assert record.float32 == ("detector.vision.blocks.1", "detector.vision.blocks.1.attn")
+    assert record.map_max_abs < 2e-3
+    types = tensor_types(onnx.load(graph_of(made, "fp16")).graph)
+    assert types["detector.vision.blocks.1/Softmax"] == "float32"
+    assert types["detector.vision.blocks.0/Softmax"] == "float16"
+    assert types["detector.vision.blocks.2.mlp.c_fc/MatMul"] == "float16"
+    assert build_rtx_engine(made, "fp16", (86,)).record.compute_types["float16"] > 10
