@@ -135,7 +135,8 @@ def outcome_of(name: str, convert: Convert, artifact: Artifact) -> Outcome:
             convert(artifact.file(artifact.graph("fp32").file), path)
             errors = _golden_errors(path, artifact)
         except Exception as error:  # what other tools raise shares no base class
-            return Outcome(name, (str(error).strip().splitlines() or [type(error).__name__])[0])
+            line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            return Outcome(name, line.replace(f"{folder}/", ""))
         ops = Counter(node.op_type for node in onnx.load(path, load_external_data=False).graph.node)
         compiled = _compiled(path)
     return Outcome(name, None, *errors, ops["Cast"], ops["LayerNormalization"], compiled)

@@ -32,15 +32,17 @@ def flat(level):
 def make_subject(make_artifact, reseal):
     """An artifact whose FP16 graph is off by a factor, with golden frames known by hand."""
 
-    def make(gain):
-        path = make_artifact("known", precisions=("fp32", "fp16"))
+    def make(gain, hw=HW):
+        height, width = hw
+        precisions = ("fp32", "fp16")
+        path = make_artifact("known", height=height, width=width, precisions=precisions)
         model = onnx.load(path / "model.fp16.onnx")
         scale = next(w for w in model.graph.initializer if w.name == "scale")
         scale.CopyFrom(numpy_helper.from_array(np.float32(gain / 255), "scale"))
         onnx.save(model, path / "model.fp16.onnx")
         frames = [GoldenFrame(f"grey-{level}", flat(level)) for level in GOLDEN]
         scores = np.array(GOLDEN, np.float32) / 255
-        maps = np.broadcast_to(scores[:, None, None], (len(GOLDEN), *HW))
+        maps = np.broadcast_to(scores[:, None, None], (len(GOLDEN), *hw))
         write_golden(path, frames, GoldenOutputs(scores, maps))
         reseal(path)
         return path
@@ -149,9 +151,21 @@ def test_a_recipe_of_another_artifact_is_refused(make_subject, make_artifact, tm
 def test_a_checkpoint_is_the_reference_of_labelled_images(
     make_subject, small_checkpoint, parts, tmp_path
 ):
-    # The small CLIP takes 16x16 px, the known graph 8x12.
+    # The small CLIP takes 16x16 px; the known graph stands in for its export, and is found out.
+    artifact = make_subject(1.0, (16, 16))
+    arguments = ("--data", f"folder:{parts}", "--ckpt", small_checkpoint, "--precision", "fp32")
+    out = tmp_path / "parity.json"
+    assert run(artifact, *arguments, "--json", out).exit_code in (0, 3)
+    report = json.loads(out.read_text())
+    assert report["reference"] == f"{small_checkpoint.name} in PyTorch"
+    (row,) = report["rows"]
+    assert row["parity"]["score_max_abs"] < 1e-6  # golden frames are known by hand
+    assert row["parity"]["data"]["map_max_abs"] > 1e-3
+
+
+def test_a_checkpoint_of_another_size_is_refused(make_subject, small_checkpoint, parts):
     arguments = ("--data", f"folder:{parts}", "--ckpt", small_checkpoint)
-    result = run(make_subject(1.001), *arguments)
+    result = run(make_subject(1.0), *arguments)
     assert result.exit_code == 2
     assert "preprocessed unlike the artifact" in result.output
 

@@ -3,12 +3,16 @@
 import onnx
 import pytest
 import torch
+from onnxruntime.transformers import float16
 from torch import nn
 
 from zsad.errors import ParityError
 from zsad_export.engine import build_rtx_engine
 from zsad_export.export import export_model
+from zsad_export.golden import read_golden
 from zsad_export.onnx_types import check_precision, tensor_types
+from zsad_export.parity import LIMITS, compare
+from zsad_export.replay import replay_onnx
 from zsad_export.twins import twin_fault
 from zsad_export.widen import unit_of
 
@@ -109,6 +113,19 @@ def test_the_graph_is_as_near_to_pytorch_as_without_the_factor(
     assert theirs.float32 == ()
     assert ours.map_max_abs < 2 * theirs.map_max_abs + 1e-4
     assert ours.largest_magnitude < 1000
+
+
+@pytest.mark.filterwarnings("ignore:the float32 number")
+def test_a_converter_that_measures_nothing_loses_the_map(loud_artifact, tmp_path):
+    path = tmp_path / "converted.onnx"
+    exact = onnx.load(graph_of(loud_artifact, "fp32"))
+    onnx.save(float16.convert_float_to_float16(exact, keep_io_types=True), path)
+    frames, reference = read_golden(loud_artifact)
+    spec = loud_artifact.manifest.preprocess
+    names = [frame.name for frame in frames]
+    found = compare(names, reference, replay_onnx(path, frames, spec), LIMITS["fp16"])
+    assert found.map_max_abs > 1e-2
+    assert loud_artifact.manifest.parity["fp16"].map_max_abs < 1e-3
 
 
 def test_weights_kept_in_float_are_the_unrounded_ones(loud_artifact):
