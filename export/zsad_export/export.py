@@ -45,7 +45,7 @@ from zsad_export.onnx_export import OPSET, export_onnx
 from zsad_export.onnx_types import check_precision
 from zsad_export.reference import ReferencePredictor, run_reference
 from zsad_export.text_export import write_text
-from zsad_export.widen import widen
+from zsad_export.widen import Widener
 from zsad_train.batches import preprocess_spec
 from zsad_train.checkpoint import Checkpoint, build_method, load_checkpoint
 from zsad_train.methods import check_names_types
@@ -55,6 +55,9 @@ Progress = Callable[[str], None]
 
 MAKERS = ("zsad", "torch", "open_clip_torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 """The packages whose versions the manifest records."""
+
+MAX_ROUNDED = 4
+"""Modules that stay in float32 for their rounding alone; a model that needs more is refused."""
 
 
 @dataclass(frozen=True)
@@ -246,14 +249,28 @@ def _write_graph(
 def _check_half(path: Path, data: str | None, graph: DeploymentGraph, gate: Gate) -> ParityRecord:
     """Give the graph what it must keep in float32, and hold it against the reference."""
     exact = path.with_name("model.fp32.onnx")
-    float32 = gate.float32_modules(path, exact)
+    float32 = _keep_float32(path, exact, data, gate)
     # PyTorch in half precision has no such modules, so it would only repeat what was measured.
     half = None if float32 else gate.try_half(graph)
-    if float32:
-        widen(path, exact, float32, data)
     release_memory()
     check_precision(path, "fp16", float32)
     return gate.check(path, "fp16", half, exact, float32)
+
+
+def _keep_float32(path: Path, exact: Path, data: str | None, gate: Gate) -> tuple[str, ...]:
+    """Keep in float32 what overflows or vanishes, then what rounds too much; return the modules."""
+    float32 = gate.float32_modules(path, exact)
+    widener = Widener(path, exact, data) if float32 else None
+    if widener is not None:
+        widener.keep(float32)
+    for _ in range(MAX_ROUNDED):
+        module = gate.rounded_module(path)
+        if module is None or module in float32:
+            break
+        float32 = (*float32, module)
+        widener = widener or Widener(path, exact, data)
+        widener.keep(float32)
+    return float32
 
 
 def _manifest(

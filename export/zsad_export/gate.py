@@ -18,12 +18,19 @@ from zsad_export.graph import DeploymentGraph
 from zsad_export.graph_names import GraphPrecision
 from zsad_export.half_range import float32_modules, measure_half_range
 from zsad_export.labelled import LabelledComparison, LabelledReference
-from zsad_export.layers import compare_layers, first_jump, trace_graph, trace_module
+from zsad_export.layers import (
+    LayerError,
+    compare_layers,
+    first_jump,
+    trace_graph,
+    trace_module,
+)
 from zsad_export.memory import release_memory
 from zsad_export.parity import AUROC_BUDGETS, LIMITS, Parity, compare, parity_record
 from zsad_export.reference import reference_input, run_graph_module
 from zsad_export.replay import GraphPredictor, backend_name, replay_onnx
 from zsad_export.twins import twin_fault
+from zsad_export.widen import unit_of
 
 ROUNDING = {"fp32": 1e-4, "fp16": 5e-3}
 """Relative error of a layer that rounding alone explains; only used to find whom to blame."""
@@ -138,6 +145,20 @@ class Gate:
         seen = [*self.frames, *self._labelled_frames()]
         return float32_modules(half, exact, seen, self.spec, self.constants)
 
+    def rounded_module(self, path: Path) -> str | None:
+        """Return the module in which half precision rounds too much, as `unit_of` names it.
+
+        None where the golden frames are within the limits, or no layer is to blame.
+        """
+        parity = self._compare(replay_onnx(path, self.frames, self.spec, self.constants), "fp16")
+        if parity.passed:
+            return None
+        frame = next(frame for frame in self.frames if frame.name == parity.worst.name)
+        error = first_jump(self._layer_errors(path, frame), ROUNDING["fp16"])
+        if error is None or error.relative <= ROUNDING["fp16"]:
+            return None
+        return unit_of(f"{error.layer}/")
+
     def _labelled_frames(self) -> Iterator[GoldenFrame]:
         if self.labelled is not None:
             dataset = self.labelled.dataset
@@ -189,15 +210,18 @@ class Gate:
         return f"worst on {worst.name}: {worst.describe()}, {layer}"
 
     def _blame(self, path: Path, precision: GraphPrecision, frame: GoldenFrame) -> str:
-        expected = trace_module(self.build(), reference_input(frame.image_bgr, self.spec))
-        found = trace_graph(path, resize_exact(frame.image_bgr, self.spec), self.constants)
-        errors = compare_layers(expected, found)
+        errors = self._layer_errors(path, frame)
         error = first_jump(errors, ROUNDING[precision])
         if error is None or error.relative <= ROUNDING[precision]:
             return "no layer differs, so the fault lies between the last layer and the outputs"
         if error is errors[0]:
             return f"already at the first layer, '{error.layer}', so the fault lies before it"
         return f"first at layer '{error.layer}' (relative error {error.relative:.2g})"
+
+    def _layer_errors(self, path: Path, frame: GoldenFrame) -> list[LayerError]:
+        expected = trace_module(self.build(), reference_input(frame.image_bgr, self.spec))
+        found = trace_graph(path, resize_exact(frame.image_bgr, self.spec), self.constants)
+        return compare_layers(expected, found)
 
 
 def _evidence(

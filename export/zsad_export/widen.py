@@ -18,23 +18,34 @@ from zsad_export.onnx_types import tensor_types
 _FLOAT, _HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 
 
-def widen(path: Path, exact: Path, modules: Collection[str], data: str | None = None) -> None:
-    """Rewrite the half-precision graph at `path` so that `modules` compute in float32.
+class Widener:
+    """Rewrites a half-precision graph, each time anew from what it was at first."""
 
-    Args:
-        path: The graph, which is replaced.
-        exact: The float32 graph of the same model.
-        modules: As `unit_of` names them.
-        data: The graph's external weights file, if it has one.
-    """
-    model = onnx.load(str(path))
-    _Widening(model.graph, onnx.load(str(exact)).graph, modules).run()
-    if data is not None:
-        path.with_name(data).unlink()  # onnx would append to it
-    onnx.save_model(
-        model, str(path), save_as_external_data=data is not None, location=data, size_threshold=1024
-    )
-    onnx.checker.check_model(str(path), full_check=True)
+    def __init__(self, path: Path, exact: Path, data: str | None = None) -> None:
+        """Read the graphs of one model.
+
+        Args:
+            path: The half-precision graph, which will be replaced.
+            exact: The float32 graph.
+            data: External weights file of the former, if it has one.
+        """
+        self._path, self._data = path, data
+        self._plain, self._exact = onnx.load(str(path)), onnx.load(str(exact)).graph
+
+    def keep(self, modules: Collection[str]) -> None:
+        """Write the graph in which `modules`, as `unit_of` names them, compute in float32."""
+        model = onnx.ModelProto()
+        model.CopyFrom(self._plain)
+        _Widening(model.graph, self._exact, modules).run()
+        if self._data is not None:
+            self._path.with_name(self._data).unlink()  # onnx would append to it
+        onnx.save_model(
+            model,
+            str(self._path),
+            save_as_external_data=self._data is not None,
+            location=self._data,
+        )
+        onnx.checker.check_model(str(self._path), full_check=True)
 
 
 def unit_of(node: str) -> str:

@@ -161,6 +161,22 @@ def test_weights_too_small_for_half_precision_stay_in_float(small_detector, iden
     assert made.manifest.parity["fp16"].float32 == (UNIT,)
 
 
+def test_a_module_that_rounds_too_much_stays_in_float(small_detector, identity, tmp_path):
+    class Cancelling(small_detector):
+        """What its MLP adds first it takes away at the end; half precision rounds to 0.5 there."""
+
+        def __init__(self):
+            super().__init__()
+            first, _, last = self.blocks[0].mlp
+            first.bias.data += 600.0
+            last.bias.data -= 600.0 * last.weight.data.sum(dim=1)
+
+    made = export_model(Cancelling, identity, tmp_path / "cancelling", ["fp32", "fp16"])
+    record = made.manifest.parity["fp16"]
+    assert record.float32 == (UNIT,)
+    assert record.map_max_abs < 5e-3
+
+
 def test_attention_whose_values_overflow_keeps_its_block(build_dive, spec, identity, tmp_path):
     def build():
         dive = build_dive()
