@@ -15,6 +15,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,20 +85,21 @@ def main(artifact: Path, modelopt: str | None, json_path: Path | None) -> None:
 def tools(artifact: Artifact, modelopt: str | None) -> dict[str, Convert]:
     """Return what can convert on this machine, ours first."""
     ours = artifact.file(artifact.graph("fp16").file)
-    found: dict[str, Convert] = {"ours": lambda source, out: _copy(ours, out)}
+    found: dict[str, Convert] = {"ours": partial(_copy, ours)}
     for name, module in LIBRARIES.items():
         try:
             converter = importlib.import_module(module)
         except ImportError:
             click.echo(f"{name} is not installed: left out", err=True)
             continue
-        found[name] = lambda source, out, converter=converter: _library(converter, source, out)
+        found[name] = partial(_library, converter)
     if modelopt is not None:
-        found["ModelOpt AutoCast"] = lambda source, out: _autocast(modelopt, artifact, source, out)
+        found["ModelOpt AutoCast"] = partial(_autocast, modelopt, artifact)
     return found
 
 
-def _copy(ours: Path, out: Path) -> None:
+def _copy(ours: Path, source: Path, out: Path) -> None:
+    del source  # it was exported, not converted
     out.write_bytes(ours.read_bytes())
 
 
