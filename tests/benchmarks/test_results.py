@@ -1,5 +1,6 @@
 """The published figures: every one is in a committed JSON, whose evidence lies beside it."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import numpy as np
 import pytest
 
 import feature_cache
+import protocol
+from accuracy_runs import Outcome
 from accuracy_table import percent
 from method_costs import Cost, table
 from zsad.evaluate import read_evaluation
@@ -93,3 +96,21 @@ def test_the_parity_page_prints_what_the_fp16_tools_made():
     for each in made:
         errors = f"{each['score_max_abs']:.1e} | {each['map_max_abs']:.1e}"
         assert f"| {errors} | {each['compiled']} |" in page
+
+
+def test_the_readme_prints_what_limited_priors_cost():
+    record = json.loads((RESULTS / "protocol-dive-tiny.json").read_text("utf-8"))
+    trial = [field.name for field in dataclasses.fields(protocol.Trial)]
+    reached = [field.name for field in dataclasses.fields(Outcome)]
+    results = [
+        (
+            protocol.Trial(**{name: each[name] for name in trial}),
+            Outcome(**{name: each[name] for name in reached}),
+        )
+        for each in record["trials"]
+    ]
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert protocol.table(results) in readme
+    assert "cannot be told apart (+4.0 points, standard error 2.4" in protocol.answer(results)
+    pixels = protocol._lost(results, "anomalyclip", "pixel_auroc")
+    assert min(pixels) > max(protocol._lost(results, "dive", "pixel_auroc"))
