@@ -7,7 +7,7 @@ goes to the device's cache.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zsad.artifact import Artifact
@@ -154,8 +154,11 @@ def _build(
     cached = find_engine(key, root)
     if cached is not None:
         return BuiltEngine(engine_path(key, root), cached, was_cached=True)
+    measured = artifact.manifest.parity.get(chosen)
+    build = replace(build, float32=() if measured is None else measured.float32)
     compiled = compiler.compile(artifact.file(graph.file), chosen, build)
-    counts = {"float16": len(compiled.types.half), "float32": len(compiled.types.head)}
+    types = compiled.types
+    counts = {"float16": len(types.half), "float32": len(types.head) + len(types.islands)}
     if compiled.int8_weights:
         counts["int8"] = compiled.int8_weights
     record = store_engine(key, compiled.plan, counts, root, compiled.engine_types)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import dataclasses
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from torch import nn
-
 from zsad.artifact import Artifact, artifact_writer, hash_files, seal
+from zsad.data import Dataset
 from zsad.errors import InputError
 from zsad.manifest import (
     SCHEMA,
@@ -29,19 +29,19 @@ from zsad.manifest import (
     Words,
 )
 from zsad.preprocess import PreprocessSpec
-from zsad.schema import sha256_file, to_json
+from zsad.schema import to_json
 from zsad.text_table import TEXT_TABLE
 from zsad.words import check_words
 from zsad_export.choices import Approximation, approximated, choose, undone
+from zsad_export.float_export import write_float_graph
 from zsad_export.gate import Gate
 from zsad_export.golden import golden_frames, write_golden
-from zsad_export.graph import DeploymentGraph, input_specs, output_specs, table_width
+from zsad_export.graph import input_specs, output_specs, table_width
 from zsad_export.graph_names import FloatPrecision, GraphPrecision
 from zsad_export.int8_export import Calibration, Int8Options, write_int8_graphs
+from zsad_export.labelled import LabelledReference
 from zsad_export.memory import release_memory
-from zsad_export.onnx_export import OPSET, export_onnx
-from zsad_export.onnx_types import check_precision
-from zsad_export.reference import run_reference
+from zsad_export.reference import ReferencePredictor, run_reference
 from zsad_export.text_export import write_text
 from zsad_train.batches import preprocess_spec
 from zsad_train.checkpoint import Checkpoint, build_method, load_checkpoint
@@ -89,6 +89,7 @@ def export_checkpoint(
     pretrained: str | None = None,
     choices: Mapping[str, str] | None = None,
     defects: tuple[str, ...] = (),
+    gate_data: Dataset | None = None,
     allow_parity_loss: bool = False,
     progress: Progress = lambda step: None,
 ) -> Artifact:
@@ -108,6 +109,7 @@ def export_checkpoint(
             evidence of each graph.
         defects: Words for the defect types to look for, where the method names types; empty for
             those it was trained with.
+        gate_data: Labelled images on which each graph's AUROC is held against its budget, too.
         allow_parity_loss: Record a graph that is over the parity limits instead of failing.
         progress: Is told each step as it begins.
 
@@ -133,6 +135,7 @@ def export_checkpoint(
         precisions,
         int8=int8,
         approximation=approximation,
+        gate_data=gate_data,
         allow_parity_loss=allow_parity_loss,
         progress=progress,
     )
@@ -180,6 +183,7 @@ def export_model(
     *,
     int8: Int8Options | None = None,
     approximation: Approximation | None = None,
+    gate_data: Dataset | None = None,
     allow_parity_loss: bool = False,
     progress: Progress = lambda step: None,
 ) -> Artifact:
@@ -189,7 +193,7 @@ def export_model(
     spec = identity.preprocess
     # Read before anything that takes minutes: a bad image is found at once.
     calibration = None if int8 is None else Calibration.read(int8, spec, progress)
-    with artifact_writer(out) as scratch:
+    with artifact_writer(out) as scratch, ExitStack() as stack:
         progress("running the reference on the golden frames")
         frames = golden_frames()
         method = build()
@@ -202,6 +206,12 @@ def export_model(
         if approximation is not None:
             progress("measuring the approximation")
             notes.append(approximation.describe(frames, reference, spec))
+        labelled = None
+        if gate_data is not None:
+            progress(f"judging {len(gate_data)} images of {gate_data.name}")
+            predictor = ReferencePredictor(method, spec)
+            labelled = stack.enter_context(LabelledReference(gate_data, predictor, "PyTorch"))
+            del predictor
         written = None
         if text is not None:
             progress("exporting and checking what encodes other words")
@@ -211,19 +221,19 @@ def export_model(
         progress("baking the text")
         baked = method.bake()
         del method
-        gate = Gate(build, frames, reference, spec, allow_parity_loss, constants)
+        gate = Gate(build, frames, reference, spec, allow_parity_loss, constants, labelled)
         graphs: dict[str, GraphFile] = {}
         parity: dict[str, ParityRecord] = {}
         for precision in precisions:
             release_memory()
             progress(f"exporting and checking the {precision} graph")
-            graphs[precision], record = _write_graph(scratch, baked, precision, gate)
+            graphs[precision], record = write_float_graph(scratch, baked, precision, gate)
             parity[precision] = _noted(record, notes)
         del baked
         if calibration is not None:
             release_memory()
             wanted = [_INT8_OF[precision] for precision in precisions]
-            made = write_int8_graphs(scratch, wanted, calibration, gate, progress)
+            made = write_int8_graphs(scratch, wanted, calibration, gate, parity, progress)
             for name, (graph, record) in made.items():
                 graphs[name], parity[name] = graph, _noted(record, notes)
         seal(scratch, _manifest(identity, scratch, gate, graphs, parity, written))
@@ -232,20 +242,6 @@ def export_model(
 
 def _noted(record: ParityRecord, notes: Sequence[str]) -> ParityRecord:
     return dataclasses.replace(record, evidence="; ".join([record.evidence, *notes]))
-
-
-def _write_graph(
-    scratch: Path, baked: nn.Module, precision: FloatPrecision, gate: Gate
-) -> tuple[GraphFile, ParityRecord]:
-    path = scratch / f"model.{precision}.onnx"
-    graph = DeploymentGraph(baked, gate.spec, precision)
-    half = gate.try_half(graph) if precision == "fp16" else None
-    hw, width = (gate.spec.height, gate.spec.width), table_width(gate.constants)
-    data = export_onnx(graph, hw, path, table_width=width)
-    check_precision(path, precision)
-    release_memory()
-    record = gate.check(path, precision, half)
-    return GraphFile(path.name, data, sha256_file(path), OPSET), record
 
 
 def _manifest(

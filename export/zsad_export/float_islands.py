@@ -8,7 +8,7 @@ The rule needs neither torch nor onnx, for it also runs on the network that a co
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,6 +45,20 @@ class ComputeTypes:
     half: tuple[str, ...]
     head: tuple[str, ...]
     islands: tuple[str, ...]
+
+    def strays(self, float32: Collection[str]) -> tuple[str, ...]:
+        """Return the islands that are in none of the modules which are to stay in float32."""
+        return tuple(name for name in self.islands if not belongs_to(name, float32))
+
+
+def belongs_to(node: str, modules: Collection[str]) -> bool:
+    """Whether an operator is one of `modules`' own or of what is inside of them.
+
+    Args:
+        node: Its name, the path of its module before a stroke: `vision.blocks.3.mlp.c_fc/MatMul`.
+        modules: Paths of modules; one that ends with a stroke stands for its own operators only.
+    """
+    return any(node.startswith(m if m.endswith("/") else (f"{m}/", f"{m}.")) for m in modules)
 
 
 def classify_compute(ops: Sequence[Op], types: Mapping[str, FloatType]) -> ComputeTypes:

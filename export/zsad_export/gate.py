@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 from torch import nn
 
 from zsad.errors import ParityError
@@ -17,12 +16,21 @@ from zsad.types import Array
 from zsad_export.golden import GoldenFrame, GoldenOutputs
 from zsad_export.graph import DeploymentGraph
 from zsad_export.graph_names import HALF, GraphPrecision
-from zsad_export.half_range import HalfRange, measure_half_range
-from zsad_export.layers import compare_layers, first_jump, trace_graph, trace_module
+from zsad_export.half_range import float32_modules, measure_half_range
+from zsad_export.labelled import LabelledComparison, LabelledReference
+from zsad_export.layers import (
+    LayerError,
+    compare_layers,
+    first_jump,
+    trace_graph,
+    trace_module,
+)
 from zsad_export.memory import release_memory
-from zsad_export.parity import LIMITS, Parity, compare
+from zsad_export.parity import AUROC_BUDGETS, LIMITS, Parity, compare, parity_record
 from zsad_export.reference import reference_input, run_graph_module
-from zsad_export.replay import backend_name, replay_onnx
+from zsad_export.replay import GraphPredictor, backend_name, replay_onnx
+from zsad_export.twins import twin_fault
+from zsad_export.widen import unit_of
 
 ROUNDING: Mapping[GraphPrecision, float] = {
     "fp32": 1e-4,
@@ -34,6 +42,10 @@ ROUNDING: Mapping[GraphPrecision, float] = {
 
 SLOW_PARAMETERS = 100_000_000
 """Above this, PyTorch's half precision on a CPU, a minute per frame, runs on one frame only."""
+
+
+MEASURED = 16
+"""Labelled images whose tensors are measured, beside the golden frames."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +82,7 @@ class Gate:
         spec: The preprocessing.
         allow_loss: Record a graph that is over the limits instead of failing.
         constants: What the graph takes beside images.
+        labelled: What the reference made of labelled images, where there are some.
     """
 
     build: Callable[[], nn.Module]
@@ -78,9 +91,15 @@ class Gate:
     spec: PreprocessSpec
     allow_loss: bool = False
     constants: Mapping[str, Array] = field(default_factory=dict)
+    labelled: LabelledReference | None = None
 
     def check(
-        self, path: Path, precision: GraphPrecision, half: HalfEvidence | None = None
+        self,
+        path: Path,
+        precision: GraphPrecision,
+        half: HalfEvidence | None = None,
+        exact: Path | None = None,
+        float32: Sequence[str] = (),
     ) -> ParityRecord:
         """Hold the graph at `path` against the reference.
 
@@ -88,27 +107,69 @@ class Gate:
             path: The ONNX file.
             precision: Which limits apply.
             half: What PyTorch in half precision gave, for an FP16 graph.
+            exact: The float32 graph, for an FP16 graph, which must be its rounding.
+            float32: Modules that an FP16 graph computes in float32.
 
         Raises:
-            ParityError: A frame is over a limit, or an FP16 tensor comes near to overflowing; the
-                line names the worst frame and the first layer that differs, or the tensor.
+            ParityError: A frame is over a limit, an FP16 tensor comes near to overflowing, an FP16
+                graph is more than the rounding of the float32 one, or labelled images do not
+                show that AUROC stays within its budget; the line names the worst frame and the
+                first layer that differs, or the tensor.
         """
         parity = self._compare(replay_onnx(path, self.frames, self.spec, self.constants), precision)
         faults = [] if parity.passed else [self._explain(path, precision, parity)]
-        half_range = None
+        largest = None
         if precision in HALF:
-            release_memory()
-            half_range = measure_half_range(path, self.frames, self.spec, self.constants)
-            over = half_range.first_over
-            faults += [] if over is None else [over.describe()]
-        if half is not None:
-            faults += half.faults
-        record = self._record(parity, half_range, half, faults)
+            largest, found = self._check_range(path)
+            faults += found
+        if exact is not None and (fault := twin_fault(path, exact)) is not None:
+            faults.append(f"it is not the float32 graph in half precision: {fault}")
+        faults += [] if half is None else half.faults
+        labelled = None
+        if self.labelled is not None and (self.allow_loss or not faults):
+            labelled = self._compare_labelled(self.labelled, path, precision)
+            faults += self._labelled_faults(path, precision, labelled)
+        evidence = _evidence(precision, half, float32, faults)
+        record = replace(
+            parity_record(parity, self.reference, backend_name(), evidence),
+            largest_magnitude=largest,
+            float32=tuple(float32),
+            data=None if labelled is None else labelled.record,
+        )
         if faults and not (self.allow_loss and _is_finite(record)):
             # What is not a number is no loss of parity that one could allow.
             hint = " (--allow-parity-loss writes it all the same)" if _is_finite(record) else ""
             raise ParityError(f"{path.name} fails the parity gate: {'; '.join(faults)}{hint}")
         return record
+
+    def float32_modules(self, half: Path, exact: Path) -> tuple[str, ...]:
+        """Return the modules that the FP16 graph `half` of the float32 graph `exact` cannot hold.
+
+        They are measured on the golden frames and the first of the labelled images.
+        """
+        seen = [*self.frames, *self._labelled_frames()]
+        return float32_modules(half, exact, seen, self.spec, self.constants)
+
+    def rounded_module(self, path: Path) -> str | None:
+        """Return the module in which half precision rounds too much, as `unit_of` names it.
+
+        None where the golden frames are within the limits, or no layer is to blame.
+        """
+        parity = self._compare(replay_onnx(path, self.frames, self.spec, self.constants), "fp16")
+        if parity.passed:
+            return None
+        frame = next(frame for frame in self.frames if frame.name == parity.worst.name)
+        error = first_jump(self._layer_errors(path, frame), ROUNDING["fp16"])
+        if error is None or error.relative <= ROUNDING["fp16"]:
+            return None
+        return unit_of(f"{error.layer}/")
+
+    def _labelled_frames(self) -> Iterator[GoldenFrame]:
+        if self.labelled is not None:
+            dataset = self.labelled.dataset
+            for index in range(min(len(dataset), MEASURED)):
+                sample = dataset[index]
+                yield GoldenFrame(sample.name, sample.image_bgr)
 
     def try_half(self, graph: DeploymentGraph) -> HalfEvidence:
         """Run an FP16 graph in PyTorch, where half precision is rounded and overflows for real."""
@@ -124,6 +185,29 @@ class Gate:
         names = [frame.name for frame in self.frames[:count]]
         return compare(names, self.reference.first(count), found, LIMITS[precision])
 
+    def _check_range(self, path: Path) -> tuple[float, list[str]]:
+        """Return the largest magnitude of an FP16 graph, and what comes near to overflowing."""
+        release_memory()
+        found = measure_half_range(path, self.frames, self.spec, self.constants)
+        return found.largest, [] if found.first_over is None else [found.first_over.describe()]
+
+    def _compare_labelled(
+        self, labelled: LabelledReference, path: Path, precision: GraphPrecision
+    ) -> LabelledComparison:
+        release_memory()
+        with GraphPredictor(path, self.spec, self.constants) as predictor:
+            return labelled.compare(
+                predictor, path.name, LIMITS[precision], AUROC_BUDGETS[precision]
+            )
+
+    def _labelled_faults(
+        self, path: Path, precision: GraphPrecision, found: LabelledComparison
+    ) -> list[str]:
+        if not found.faults:
+            return []
+        layer = self._blame(path, precision, found.worst)
+        return [f"{fault}, worst on {found.worst.name}, {layer}" for fault in found.faults]
+
     def _explain(self, path: Path, precision: GraphPrecision, parity: Parity) -> str:
         worst = parity.worst
         frame = next(frame for frame in self.frames if frame.name == worst.name)
@@ -131,9 +215,7 @@ class Gate:
         return f"worst on {worst.name}: {worst.describe()}, {layer}"
 
     def _blame(self, path: Path, precision: GraphPrecision, frame: GoldenFrame) -> str:
-        expected = trace_module(self.build(), reference_input(frame.image_bgr, self.spec))
-        found = trace_graph(path, resize_exact(frame.image_bgr, self.spec), self.constants)
-        errors = compare_layers(expected, found)
+        errors = self._layer_errors(path, frame)
         error = first_jump(errors, ROUNDING[precision])
         if error is None or error.relative <= ROUNDING[precision]:
             return "no layer differs, so the fault lies between the last layer and the outputs"
@@ -141,27 +223,26 @@ class Gate:
             return f"already at the first layer, '{error.layer}', so the fault lies before it"
         return f"first at layer '{error.layer}' (relative error {error.relative:.2g})"
 
-    def _record(
-        self,
-        parity: Parity,
-        half_range: HalfRange | None,
-        half: HalfEvidence | None,
-        faults: Sequence[str],
-    ) -> ParityRecord:
-        evidence = ["run on CPU"] if half is None else ["FP16 emulated on CPU", half.describe()]
-        if faults:
-            evidence.append(f"over the limits, allowed by --allow-parity-loss: {'; '.join(faults)}")
-        frames = parity.frames
-        return ParityRecord(
-            frames=len(frames),
-            backend=backend_name(),
-            score_max_abs=float(np.max([frame.score_abs for frame in frames])),
-            map_max_abs=float(np.max([frame.map_max_abs for frame in frames])),
-            map_mean_abs=float(np.mean([frame.map_mean_abs for frame in frames])),
-            map_correlation=parity.correlation,
-            largest_magnitude=None if half_range is None else half_range.largest,
-            evidence="; ".join(evidence),
-        )
+    def _layer_errors(self, path: Path, frame: GoldenFrame) -> list[LayerError]:
+        expected = trace_module(self.build(), reference_input(frame.image_bgr, self.spec))
+        found = trace_graph(path, resize_exact(frame.image_bgr, self.spec), self.constants)
+        return compare_layers(expected, found)
+
+
+def _evidence(
+    precision: GraphPrecision,
+    half: HalfEvidence | None,
+    float32: Sequence[str],
+    faults: Sequence[str],
+) -> str:
+    parts = ["FP16 emulated on CPU" if precision in HALF else "run on CPU"]
+    if half is not None:
+        parts.append(half.describe())
+    if float32:
+        parts.append(f"in FP32: {', '.join(float32)}")
+    if faults:
+        parts.append(f"over the limits, allowed by --allow-parity-loss: {'; '.join(faults)}")
+    return "; ".join(parts)
 
 
 def _is_finite(record: ParityRecord) -> bool:

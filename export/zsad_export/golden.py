@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,10 @@ class GoldenOutputs:
             None if self.type_scores is None else self.type_scores[:count],
             None if self.type_maps is None else self.type_maps[:count],
         )
+
+    def without_type_maps(self) -> GoldenOutputs:
+        """Return what an artifact keeps of them: of types, the scores only."""
+        return replace(self, type_maps=None)
 
 
 def collect_outputs(outputs: Mapping[str, Array]) -> GoldenOutputs:

@@ -31,7 +31,7 @@ from zsad_calibration.int8.sensitivity import (
 from zsad_export.gate import Gate
 from zsad_export.golden import GoldenOutputs
 from zsad_export.graph import table_width
-from zsad_export.graph_names import FLOAT_OF, HALF, GraphPrecision
+from zsad_export.graph_names import FLOAT_OF, GraphPrecision
 from zsad_export.memory import release_memory
 from zsad_export.onnx_contract import check_model
 from zsad_export.onnx_export import OPSET, note_weights_hash
@@ -124,6 +124,7 @@ def write_int8_graphs(
     precisions: Sequence[GraphPrecision],
     calibration: Calibration,
     gate: Gate,
+    measured: Mapping[str, ParityRecord],
     progress: Progress,
 ) -> dict[GraphPrecision, tuple[GraphFile, ParityRecord]]:
     """Write the INT8 graphs beside the float ones, and `int8.json`.
@@ -133,6 +134,7 @@ def write_int8_graphs(
         precisions: `int8` from the float32 graph, `int8_fp16` from the float16 one.
         calibration: What they are made with.
         gate: What they are held against.
+        measured: What the gate found of the float graphs.
         progress: Is told each step as it begins.
 
     Raises:
@@ -154,9 +156,9 @@ def write_int8_graphs(
         release_memory()
         progress(f"writing and checking the {precision} graph")
         schemes = planned.without(kept)
-        graph, parity = _write(scratch, precision, schemes, gate)
-        notes = ["FP16 emulated on CPU"] if precision in HALF else []
-        evidence = "; ".join([parity.evidence, *notes, record.describe()])
+        float32 = measured[FLOAT_OF[precision]].float32
+        graph, parity = _write(scratch, precision, schemes, gate, float32)
+        evidence = "; ".join([parity.evidence, record.describe()])
         written[precision] = graph, dataclasses.replace(parity, evidence=evidence)
     return written
 
@@ -216,7 +218,11 @@ def _as_golden(outputs: Mapping[str, ArrayF32]) -> GoldenOutputs:
 
 
 def _write(
-    scratch: Path, precision: GraphPrecision, schemes: Sequence[Scheme], gate: Gate
+    scratch: Path,
+    precision: GraphPrecision,
+    schemes: Sequence[Scheme],
+    gate: Gate,
+    float32: Sequence[str],
 ) -> tuple[GraphFile, ParityRecord]:
     source = scratch / f"model.{FLOAT_OF[precision]}.onnx"
     path = scratch / f"model.{precision}.onnx"
@@ -230,9 +236,10 @@ def _write(
         layer_norms=norms,
         table_width=table_width(gate.constants),
     )
-    check_precision(path, precision)
+    check_precision(path, precision, float32)
     release_memory()
-    return GraphFile(path.name, data, sha256_file(path), OPSET), gate.check(path, precision)
+    record = gate.check(path, precision, float32=float32)
+    return GraphFile(path.name, data, sha256_file(path), OPSET), record
 
 
 def _layer_norms(path: Path) -> int:

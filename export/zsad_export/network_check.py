@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from zsad.text_table import TEXT_TABLE
@@ -11,16 +12,25 @@ from zsad_export.graph_names import HALF, INPUT, INT8, OUTPUTS, TYPE_OUTPUTS
 _COMPUTE_LAYERS = ("MATRIX_MULTIPLY", "CONVOLUTION", "DECONVOLUTION", "EINSUM", "ATTENTION")
 
 
-def network_faults(trt: Any, network: Any, precision: str) -> list[str]:
-    """Return in what a parsed network differs from the graph contract and from `precision`."""
+def network_faults(
+    trt: Any, network: Any, precision: str, float32: Collection[str] = ()
+) -> list[str]:
+    """Return in what a parsed network differs from the graph contract and from `precision`.
+
+    Args:
+        trt: The package.
+        network: What it parsed.
+        precision: What the graph is sold as.
+        float32: Modules that are to compute in float32 whatever `precision` is.
+    """
     types = network_types(trt, network)
     faults = _interface_faults(trt, network)
     if precision not in HALF and types.half:
         faults.append(f"layer '{types.half[0]}' computes in FP16")
     if precision in HALF and not types.half:
         faults.append("nothing in it computes in FP16")
-    if precision in HALF and types.islands:
-        faults.append(f"layer '{types.islands[0]}' before the head computes in FP32")
+    if precision in HALF and (strays := types.strays(float32)):
+        faults.append(f"layer '{strays[0]}' before the head computes in FP32")
     if precision in INT8 and not int8_weights(trt, network):
         faults.append("no weight of it is INT8")
     return faults

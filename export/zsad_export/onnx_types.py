@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import onnx
@@ -40,13 +41,20 @@ def compute_types(graph: onnx.GraphProto) -> ComputeTypes:
     return classify_compute(ops, tensor_types(graph))
 
 
-def check_precision(path: Path, precision: GraphPrecision) -> ComputeTypes:
+def check_precision(
+    path: Path, precision: GraphPrecision, float32: Collection[str] = ()
+) -> ComputeTypes:
     """Hold the types in an ONNX file against the precision it is sold as.
+
+    Args:
+        path: The ONNX file.
+        precision: What it is sold as.
+        float32: Modules that a half-precision graph is to compute in float32.
 
     Raises:
         ParityError: A tensor has no type, a float32 graph computes in half precision, a
-            half-precision graph computes in float32 outside its similarity head, or in an INT8
-            graph something else than whole linears reads INT8.
+            half-precision graph computes in float32 outside its similarity head and `float32`, or
+            in an INT8 graph something else than whole linears reads INT8.
     """
     graph = onnx.load(str(path), load_external_data=False).graph
     _check_complete(graph, path)
@@ -56,7 +64,7 @@ def check_precision(path: Path, precision: GraphPrecision) -> ComputeTypes:
             f"{path.name} is to be {precision} but '{found.half[0]}' computes in fp16"
         )
     if precision in HALF:
-        _check_half(graph, found, path)
+        _check_half(graph, found, path, float32)
     if precision in INT8:
         check_int8(graph, path)
     return found
@@ -69,13 +77,15 @@ def _check_complete(graph: onnx.GraphProto, path: Path) -> None:
             raise ParityError(f"{path.name} does not state the type of tensor '{untyped[0]}'")
 
 
-def _check_half(graph: onnx.GraphProto, found: ComputeTypes, path: Path) -> None:
+def _check_half(
+    graph: onnx.GraphProto, found: ComputeTypes, path: Path, float32: Collection[str]
+) -> None:
     if not found.half:
         raise ParityError(f"{path.name} is to be fp16 but nothing in it computes in fp16")
-    if found.islands:
+    if strays := found.strays(float32):
         raise ParityError(
-            f"{path.name} is to be fp16 but {len(found.islands)} operators before its head "
-            f"compute in fp32, the first is '{found.islands[0]}'"
+            f"{path.name} is to be fp16 but {len(strays)} operators before its head "
+            f"compute in fp32, the first is '{strays[0]}'"
         )
     share = _float32_share(graph, found)
     if share > MAX_HEAD_SHARE:

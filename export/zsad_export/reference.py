@@ -14,11 +14,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from zsad.preprocess import PreprocessSpec, resize_exact
-from zsad.types import Array, ImageU8
+from zsad.types import AnomalyResult, Array, ImageU8
 from zsad_calibration.probing.runner import NO_CONSTANTS
 from zsad_export.golden import GoldenFrame, GoldenOutputs, collect_outputs
 from zsad_export.graph import DeploymentGraph
 from zsad_export.graph_names import OUTPUTS, TYPE_OUTPUTS
+from zsad_train.methods.base import ClosedText, Method
 
 
 def reference_input(frame_bgr: ImageU8, spec: PreprocessSpec) -> Tensor:
@@ -36,6 +37,20 @@ def run_reference(
 ) -> GoldenOutputs:
     """Run the unbaked method on camera frames, one at a time."""
     return _collect([method(reference_input(frame.image_bgr, spec)) for frame in frames])
+
+
+class ReferencePredictor:
+    """The reference as a predictor of single frames, its text encoded once where it is constant."""
+
+    def __init__(self, method: nn.Module, spec: PreprocessSpec) -> None:
+        """Judge with `method`, which is not changed."""
+        self._model = ClosedText(method).eval() if isinstance(method, Method) else method
+        self._spec = spec
+
+    def predict(self, frame_bgr: ImageU8) -> AnomalyResult:
+        """Judge a frame (H, W, 3) uint8 BGR of any size; the verdict is always UNCALIBRATED."""
+        found = run_reference(self._model, [GoldenFrame("image", frame_bgr)], self._spec)
+        return AnomalyResult(float(found.scores[0]), found.anomaly_maps[0])
 
 
 @torch.no_grad()

@@ -4,14 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 import onnxruntime as ort
 
 from zsad.preprocess import PreprocessSpec, resize_exact
-from zsad.types import Array
+from zsad.types import AnomalyResult, Array, ImageU8
 from zsad_calibration.probing.runner import NO_CONSTANTS, GraphRunner
 from zsad_export.golden import GoldenFrame, GoldenOutputs, collect_outputs
+from zsad_export.graph_names import OUTPUTS
+
+
+class GraphPredictor:
+    """A graph as a predictor, from camera frame to score and map; it is closed with its block."""
+
+    def __init__(
+        self, path: Path, spec: PreprocessSpec, constants: Mapping[str, Array] = NO_CONSTANTS
+    ) -> None:
+        """Open the graph at `path`.
+
+        Raises:
+            ParityError: ONNX Runtime refuses the graph.
+        """
+        self._runner, self._spec = GraphRunner(path, constants), spec
+
+    def predict(self, frame_bgr: ImageU8) -> AnomalyResult:
+        """Judge a frame (H, W, 3) uint8 BGR of any size; the verdict is always UNCALIBRATED."""
+        image = resize_exact(frame_bgr, self._spec)[None]
+        score, anomaly_map = self._runner.run(image, OUTPUTS[:2])
+        return AnomalyResult(float(score[0]), anomaly_map[0])
+
+    def __enter__(self) -> GraphPredictor:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._runner.__exit__(kind, error, trace)
 
 
 def replay_onnx(

@@ -6,7 +6,7 @@ used. Torch-free.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -56,12 +56,14 @@ class Build:
         architectures: Targets from `Compiler.architectures`; none means this machine's GPU.
         timings: File of kernel timings to use and to keep, None for none.
         progress: Is told how far the build is.
+        float32: Modules that are to compute in float32 in a half-precision graph.
     """
 
     options: BuildOptions = field(default_factory=BuildOptions)
     architectures: Sequence[Any] = ()
     timings: Path | None = None
     progress: Progress = lambda phase, done, total: None
+    float32: Collection[str] = ()
 
 
 class Compiler:
@@ -151,7 +153,7 @@ class Compiler:
         parser = self._trt.OnnxParser(network, log)
         if not parser.parse_from_file(str(path)):
             raise EngineError(f"{self.title} refuses {path.name}: {_parser_errors(parser)}")
-        if faults := network_faults(self._trt, network, precision):
+        if faults := network_faults(self._trt, network, precision, build.float32):
             raise EngineError(
                 f"{self.title} parsed {path.name} as something other than {precision}: "
                 f"{'; '.join(faults)}"

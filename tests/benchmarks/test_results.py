@@ -88,6 +88,16 @@ def test_the_methods_page_prints_how_fast_the_feature_cache_was():
     assert all(row["times_faster"] >= 5 for row in record["rows"])
 
 
+def test_the_parity_page_prints_what_the_fp16_tools_made():
+    outcomes = json.loads((RESULTS / "fp16-tools.json").read_text("utf-8"))["outcomes"]
+    page = (ROOT / "docs" / "parity.md").read_text("utf-8")
+    made = [each for each in outcomes if each["fault"] is None]
+    assert len(made) == 3 and len(outcomes) == 4
+    for each in made:
+        errors = f"{each['score_max_abs']:.1e} | {each['map_max_abs']:.1e}"
+        assert f"| {errors} | {each['compiled']} |" in page
+
+
 def test_the_readme_prints_what_limited_priors_cost():
     record = json.loads((RESULTS / "protocol-dive-tiny.json").read_text("utf-8"))
     trial = [field.name for field in dataclasses.fields(protocol.Trial)]

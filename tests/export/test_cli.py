@@ -3,6 +3,8 @@ import subprocess
 import sys
 import time
 
+import cv2
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -57,6 +59,30 @@ class TestExport:
         assert result.exit_code == 2
         assert "--out" in result.stderr
         assert path.read_bytes() == checkpoint.read_bytes()
+
+    def test_gate_data_is_reported_and_too_few_images_are_refused(self, checkpoint, tmp_path):
+        rng = np.random.default_rng(0)
+        for kind in ("good", "scratch"):
+            (tmp_path / "parts" / kind).mkdir(parents=True)
+            for index in range(3):
+                frame = rng.integers(0, 100 if kind == "good" else 250, (40, 50, 3), dtype=np.uint8)
+                cv2.imwrite(str(tmp_path / "parts" / kind / f"{index}.png"), frame)
+        out = tmp_path / "artifact"
+        arguments = ["--ckpt", checkpoint, "--out", out, "--no-engine"]
+        arguments += ["--gate-data", f"folder:{tmp_path / 'parts'}"]
+        result = invoke(export_command, *arguments)
+        assert result.exit_code == 3
+        assert "3 good and 3 defective images are too few to show it is within" in result.stderr
+        assert not out.exists()
+        result = invoke(export_command, *arguments, "--allow-parity-loss")
+        assert result.exit_code == 0
+        assert "(3 + 3), points: image AUROC +0.00 [+0.00, +0.00]" in result.stdout
+        assert "AUROC not shown within its budget of 0.1" in result.stdout
+
+    def test_a_limit_of_gate_data_needs_the_data(self, checkpoint):
+        result = invoke(export_command, "--ckpt", checkpoint, "--gate-limit", "3")
+        assert result.exit_code == 2
+        assert "--gate-limit goes with --gate-data" in result.stderr
 
     def test_bad_list_of_architectures(self, checkpoint):
         result = invoke(export_command, "--ckpt", checkpoint, "--sm", "8.6")

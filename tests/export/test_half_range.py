@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import onnx
@@ -8,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from zsad_export.golden import GoldenFrame
-from zsad_export.half_range import LIMIT, Magnitude, measure_half_range
+from zsad_export.half_range import LIMIT, Magnitude, float32_modules, measure_half_range
 
 
 @pytest.fixture
@@ -141,3 +142,57 @@ def test_leaves_no_copy_of_the_graph_behind(write_chain, small_spec):
     path = write_chain(1, 1)
     measure_half_range(path, FRAMES, small_spec)
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+@pytest.fixture
+def write_stages(tmp_path):
+    """image -> stage.0 times 400 -> stage.1 times `second` -> stage.2 times 1 -> score."""
+
+    def write(kind, second):
+        factors = (400, second, 1)
+        nodes = [helper.make_node("Cast", ["image"], ["in"], to=kind, name="graph/Cast")]
+        names = ["in", *(f"stage.{index}/Mul" for index in range(3))]
+        for index, (source, written) in enumerate(pairwise(names)):
+            nodes.append(helper.make_node("Mul", [source, f"w{index}"], [written], name=written))
+        nodes.append(helper.make_node("Cast", [names[-1]], ["score"], to=1, name="graph/Cast_1"))
+        shape, numpy_kind = ["N", 2, 2, 3], helper.tensor_dtype_to_np_dtype(kind)
+        graph = helper.make_graph(
+            nodes,
+            "stages",
+            [helper.make_tensor_value_info("image", TensorProto.UINT8, shape)],
+            [helper.make_tensor_value_info("score", TensorProto.FLOAT, shape)],
+            [
+                numpy_helper.from_array(np.array([value], numpy_kind), f"w{index}")
+                for index, value in enumerate(factors)
+            ],
+            value_info=[helper.make_tensor_value_info(name, kind, shape) for name in names],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+        path = tmp_path / f"model.{numpy_kind}.onnx"
+        onnx.save(model, path)
+        return path
+
+    return write
+
+
+def found_modules(write_stages, small_spec, second, frames=FRAMES):
+    paths = (write_stages(kind, second) for kind in (TensorProto.FLOAT16, TensorProto.FLOAT))
+    return float32_modules(*paths, frames, small_spec)
+
+
+def test_what_writes_and_what_reads_a_large_tensor_stays_in_float32(write_stages, small_spec):
+    # 200 * 400 is out of range, 200 * 400 / 1000 is not.
+    assert found_modules(write_stages, small_spec, 1e-3) == ("stage.0", "stage.1")
+
+
+def test_a_large_stream_takes_all_that_it_passes_with_it(write_stages, small_spec):
+    modules = found_modules(write_stages, small_spec, 1.0)
+    assert modules == ("stage.0", "stage.1", "stage.2", "graph/")
+
+
+def test_a_weight_that_vanishes_stays_in_float32(write_stages, small_spec):
+    assert found_modules(write_stages, small_spec, 1e-7, FRAMES[:1]) == ("stage.1",)
+
+
+def test_nothing_stays_in_float32_without_need(write_stages, small_spec):
+    assert found_modules(write_stages, small_spec, 1.0, FRAMES[:1]) == ()

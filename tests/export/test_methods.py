@@ -9,6 +9,7 @@ from zsad import Detector
 from zsad.artifact import Artifact
 from zsad_export.cli.export import main as export_command
 from zsad_export.golden import read_golden
+from zsad_export.parity import LIMITS
 from zsad_export.subject import ArtifactOptions, open_subject
 from zsad_train.checkpoint import save_checkpoint
 from zsad_train.methods import METHODS, UNTRAINED
@@ -37,6 +38,8 @@ weights span little."""
 CHOOSY = {"faprompt"}
 """Methods that go on with an image's most abnormal patches: with random weights these are nearly
 equal, and INT8 picks others unless some linears stay in floating point."""
+MARGIN = 5
+"""Sound graphs are this much better than the gate asks, so that it raises no false alarm."""
 
 TRAINED = {
     "anomalyclip": (AnomalyClip, AnomalyClipConfig(context_length=4)),
@@ -95,6 +98,17 @@ def exported(request, subjects, engine_cache):
 
 def test_every_method_is_exported_here_or_in_the_tests_of_dive(subjects):
     assert subjects.keys() | {"dive"} == METHODS.keys() | UNTRAINED.keys()
+
+
+def test_sound_graphs_keep_far_from_the_limits_of_the_gate(exported):
+    _, artifact, _ = exported
+    for precision, found in artifact.manifest.parity.items():
+        limits = LIMITS[precision]
+        assert found.score_max_abs < limits.score_max_abs / MARGIN
+        assert found.map_max_abs < limits.map_max_abs / MARGIN
+        if found.map_correlation is not None:
+            assert 1 - found.map_correlation < (1 - limits.map_correlation) / MARGIN
+        assert found.float32 == ()
 
 
 def test_the_manifest_names_the_method_and_the_text_that_was_baked(exported):

@@ -76,6 +76,14 @@ def test_a_constant_map_does_not_correlate_with_a_varying_one(reference):
     assert compare(NAMES, reference, found, WIDE).correlation == 0
 
 
+def test_a_map_of_little_contrast_must_still_be_the_same_map():
+    ramp = np.linspace(0, 0.01, 12, dtype=np.float32).reshape(1, 3, 4)
+    reference = GoldenOutputs(np.array([0.5], np.float32), ramp)
+    upside_down = GoldenOutputs(reference.scores, ramp[:, ::-1].copy())
+    assert not compare(NAMES[:1], reference, upside_down, LIMITS["fp16"]).passed
+    assert compare(NAMES[:1], reference, upside_down, WIDE).frames[0].correlation is None
+
+
 def test_maps_of_another_size_are_refused(reference):
     with pytest.raises(ValueError, match=r"\(3, 4\) and \(3, 3\)"):
         found = GoldenOutputs(reference.scores, reference.anomaly_maps[..., :3])

@@ -16,6 +16,8 @@ from zsad_train.methods import EXPORT_CHOICES, METHODS, UNTRAINED, reading_mark
 
 if TYPE_CHECKING:
     from zsad.artifact import Artifact
+    from zsad.data import Dataset
+    from zsad.manifest import DataParity
     from zsad_train.checkpoint import Checkpoint
 
 
@@ -84,6 +86,12 @@ def _choice_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "[default: training's]",
 )
 @_choice_options
+@click.option(
+    "--gate-data",
+    metavar="SPEC",
+    help="Labelled images (elpv, folder:PATH, ...): hold each graph's AUROC against its budget.",
+)
+@click.option("--gate-limit", type=click.IntRange(1), help="At most so many of them.")
 @click.option("--allow-parity-loss", is_flag=True, help="Record a failed parity gate, go on.")
 @click.option("--no-engine", is_flag=True, help="Do not compile with TensorRT-RTX.")
 @click.option("--sm", callback=parse_sms, help="Compute capabilities for TensorRT-RTX: 86,89,120.")
@@ -102,6 +110,8 @@ def main(
     image_size: int | None,
     pretrained: str | None,
     defects: str | None,
+    gate_data: str | None,
+    gate_limit: int | None,
     allow_parity_loss: bool,
     no_engine: bool,
     sm: tuple[int, ...] | None,
@@ -110,12 +120,14 @@ def main(
     """Turn a checkpoint, or a method that needs none, into an artifact.
 
     That is graphs, golden frames and a manifest. The graphs are held against the PyTorch reference
-    from camera frame to anomaly map; over the limits nothing is written and the exit code is 3.
+    from camera frame to anomaly map, and with --gate-data by their AUROC on labelled images; over
+    the limits nothing is written and the exit code is 3.
     """
     del fp32  # the FP32 graph is the reference and is written whatever is asked for
     _check_subject(ckpt, method, backbone, thing)  # before torch is imported, which takes seconds
     words = () if defects is None else parse_words(defects)
     _check_calibration(int8, calib, calib_frames, sensitivity)
+    labelled = _open_gate_data(gate_data, gate_limit)
     from zsad_export.export import export_checkpoint
     from zsad_export.int8_export import CALIBRATION_FRAMES, Int8Options
 
@@ -131,6 +143,7 @@ def main(
         pretrained=pretrained,
         defects=words,
         choices={name: value for name, value in choices.items() if value is not None},
+        gate_data=labelled,
         allow_parity_loss=allow_parity_loss,
         progress=lambda step: click.echo(f"{step} ...", err=True),
     )
@@ -145,6 +158,16 @@ def main(
         "not built: a TensorRT engine for the device, which only the device can build; there, "
         f"run: zsad-engine {artifact.path} --{flag}"
     )
+
+
+def _open_gate_data(spec: str | None, limit: int | None) -> Dataset | None:
+    if spec is None:
+        if limit is not None:
+            raise InputError("--gate-limit goes with --gate-data: name the labelled images too")
+        return None
+    from zsad.data import open_dataset
+
+    return open_dataset(spec, limit=limit)
 
 
 def _check_subject(
@@ -227,6 +250,23 @@ def _print_graphs(artifact: Artifact) -> None:
             f"{graph.file:<18}{size:>8.1f}{parity.score_max_abs:>14.1e}"
             f"{parity.map_max_abs:>12.1e}{corr:>11}  {parity.evidence}"
         )
+        if parity.data is not None:
+            click.echo(f"{'':<18}{_data_text(parity.data)}")
+
+
+def _data_text(found: DataParity) -> str:
+    from zsad.evaluate.evaluation import METRICS
+
+    moved = [
+        f"{METRICS[name]} {100 * d.value:+.2f} [{100 * d.low:+.2f}, {100 * d.high:+.2f}]"
+        for name, d in found.deltas.items()
+    ]
+    return (
+        f"on {found.dataset} ({found.n_good} + {found.n_defective}), points: {', '.join(moved)}; "
+        f"at most {found.most_flips} verdicts differ at one threshold; AUROC "
+        f"{'not shown within' if found.verdict == 'not shown' else found.verdict} its budget of "
+        f"{100 * found.auroc_budget:g}"
+    )
 
 
 def _print_words(artifact: Artifact) -> None:

@@ -59,7 +59,10 @@ class Versus:
 
 
 @dataclass(frozen=True)
-class _Side:
+class Side:
+    """One of two evaluations; `name` is what an error calls it."""
+
+    name: str
     evaluation: Evaluation
     evidence: Evidence
 
@@ -74,10 +77,14 @@ def compare_evaluations(path_a: str | Path, path_b: str | Path) -> Versus:
     Raises:
         InputError: A file cannot be read, or the two did not judge the same images.
     """
-    a, b = (_read(Path(path)) for path in (path_a, path_b))
-    b = replace(b, evidence=_in_order_of(a.evidence, b.evidence, str(path_a), str(path_b)))
+    return compare_sides(*(_read(Path(path)) for path in (path_a, path_b)))
+
+
+def compare_sides(a: Side, b: Side) -> Versus:
+    """Compare two evaluations that are at hand; the rest as in `compare_evaluations`."""
+    b = replace(b, evidence=_in_order_of(a.evidence, b.evidence, a.name, b.name))
     if a.evaluation.map_hw == b.evaluation.map_hw:
-        _check_masks(a.evidence, b.evidence, str(path_a), str(path_b))
+        _check_masks(a.evidence, b.evidence, a.name, b.name)
     names = sorted({image.class_name for image in a.evidence.images})
     samplings = samplings_of(names, a.evaluation.draws, a.evaluation.seed)
     same_size = a.evaluation.map_hw == b.evaluation.map_hw
@@ -117,9 +124,9 @@ def versus_text(versus: Versus) -> str:
     return "\n".join([*aligned(_cells(versus)), *_notes(versus)])
 
 
-def _read(path: Path) -> _Side:
+def _read(path: Path) -> Side:
     evaluation = read_evaluation(path)
-    return _Side(evaluation, read_evidence(path, evaluation))
+    return Side(str(path), evaluation, read_evidence(path, evaluation))
 
 
 def _in_order_of(first: Evidence, second: Evidence, name_a: str, name_b: str) -> Evidence:
@@ -184,7 +191,7 @@ def _counts_in_order(counts: MapCounts, like: MapCounts) -> MapCounts:
 
 
 def _estimates(
-    side: _Side, samplings: Mapping[str, Sampling], with_pixels: bool
+    side: Side, samplings: Mapping[str, Sampling], with_pixels: bool
 ) -> dict[str, Estimates]:
     found: dict[str, Estimates] = {}
     for row in side.evaluation.classes:

@@ -1,5 +1,6 @@
 """Metrics on numpy arrays, exact with ties, and their bootstrap intervals. Free of torch."""
 
+from zsad.metrics.agreement import Flips, flip_bound, flips_at, kendall_tau, verdict_flips
 from zsad.metrics.bootstrap import Interval, bootstrap_interval
 from zsad.metrics.curve import Curve
 from zsad.metrics.pro import aupro, pro_curve
@@ -20,6 +21,7 @@ from zsad.metrics.rcpro import rcpro, rcpro_curve
 __all__ = [
     "Curve",
     "F1Max",
+    "Flips",
     "Interval",
     "PixelRanking",
     "aupro",
@@ -27,6 +29,9 @@ __all__ = [
     "average_precision",
     "bootstrap_interval",
     "f1_max",
+    "flip_bound",
+    "flips_at",
+    "kendall_tau",
     "pixel_ap",
     "pixel_auroc",
     "pixel_f1_max",
@@ -35,4 +40,5 @@ __all__ = [
     "rcpro",
     "rcpro_curve",
     "roc_curve",
+    "verdict_flips",
 ]

@@ -1,0 +1,261 @@
+"""The measurement behind `parity.py`, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import machine
+from zsad.artifact import Artifact
+from zsad.backends import Backend, open_backend
+from zsad.data import Dataset
+from zsad.detector import Detector
+from zsad.errors import InputError
+from zsad.evaluate import Predictor
+from zsad.manifest import ParityRecord, Precision
+from zsad.metrics.agreement import flip_bound, flips_at
+from zsad.preprocess import resize_exact
+from zsad.recipe import Calibration, Recipe, ScoreKind, score_of
+from zsad_export.golden import GoldenOutputs, collect_outputs, read_golden, read_golden_inputs
+from zsad_export.labelled import LabelledReference
+from zsad_export.parity import AUROC_BUDGETS, LIMITS, Parity, compare, parity_record
+
+SCHEMA = 1
+REFERENCE = "fp32 on the CPU"
+"""What labelled images are held against where there is no checkpoint."""
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """What is compared; without a recipe no verdict is."""
+
+    artifact: Artifact
+    precisions: tuple[Precision, ...]
+    backends: tuple[str, ...]
+    recipe: Recipe | None = None
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Verdicts at a recipe's threshold, which was fixed before these frames were seen.
+
+    Attributes:
+        threshold: The recipe's, for this graph where it has one, else for another of the artifact.
+        frames: Number of frames.
+        flips: Those whose verdict is another than the reference's.
+        bound: Share of all frames, seen or not, whose verdicts differ at most, at 95 %; as good as
+            the frames are independent draws.
+    """
+
+    threshold: float
+    frames: int
+    flips: int
+    bound: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One graph on one engine.
+
+    Attributes:
+        name: Precision and what ran it.
+        precision: The graph.
+        is_within_limits: Whether every golden frame is within the limits of the precision.
+        parity: The differences on golden frames and, where there are some, on labelled images.
+        verdicts: Those of the labelled images, else of the golden frames, with a recipe.
+    """
+
+    name: str
+    precision: str
+    is_within_limits: bool
+    parity: ParityRecord
+    verdicts: Verdicts | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether something is proven to be too far off."""
+        data = self.parity.data
+        return not self.is_within_limits or (data is not None and data.verdict == "over")
+
+
+@dataclass(frozen=True)
+class Report:
+    """One run of the benchmark.
+
+    Attributes:
+        subject: The artifact: name, hash, method, backbone.
+        reference: What labelled images were held against; golden frames are held against PyTorch
+            as it was at export.
+        rows: One per graph and engine.
+        machine: What it ran on.
+    """
+
+    schema: int
+    subject: Mapping[str, str]
+    reference: str
+    rows: tuple[Row, ...]
+    machine: Mapping[str, Any]
+
+
+def measure(
+    subjects: Subjects,
+    dataset: Dataset | None,
+    ckpt: Path | None,
+    progress: Callable[[str], None] = lambda step: None,
+) -> Report:
+    """Hold every graph on every engine against its reference.
+
+    Raises:
+        InputError: An engine cannot be had, the recipe covers no graph of the artifact, or the
+            checkpoint belongs to another one.
+    """
+    artifact = subjects.artifact
+    calibrations = _calibrations(artifact, subjects.recipe)
+    with ExitStack() as stack:
+        labelled = None
+        if dataset is not None:
+            progress(f"judging {len(dataset)} images of {dataset.name} with the reference")
+            predictor = stack.enter_context(_Reference(artifact, ckpt))
+            labelled = stack.enter_context(
+                LabelledReference(dataset, predictor, "the reference", _kind(calibrations))
+            )
+        rows = tuple(_rows(subjects, labelled, ckpt is None, calibrations, progress))
+    return Report(
+        schema=SCHEMA,
+        subject={
+            "artifact": artifact.path.resolve().name,
+            "artifact_sha256": artifact.sha256,
+            "method": artifact.manifest.method.name,
+            "backbone": artifact.manifest.backbone.name,
+        },
+        reference=REFERENCE if ckpt is None else f"{ckpt.name} in PyTorch",
+        rows=rows,
+        machine=machine.describe(),
+    )
+
+
+class _Reference:
+    """The reference of labelled images as a predictor, closed with its block."""
+
+    def __init__(self, artifact: Artifact, ckpt: Path | None) -> None:
+        self._stack = ExitStack()
+        self._predictor: Predictor
+        if ckpt is None:
+            engine = self._stack.enter_context(open_backend(artifact, "fp32", "cpu"))
+            self._predictor = Detector(artifact, engine)
+            return
+        from zsad_train.predictor import CheckpointPredictor
+
+        checkpoint = CheckpointPredictor.load(ckpt)
+        if checkpoint.spec.sha256 != artifact.manifest.preprocess.sha256:
+            raise InputError(f"{ckpt} is preprocessed unlike the artifact: was it made from it?")
+        self._predictor = checkpoint
+
+    def __enter__(self) -> Predictor:
+        return self._predictor
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+
+def _rows(
+    subjects: Subjects,
+    labelled: LabelledReference | None,
+    fp32_is_reference: bool,
+    calibrations: Mapping[str, Calibration],
+    progress: Callable[[str], None],
+) -> Iterator[Row]:
+    for precision in subjects.precisions:
+        for backend in subjects.backends:
+            progress(f"comparing {precision} on {backend}")
+            with open_backend(subjects.artifact, precision, backend) as engine:
+                is_reference = fp32_is_reference and (precision, engine.name) == ("fp32", "cpu")
+                against = None if is_reference else labelled
+                yield _row(subjects.artifact, engine, against, calibrations)
+
+
+def _row(
+    artifact: Artifact,
+    engine: Backend,
+    labelled: LabelledReference | None,
+    calibrations: Mapping[str, Calibration],
+) -> Row:
+    precision, name = engine.precision, f"{engine.precision} on {engine.provider}"
+    parity, reference, found = _golden(artifact, engine)
+    record = parity_record(parity, reference, engine.provider, "benchmarks/parity.py")
+    calibration = _calibration_for(artifact, precision, calibrations)
+    verdicts = None
+    if calibration is not None:
+        scores = (_scored(outputs, calibration.score_kind) for outputs in (reference, found))
+        verdicts = _verdicts(calibration.threshold, *scores)
+    if labelled is not None:
+        compared = labelled.compare(
+            Detector(artifact, engine), name, LIMITS[precision], AUROC_BUDGETS[precision]
+        )
+        record = replace(record, data=compared.record)
+        if calibration is not None:
+            verdicts = _verdicts(calibration.threshold, compared.reference_scores, compared.scores)
+    return Row(name, precision, parity.passed, record, verdicts)
+
+
+def _golden(artifact: Artifact, engine: Backend) -> tuple[Parity, GoldenOutputs, GoldenOutputs]:
+    """Return the differences on golden frames, what PyTorch said and what the engine said."""
+    frames, reference = read_golden(artifact)
+    constants, spec = read_golden_inputs(artifact), artifact.manifest.preprocess
+    parts = [
+        engine.infer({"image": resize_exact(frame.image_bgr, spec)[None], **constants})
+        for frame in frames
+    ]
+    outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    found = collect_outputs(outputs).without_type_maps()
+    names = [frame.name for frame in frames]
+    return compare(names, reference, found, LIMITS[engine.precision]), reference, found
+
+
+def _calibrations(artifact: Artifact, recipe: Recipe | None) -> dict[str, Calibration]:
+    """Return what the recipe knows of each precision.
+
+    Raises:
+        InputError: That is nothing, or its graphs are judged by different kinds of scores.
+    """
+    if recipe is None:
+        return {}
+    manifest = artifact.manifest
+    known = {
+        precision: recipe.calibration_for(
+            graph.sha256, manifest.preprocess.sha256, manifest.words_sha256
+        )
+        for precision, graph in manifest.graphs.items()
+    }
+    found = {precision: each for precision, each in known.items() if each is not None}
+    if not found:
+        raise InputError("the recipe covers no graph of the artifact: run zsad-calibrate with it")
+    if len({each.score_kind for each in found.values()}) > 1:
+        raise InputError("the recipe judges by several kinds of scores: calibrate all with one")
+    return found
+
+
+def _kind(calibrations: Mapping[str, Calibration]) -> ScoreKind:
+    return next((each.score_kind for each in calibrations.values()), "graph")
+
+
+def _calibration_for(
+    artifact: Artifact, precision: str, calibrations: Mapping[str, Calibration]
+) -> Calibration | None:
+    order = (precision, artifact.manifest.default_precision, *sorted(calibrations))
+    return next((calibrations[each] for each in order if each in calibrations), None)
+
+
+def _scored(outputs: GoldenOutputs, kind: ScoreKind) -> list[float]:
+    pairs = zip(outputs.scores, outputs.anomaly_maps, strict=True)
+    return [score_of(kind, float(score), anomaly_map) for score, anomaly_map in pairs]
+
+
+def _verdicts(threshold: float, reference: Sequence[float], found: Sequence[float]) -> Verdicts:
+    flips = flips_at(reference, found, threshold)
+    return Verdicts(threshold, len(found), flips, flip_bound(flips, len(found)))
