@@ -76,6 +76,7 @@ COMMANDS = {
     "zsad-run": "zsad.cli.run",
     "zsad-doctor": "zsad.cli.doctor",
     "zsad-words": "zsad.cli.words",
+    "zsad-plan": "zsad.cli.plan",
     "zsad-calibrate": "zsad_calibration.cli",
     "zsad-train": "zsad_train.cli",
     "zsad-export": "zsad_export.cli.export",
