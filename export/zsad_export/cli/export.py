@@ -64,6 +64,12 @@ def _choice_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--allow-parity-loss", is_flag=True, help="Record a failed parity gate, go on.")
 @click.option("--no-engine", is_flag=True, help="Do not compile with TensorRT-RTX.")
 @click.option("--sm", callback=parse_sms, help="Compute capabilities for TensorRT-RTX: 86,89,120.")
+@click.option(
+    "--triton",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Also add the default graph to this Triton model repository (zsad-triton has options).",
+)
 def main(
     ckpt: Path | None,
     method: str | None,
@@ -78,6 +84,7 @@ def main(
     allow_parity_loss: bool,
     no_engine: bool,
     sm: tuple[int, ...] | None,
+    triton: Path | None,
     **choices: str | None,
 ) -> None:
     """Turn a checkpoint, or a method that needs none, into an artifact.
@@ -88,6 +95,10 @@ def main(
     del fp32  # the FP32 graph is the reference and is written whatever is asked for
     _check_subject(ckpt, method, backbone, thing)  # before torch is imported, which takes seconds
     words = () if defects is None else parse_words(defects)
+    if triton is not None:
+        from zsad_export.triton import check_repository
+
+        check_repository(triton)
     from zsad_export.export import export_checkpoint
 
     checkpoint = _read_subject(ckpt, method, backbone, thing, pretrained, image_size)
@@ -105,6 +116,10 @@ def main(
     _print_words(artifact)
     if not no_engine:
         _compile(artifact, sm)
+    if triton is not None:
+        from zsad_export.triton import write_triton_model
+
+        click.echo(f"Triton: {write_triton_model(artifact, triton)}")
     flag = artifact.manifest.default_precision
     click.echo(
         "not built: a TensorRT engine for the device, which only the device can build; there, "
