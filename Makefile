@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # The pins are those of Python 3.11, which CI runs; other versions resolve from the ranges.
 PINS := $(shell $(PYTHON) -c 'import sys; print("-c constraints.txt" if sys.version_info[:2] == (3, 11) else "")')
 
-.PHONY: help install demo test lint unit test-slow gpu-check reproduce clean
+.PHONY: help install demo test lint unit test-slow test-jetpack6 gpu-check reproduce clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,19 @@ unit: $(STAMP)  ## The tests, without the slow ones
 test-slow: $(STAMP)  ## Full-size models: ViT-L at 336 and 518 px (half an hour, 12 GB)
 	$(BIN)/python -m pytest -m 'slow and not gpu' --timeout 3600
 
+# A device has no torch and no exporter, so an artifact is exported first, as it would be for one.
+JETPACK6_PYTHON ?= python3.10
+JETPACK6 := .venv-jetpack6
+
+test-jetpack6: $(STAMP)  ## The device's tests on what JetPack 6 has: Python 3.10, numpy 1.26, OpenCV 4.8
+	@$(JETPACK6_PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 10)' || { echo 'this wants Python 3.10: JETPACK6_PYTHON=/path/to/python3.10'; exit 2; }
+	test -x $(JETPACK6)/bin/python || $(JETPACK6_PYTHON) -m venv $(JETPACK6)
+	$(JETPACK6)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-jetpack6.txt \
+		-e '.[rtx]' onnx pytest pytest-timeout scipy
+	$(BIN)/zsad-export --method clip --fp16 --no-engine --out $(JETPACK6)/clip
+	ZSAD_TEST_ARTIFACT=$(CURDIR)/$(JETPACK6)/clip $(JETPACK6)/bin/python -m pytest \
+		tests/runtime tests/calibration tests/device -m 'not slow and not gpu'
+
 gpu-check: $(STAMP)  ## Everything that wants an NVIDIA GPU
 	$(BIN)/python -m pytest -m gpu
 
@@ -54,4 +67,4 @@ reproduce: $(STAMP)  ## A paper's row for who has weights and data: SET=mvtec DA
 		--work runs/$(PAPER)-$(SET) --json runs/$(PAPER)-$(SET).json
 
 clean:  ## Remove what the commands above left, the environment included
-	rm -rf $(VENV) demo-out dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(JETPACK6) demo-out dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
