@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # The pins are those of Python 3.11, which CI runs; other versions resolve from the ranges.
 PINS := $(shell $(PYTHON) -c 'import sys; print("-c constraints.txt" if sys.version_info[:2] == (3, 11) else "")')
 
-.PHONY: help install demo test lint unit test-slow test-jetpack6 gpu-check reproduce clean
+.PHONY: help install demo test lint unit test-slow test-jetpack6 test-aarch64 gpu-check reproduce clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,12 @@ test-jetpack6: $(STAMP)  ## The device's tests on what JetPack 6 has: Python 3.1
 	ZSAD_TEST_ARTIFACT=$(CURDIR)/$(JETPACK6)/clip $(JETPACK6)/bin/python -m pytest \
 		tests/runtime tests/calibration tests/device -m 'not slow and not gpu'
 
+AARCH64 := .aarch64
+
+test-aarch64: $(STAMP)  ## The device's tests on aarch64 under qemu-user (Debian or Ubuntu, 3 minutes)
+	$(BIN)/zsad-export --method clip --fp16 --no-engine --out $(AARCH64)/clip
+	.ci/aarch64 $(AARCH64) $(AARCH64)/clip
+
 gpu-check: $(STAMP)  ## Everything that wants an NVIDIA GPU
 	$(BIN)/python -m pytest -m gpu
 
@@ -67,4 +73,4 @@ reproduce: $(STAMP)  ## A paper's row for who has weights and data: SET=mvtec DA
 		--work runs/$(PAPER)-$(SET) --json runs/$(PAPER)-$(SET).json
 
 clean:  ## Remove what the commands above left, the environment included
-	rm -rf $(VENV) $(JETPACK6) demo-out dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(JETPACK6) $(AARCH64) demo-out dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
