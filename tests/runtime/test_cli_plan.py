@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -63,3 +64,12 @@ def test_bad_input_ends_with_2(arguments, said):
     result = run(*arguments)
     assert result.exit_code == 2
     assert said in result.output
+
+
+def test_the_jetson_page_prints_what_the_command_prints():
+    models = ("--backbone", "ViT-B-16", "--backbone", "ViT-L-14-336", "--precision", "fp16")
+    boards = ("orin-nano", "orin-nano-super", "agx-orin")
+    result = run(*models, *(flag for board in boards for flag in ("--device", board)))
+    table = result.output.split("\n\n")[1]
+    assert len(table.splitlines()) == 7
+    assert table in (Path(__file__).parents[2] / "docs/jetson.md").read_text("utf-8")
