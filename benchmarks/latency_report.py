@@ -18,6 +18,9 @@ SCHEMA = 2
 """1 had no quartiles, no batches, streams, backends or precisions in its protocol, and neither
 throughput, cold starts nor sizes; it is read with those left empty."""
 
+DEVICE_STAGES = ("upload", "compute", "download")
+"""Stages of a latency that a GPU's own clock tells, in runs beside those that are timed."""
+
 
 @dataclass(frozen=True)
 class Protocol:

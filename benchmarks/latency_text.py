@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cold_start import STAGES, ColdStart
-from latency_report import Report, Speed
+from latency_report import DEVICE_STAGES, Report, Speed
 from throughput import Throughput
 from timing import Latency
-from zsad.backends.device_time import DEVICE_STAGES
 
 SHOWN = ("p50", "p90", "p95", "p99", "max")
 HOST_STAGES = ("preprocess", "infer", "post")

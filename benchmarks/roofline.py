@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import roof_products
 from roof_products import NumberType
-from zsad.plan.arithmetic import Product
+from zsad.plan.products import Product
 
 Sides = tuple[int, int, int]
 """Rows, inner, columns."""

@@ -3,7 +3,7 @@ import pytest
 import roof_products
 import roofline
 from roofline import main_shapes, measure_roof, number_type, rate
-from zsad.plan.arithmetic import Product
+from zsad.plan.products import Product
 
 
 def test_the_rate_is_that_of_the_fastest_product(monkeypatch):

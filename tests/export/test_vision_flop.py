@@ -3,7 +3,7 @@ import json
 import numpy as np
 import open_clip
 
-from zsad.plan.arithmetic import graph_flop
+from zsad.plan.products import graph_flop
 from zsad.plan.vit import VisionShape
 from zsad_export.graph import DeploymentGraph
 from zsad_export.onnx_export import export_onnx

@@ -5,17 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
-DEVICE_STAGES = ("to_device", "compute", "from_device")
+from zsad.types import Array
+
+
+class DeviceTimes(Protocol):
+    """Where one run's time goes, in milliseconds by the device's own clock."""
+
+    @property
+    def upload_ms(self) -> float:
+        """The inputs' way to the device."""
+
+    @property
+    def compute_ms(self) -> float:
+        """The graph."""
+
+    @property
+    def download_ms(self) -> float:
+        """The outputs' way back."""
 
 
 @runtime_checkable
 class DeviceTimed(Protocol):
-    """A backend whose device stamps its own work, as CUDA events do.
+    """A backend whose device stamps its own work, as CUDA events do."""
 
-    The stages are part of what `infer` takes as a whole and need not add up to it: copies may
-    overlap compute, and the host has work of its own.
-    """
-
-    @property
-    def device_ms(self) -> Mapping[str, float]:
-        """Milliseconds of the last `infer`, keyed by `DEVICE_STAGES`; empty before the first."""
+    def time(self, feeds: Mapping[str, Array]) -> DeviceTimes:
+        """Run the graph once, with stamps between its steps, which may cost time themselves."""

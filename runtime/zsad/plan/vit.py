@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zsad.errors import InputError
-from zsad.plan.arithmetic import Product
+from zsad.plan.products import Product
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from zsad.artifact import Artifact
-from zsad.plan.arithmetic import Product, graph_products
+from zsad.plan.products import Product, graph_products
 from zsad.plan.vit import VisionShape
 from zsad.text_table import constant_inputs
 

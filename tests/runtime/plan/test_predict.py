@@ -3,9 +3,9 @@ import math
 
 import pytest
 
-from zsad.plan.arithmetic import Product
 from zsad.plan.devices import DEVICES, JETSONS, Device, device_named
 from zsad.plan.predict import efficiency, predict, reached, roof_ms
+from zsad.plan.products import Product
 from zsad.plan.published import ANCHORS
 from zsad.plan.table import plan_text
 from zsad.plan.vit import SHAPES

@@ -3,7 +3,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from zsad.plan.arithmetic import Product, graph_flop, graph_products, operator_product
+from zsad.plan.products import Product, graph_flop, graph_products, operator_product
 
 
 @pytest.mark.parametrize(
