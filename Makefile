@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # The pins are those of Python 3.11, which CI runs; other versions resolve from the ranges.
 PINS := $(shell $(PYTHON) -c 'import sys; print("-c constraints.txt" if sys.version_info[:2] == (3, 11) else "")')
 
-.PHONY: help install demo test lint unit test-slow test-jetpack6 test-aarch64 gpu-check reproduce clean
+.PHONY: help install demo test lint unit test-slow test-jetpack6 test-aarch64 gpu-check reproduce peers clean
 
 help:  ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -72,5 +72,16 @@ reproduce: $(STAMP)  ## A paper's row for who has weights and data: SET=mvtec DA
 		--backbone $(BACKBONE) --pretrained $(WEIGHTS) --image-size $(SIZE) \
 		--work runs/$(PAPER)-$(SET) --json runs/$(PAPER)-$(SET).json
 
+PEERS := .venv-peers
+
+$(PEERS)/.installed: benchmarks/peers-requirements.txt
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers-requirements.txt
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps anomavision==3.6.2 easydict==1.13
+	touch $@
+
+peers: $(STAMP) $(PEERS)/.installed  ## What a user would pick instead, side by side (another 6 GB)
+	$(BIN)/python benchmarks/peers.py --peers-python $(PEERS)/bin/python
+
 clean:  ## Remove what the commands above left, the environment included
-	rm -rf $(VENV) $(JETPACK6) $(AARCH64) demo-out dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(JETPACK6) $(AARCH64) demo-out dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
