@@ -36,16 +36,19 @@ class Graph:
     """One graph of the artifact on one backend.
 
     Attributes:
-        backend: The name it was asked for by.
         detector: Holds it.
         products: The arithmetic of one batch.
         on_gpu: Whether a GPU runs it.
     """
 
-    backend: str
     detector: Detector
     products: tuple[Product, ...]
     on_gpu: bool
+
+    @property
+    def backend(self) -> str:
+        """The backend's name, which `auto` has been turned into."""
+        return self.detector.backend.name
 
     @property
     def number(self) -> NumberType:
@@ -119,7 +122,7 @@ def _open_graphs(
                 raise InputError(f"{title} would be timed twice: name it once")
             # Whatever OpenVINO computes in, it is the CPU that does.
             on_gpu = not detector.backend.name.startswith(("cpu", "openvino"))
-            found[title] = Graph(name, detector, products, on_gpu)
+            found[title] = Graph(detector, products, on_gpu)
     return found
 
 

@@ -13,7 +13,7 @@ from roofline import Roof
 from zsad.errors import InputError
 from zsad.plan.products import Product
 
-QUICK = ("--runs", "3", "--warm-up", "1", "--frame", "40x30", "--cold", "0")
+QUICK = ("--runs", "3", "--warm-up", "1", "--frame", "40x30", "--cold", "0", "--backend", "cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def test_every_graph_is_timed_and_described(make_artifact, tmp_path):
     assert [row["name"] for row in report["latencies"]] == names
     assert report["protocol"] == {
         "batch": 2, "runs": 3, "warm_up": 1, "threads": 1, "frame_hw": [30, 40], "batches": [2],
-        "streams": [1], "backends": ["auto"], "precisions": [], "cold": 0, "eager": False,
+        "streams": [1], "backends": ["cpu"], "precisions": [], "cold": 0, "eager": False,
         "pause_s": 0.02,
     }  # fmt: skip
     for row in report["latencies"]:
@@ -167,7 +167,7 @@ def test_a_checkpoint_of_another_size_is_refused(make_artifact, small_checkpoint
     [
         (("--precision", "int8"), "has no int8 graph"),
         (("--backend", "warp"), "unknown backend 'warp'"),
-        (("--backend", "cpu", "--backend", "auto"), "would be timed twice"),
+        (("--backend", "cpu"), "would be timed twice"),
         (("--batch", "0,2"), "use 1,2,4"),
         (("--streams", "two"), "use 1,2,4"),
     ],
