@@ -158,8 +158,10 @@ def _golden_errors(path: Path, artifact: Artifact) -> tuple[float, float]:
 
 
 def _compiled(path: Path) -> str | None:
+    from zsad.engine_cache import BuildOptions
     from zsad.errors import EngineError, MissingExtraError
-    from zsad_export.tensorrt_api import RTX, Compiler
+    from zsad.tensorrt_package import RTX
+    from zsad_export.tensorrt_api import Build, Compiler
 
     try:
         compiler = Compiler(RTX)
@@ -168,7 +170,8 @@ def _compiled(path: Path) -> str | None:
     try:
         # What stays in float32 is the tool's choice, so all of the model may.
         targets = compiler.architectures((86,))
-        types = compiler.compile(path, "fp16", 1, targets, ["detector"]).types
+        build = Build(BuildOptions(max_batch=1), targets, float32=["detector"])
+        types = compiler.compile(path, "fp16", build).types
     except EngineError as error:
         return str(error)
     float32 = len(types.head) + len(types.islands)

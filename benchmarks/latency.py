@@ -1,19 +1,19 @@
 """Latency and throughput of an artifact, from camera frame to verdict.
 
     python benchmarks/latency.py dive/ --ckpt dive.pt
+    python benchmarks/latency.py dive/ --batch 1,2,4,8 --streams 1,2 --cold 5
+    python benchmarks/latency.py --compare old.json new.json
 
 Contenders take turns in one process, so their ratios hold although the machine drifts; seconds from
 another machine or another day do not compare. The arithmetic is counted from the graph and set
-against the fastest matrix product that this machine managed in the same run.
+against the fastest matrix product of the model's own shapes that this machine managed in the same
+run.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -21,33 +21,63 @@ from zsad.backends import BACKENDS
 from zsad.command import Command
 from zsad.errors import InputError
 
-if TYPE_CHECKING:
-    from zsad.detector import Detector
-    from zsad.manifest import Precision
-
 _BLAS_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
+def parse_counts(
+    ctx: click.Context | None, param: click.Parameter | None, value: str
+) -> tuple[int, ...]:
+    """Turn `1,2,4` into its numbers, each once; anything else ends the command with exit code 2."""
+    parts = [part.strip() for part in value.split(",")]
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise click.BadParameter(f"'{value}' is not a list of numbers from 1 up: use 1,2,4")
+    return tuple(dict.fromkeys(map(int, parts)))
+
+
 @click.command(cls=Command)
-@click.argument("artifact", type=click.Path(path_type=Path))
+@click.argument("artifact", type=click.Path(path_type=Path), required=False)
 @click.option("--ckpt", type=click.Path(path_type=Path), help="Compare with its PyTorch eager run.")
 @click.option(
     "--precision",
     "precisions",
-    type=click.Choice(["fp32", "fp16", "int8"]),
+    metavar="NAME",
     multiple=True,
     help="Graph to time, repeatable. Default: every graph of the artifact.",
 )
 @click.option(
     "--backend",
+    "backends",
     type=click.Choice(BACKENDS),
-    default="auto",
+    multiple=True,
+    default=("auto",),
     show_default=True,
+    help="Engine, as zsad-run takes it; repeatable.",
 )
-@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Frames a run.")
+@click.option(
+    "--batch",
+    "batches",
+    callback=parse_counts,
+    default="1",
+    show_default=True,
+    help="Frames a run; of several, latency is of the first and throughput of all.",
+)
+@click.option(
+    "--streams",
+    callback=parse_counts,
+    default="1",
+    show_default=True,
+    help="Threads that judge at once, each with an engine of its own.",
+)
 @click.option("--runs", type=click.IntRange(2), default=50, show_default=True, help="Timed runs.")
 @click.option(
     "--warm-up", type=click.IntRange(0), default=5, show_default=True, help="Uncounted runs."
+)
+@click.option(
+    "--cold",
+    type=click.IntRange(0),
+    default=3,
+    show_default=True,
+    help="Processes started anew for each graph, for cold start and peak memory.",
 )
 @click.option(
     "--threads",
@@ -56,31 +86,62 @@ _BLAS_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 )
 @click.option("--frame", default="1920x1080", show_default=True, help="Camera frame, WIDTHxHEIGHT.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE.json", help="Write JSON.")
+@click.option(
+    "--compare",
+    nargs=2,
+    type=click.Path(path_type=Path),
+    metavar="OLD.json NEW.json",
+    help="Compare two such files instead of timing.",
+)
+@click.option("--anyway", is_flag=True, help="With --compare: also across machines or flags.")
 def main(
-    artifact: Path,
+    artifact: Path | None,
     ckpt: Path | None,
-    precisions: tuple[Precision, ...],
-    backend: str,
-    batch: int,
+    precisions: tuple[str, ...],
+    backends: tuple[str, ...],
+    batches: tuple[int, ...],
+    streams: tuple[int, ...],
     runs: int,
     warm_up: int,
+    cold: int,
     threads: int | None,
     frame: str,
     out: Path | None,
+    compare: tuple[Path, Path] | None,
+    anyway: bool,
 ) -> None:
-    """Time ARTIFACT from camera frame to verdict."""
+    """Time ARTIFACT from camera frame to verdict, or compare two timings."""
+    if (artifact is None) == (compare is None):
+        raise InputError("give either ARTIFACT, to time it, or --compare OLD.json NEW.json")
+    if compare is not None:
+        from latency_compare import compare_files
+
+        click.echo(compare_files(*compare, anyway=anyway))
+        return
+    assert artifact is not None
     frame_hw = parse_size(frame)
     threads = threads or _threads_from_environment()
     if threads is not None:
         # Read once, when numpy loads its BLAS, which the lines below cause.
         os.environ.update(dict.fromkeys(_BLAS_THREADS, str(threads)))
-    from latency_report import Protocol, measure, text
+    from latency_measure import measure
+    from latency_report import Protocol
+    from latency_text import text
 
-    protocol = Protocol(batch, runs, warm_up, threads, frame_hw)
-    with ExitStack() as stack:
-        opened = _detectors(artifact, precisions, backend, threads)
-        detectors = [stack.enter_context(detector) for detector in opened]
-        report = measure(detectors, protocol, ckpt)
+    protocol = Protocol(
+        batch=batches[0],
+        runs=runs,
+        warm_up=warm_up,
+        threads=threads,
+        frame_hw=frame_hw,
+        batches=batches,
+        streams=streams,
+        backends=backends,
+        precisions=precisions,
+        cold=cold,
+        eager=ckpt is not None,
+    )
+    report = measure(artifact, protocol, ckpt)
     click.echo(text(report))
     if out is not None:
         from zsad.schema import write_json
@@ -105,20 +166,6 @@ def _threads_from_environment() -> int | None:
     # PyTorch and numpy would obey it and ONNX Runtime would not: no fair comparison.
     value = os.environ.get("OMP_NUM_THREADS", "")
     return int(value) if value.isdecimal() and int(value) else None
-
-
-def _detectors(
-    path: Path, precisions: tuple[Precision, ...], backend: str, threads: int | None
-) -> Iterator[Detector]:
-    from zsad.artifact import Artifact
-    from zsad.backends import open_backend
-    from zsad.detector import Detector
-    from zsad.manifest import PRECISIONS
-
-    artifact = Artifact.open(path)
-    present = tuple(p for p in PRECISIONS if p in artifact.manifest.graphs)
-    for precision in dict.fromkeys(precisions) or present:
-        yield Detector(artifact, open_backend(artifact, precision, backend, threads))
 
 
 if __name__ == "__main__":

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("zsad", "numpy", "pillow", "onnxruntime", "onnxruntime-gpu", "torch", "opencv-python")
+import jetson
+from zsad.schema import to_json
+
+PACKAGES = (
+    "zsad",
+    "numpy",
+    "pillow",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "tensorrt",
+    "torch",
+    "opencv-python",
+)
 
 
 def describe() -> dict[str, Any]:
@@ -20,6 +34,7 @@ def describe() -> dict[str, Any]:
         "memory_gb": _memory_gb(),
         "gpu": _gpu(),
         "board": _read(Path("/proc/device-tree/model")),
+        "jetson": to_json(jetson.board_state()),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
@@ -37,6 +52,15 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def own_peak_bytes() -> int:
+    """Return the largest resident memory this process has had so far."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # Not ru_maxrss: on Linux it starts at what the parent had when it spawned this process.
+        return int(status.read_text().partition("VmHWM:")[2].split()[0]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
 
 
 def _memory_gb() -> float | None:

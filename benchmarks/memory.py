@@ -7,7 +7,6 @@ images are of one class, the hardest case: classes are measured one at a time.
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from machine import describe
+from machine import describe, own_peak_bytes
 from zsad.data import GOOD, Sample
 from zsad.types import AnomalyResult, ImageU8
 
@@ -40,15 +39,6 @@ def peak_bytes(kind: str, count: int, side: int) -> int:
     if done.returncode:
         raise RuntimeError(f"the process for {kind} ended with status {done.returncode}")
     return int(done.stdout.split()[-1])
-
-
-def own_peak_bytes() -> int:
-    """Return the largest resident memory this process has had so far."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        # Not ru_maxrss: on Linux it starts at what the parent had when it spawned this process.
-        return int(status.read_text().partition("VmHWM:")[2].split()[0]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
 
 
 def memory_table(record: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from eager import eager_contenders
-from roofline import Roof, graph_flop, measure_roof
+from roof_products import NumberType
+from roofline import main_shapes, measure_roof
 from speedup_table import Row, Subject, goal
 from timing import Latency, Stages, take_turns
 from zsad.arithmetic import ARITHMETIC
@@ -20,11 +21,15 @@ from zsad.backends import open_backend
 from zsad.backends.table import ON_CPU
 from zsad.detector import Detector
 from zsad.errors import InputError
+from zsad.plan.products import Product, graph_products
 from zsad.text_table import constant_inputs
 
 EAGER = "PyTorch eager"
 PRECISIONS = ("fp32", "int8")
 """Of the graphs that are timed: a CPU computes an FP16 graph in float32."""
+
+NUMBERS: Mapping[str, NumberType] = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
+"""What a kind of contender multiplies."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +60,15 @@ def measure(subject: Subject, timing: Timing) -> list[Row]:
     with ExitStack() as stack:
         contenders = _contenders(subject, artifact, timing, stack)
         runs = {name: with_processor_time(each.run) for name, each in contenders.items()}
-        roofs = [measure_roof(False, False, timing.threads)]
+        kinds = {each.kind for each in contenders.values()}
+        products = _products(artifact)
+        before = _roofs(kinds, products, timing.threads)
         found = take_turns(runs, timing.runs, timing.warm_up)
         # Before and after, since the machine may be slower at either end.
-        roofs.append(measure_roof(False, False, timing.threads))
-    roof = max((r for r in roofs if r), key=lambda r: r.gflop_per_s)
-    gflop = _gflop(artifact)
-    return [_row(subject, name, contenders[name], found, roof, gflop) for name in contenders]
+        after = _roofs(kinds, products, timing.threads)
+    gflop = sum(product.flop for product in products) / 1e9
+    roofs = {kind: max(before[kind], after[kind]) for kind in kinds}
+    return [_row(subject, name, contenders[name], found, roofs, gflop) for name in contenders]
 
 
 def _contenders(
@@ -109,11 +116,18 @@ def _kind(detector: Detector) -> str:
     return precision if precision != "fp32" else ARITHMETIC.get(detector.backend.name, "fp32")
 
 
-def _gflop(artifact: Artifact) -> float:
+def _products(artifact: Artifact) -> tuple[Product, ...]:
     spec = artifact.manifest.preprocess
     image = np.zeros((1, spec.height, spec.width, 3), np.uint8)
     graph = artifact.file(artifact.graph("fp32").file)
-    return graph_flop(graph, {"image": image, **constant_inputs(artifact)}) / 1e9
+    return graph_products(graph, {"image": image, **constant_inputs(artifact)})
+
+
+def _roofs(kinds: Iterable[str], products: Sequence[Product], threads: int) -> dict[str, float]:
+    """Return the best rate per kind, in 1e9 operations a second; 0 where nothing has it."""
+    shapes = main_shapes(products)
+    found = {k: measure_roof(NUMBERS[k], shapes, on_gpu=False, threads=threads) for k in kinds}
+    return {kind: 0.0 if roof is None else roof.gflop_per_s for kind, roof in found.items()}
 
 
 def _row(
@@ -121,15 +135,14 @@ def _row(
     name: str,
     contender: Contender,
     found: dict[str, Latency],
-    roof: Roof,
+    roofs: Mapping[str, float],
     gflop: float,
 ) -> Row:
     median, eager = (found[each].stages_ms["total"] for each in (name, EAGER))
     cpu, eager_cpu = (found[each].stages_ms["cpu"] for each in (name, EAGER))
     is_eager = name.startswith(EAGER)
     reached = gflop / found[name].stages_ms["infer"] * 1e3
-    # The graph's arithmetic is not eager's, and the roof here is that of float32.
-    comparable = contender.kind == "fp32" and not is_eager
+    roof = 0.0 if is_eager else roofs[contender.kind]  # the graph's arithmetic is not eager's
     return Row(
         subject=f"{subject.method}, {subject.backbone}",
         contender=name,
@@ -139,7 +152,7 @@ def _row(
         times_faster=eager / median,
         cpu_times_less=eager_cpu / cpu,
         goal=None if is_eager else goal(subject.method, contender.kind),
-        share_of_roof=reached / roof.gflop_per_s if comparable else None,
+        share_of_roof=reached / roof if roof else None,
         loaded_mb=contender.loaded_mb,
     )
 

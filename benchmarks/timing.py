@@ -15,7 +15,8 @@ PAUSE_S = 0.02
 """Between two contenders: thread pools spin for a while after their last task, and would spin on
 the cores of whoever comes next."""
 
-PERCENTILES = (50, 90, 95, 99)
+PERCENTILES = (25, 50, 75, 90, 95, 99)
+"""The quartiles are the spread that a comparison of two runs goes by."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Latency:
         name: The contender.
         runs: Timed runs.
         warm_up: Runs before them that are not counted.
-        total_ms: Percentiles of the whole, keyed `p50` and so on.
+        total_ms: Percentiles of the whole, keyed `p50` and so on, and `max`.
         stages_ms: Median of each stage.
         frames_per_s: Frames of all timed runs over their summed time.
     """
@@ -67,13 +68,19 @@ def take_turns(
 
 def summarise(name: str, rows: Sequence[Stages], warm_up: int, batch: int) -> Latency:
     """Return percentiles of the total, medians of the stages and the throughput."""
-    totals = np.array([row["total"] for row in rows])
-    percentiles = np.percentile(totals, PERCENTILES)
+    totals = [row["total"] for row in rows]
     return Latency(
         name=name,
         runs=len(rows),
         warm_up=warm_up,
-        total_ms={f"p{p}": float(v) for p, v in zip(PERCENTILES, percentiles, strict=True)},
+        total_ms=percentiles(totals),
         stages_ms={k: float(np.median([row[k] for row in rows])) for k in rows[0]},
-        frames_per_s=float(batch * len(rows) / totals.sum() * 1e3),
+        frames_per_s=batch * len(rows) / sum(totals) * 1e3,
     )
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """Return `PERCENTILES` of some values, keyed `p50` and so on, and their `max`."""
+    found = np.percentile(values, PERCENTILES)
+    named = {f"p{p}": float(v) for p, v in zip(PERCENTILES, found, strict=True)}
+    return {**named, "max": float(max(values))}

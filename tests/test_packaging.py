@@ -63,7 +63,8 @@ for root in sys.argv[1].split(","):
 
 
 def test_device_packages_import_with_torch_blocked(wheel):
-    roots = "zsad,zsad_calibration,zsad_export.engine,zsad_export.cli.engine"
+    modules = ("engine", "cli.engine", "triton", "cli.triton")
+    roots = ",".join(["zsad", "zsad_calibration", *(f"zsad_export.{name}" for name in modules)])
     environment = {**os.environ, "PYTHONPATH": str(wheel)}
     command = [sys.executable, "-c", BLOCK_TORCH, roots]
     done = subprocess.run(
@@ -76,10 +77,12 @@ COMMANDS = {
     "zsad-run": "zsad.cli.run",
     "zsad-doctor": "zsad.cli.doctor",
     "zsad-words": "zsad.cli.words",
+    "zsad-plan": "zsad.cli.plan",
     "zsad-calibrate": "zsad_calibration.cli",
     "zsad-train": "zsad_train.cli",
     "zsad-export": "zsad_export.cli.export",
     "zsad-engine": "zsad_export.cli.engine",
+    "zsad-triton": "zsad_export.cli.triton",
     "zsad-eval": "zsad_export.cli.evaluate",
 }
 HEAVY = {"torch", "onnxruntime", "openvino", "onnx", "open_clip", "tensorrt_rtx", "scipy"}

@@ -99,6 +99,22 @@ def artifact_writer(target: str | Path) -> Iterator[Path]:
     target = Path(target).resolve()
     if target.exists() and not (target / MANIFEST).is_file() and not _is_empty_directory(target):
         raise InputError(f"{target} exists and is not an artifact: choose another --out")
+    with directory_writer(target) as scratch:
+        yield scratch
+        if not (scratch / MANIFEST).is_file():
+            raise AssertionError("an artifact needs its manifest")
+
+
+@contextmanager
+def directory_writer(target: Path) -> Iterator[Path]:
+    """Give a scratch directory that takes the place of `target` if the block ends without an error.
+
+    After an error `target` is as it was and the scratch is gone.
+
+    Raises:
+        InputError: Nothing can be written beside `target`.
+    """
+    target = target.resolve()
     scratch = target.with_name(f".{target.name}.{os.getpid()}.new")
     try:
         scratch.mkdir(parents=True)
@@ -106,8 +122,6 @@ def artifact_writer(target: str | Path) -> Iterator[Path]:
         raise InputError(f"cannot write beside {target}: {error.strerror}") from None
     try:
         yield scratch
-        if not (scratch / MANIFEST).is_file():
-            raise AssertionError("an artifact needs its manifest")
         _swap(scratch, target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

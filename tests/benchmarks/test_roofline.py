@@ -1,53 +1,9 @@
-import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
+import roof_products
 import roofline
-from roofline import graph_flop, measure_roof, operator_flop, rate
-
-
-@pytest.mark.parametrize(
-    ("op", "inputs", "outputs", "flop"),
-    [
-        ("MatMul", [(5, 7), (7, 3)], [(5, 3)], 2 * 5 * 7 * 3),
-        ("MatMul", [(2, 4, 5, 7), (2, 4, 7, 3)], [(2, 4, 5, 3)], 2 * 8 * 5 * 7 * 3),
-        ("Gemm", [(5, 7), (3, 7), (3,)], [(5, 3)], 2 * 5 * 7 * 3),
-        ("Gemm", [(7, 5), (7, 3)], [(5, 3)], 2 * 5 * 7 * 3),
-        ("Conv", [(1, 3, 32, 32), (16, 3, 8, 8)], [(1, 16, 4, 4)], 2 * 16 * 16 * 3 * 64),
-        ("Softmax", [(5, 7)], [(5, 7)], 0),
-    ],
-)
-def test_operations_are_counted_as_by_hand(op, inputs, outputs, flop):
-    assert operator_flop(op, inputs, outputs) == flop
-
-
-def test_a_graph_is_counted_at_the_batch_that_it_runs(tmp_path):
-    weights = {
-        "kernel": np.ones((4, 3, 2, 2), np.float32),
-        "right": np.ones((16, 5), np.float32),
-        "gemm": np.ones((6, 5), np.float32),
-    }
-    nodes = [
-        helper.make_node("Conv", ["x", "kernel"], ["conv"], strides=[2, 2]),
-        helper.make_node("Flatten", ["conv"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "right"], ["product"]),
-        helper.make_node("Gemm", ["product", "gemm"], ["y"], transB=1),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "counted",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 4, 4])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 6])],
-        [numpy_helper.from_array(v, k) for k, v in weights.items()],
-    )
-    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
-    onnx.save(model, tmp_path / "m.onnx")
-    one = 2 * (16 * 3 * 4 + 16 * 5 + 5 * 6)
-    for batch in (1, 3):
-        feeds = {"x": np.ones((batch, 3, 4, 4), np.float32)}
-        assert graph_flop(tmp_path / "m.onnx", feeds) == batch * one
-    assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"], "the profile is gone"
+from roofline import main_shapes, measure_roof, number_type, rate
+from zsad.plan.products import Product
 
 
 def test_the_rate_is_that_of_the_fastest_product(monkeypatch):
@@ -60,15 +16,60 @@ def test_the_rate_is_that_of_the_fastest_product(monkeypatch):
     assert len(calls) == 3, "the first is for warm-up"
 
 
-def test_the_roof_is_the_best_of_what_was_tried(monkeypatch):
-    monkeypatch.setattr(roofline, "SHAPES", ((32, 32, 32), (64, 64, 64)))
-    monkeypatch.setattr(roofline, "SECONDS_PER_SHAPE", 0.01)
-    monkeypatch.setattr(roofline.importlib.util, "find_spec", lambda name: name == "onnx" or None)
-    roof = measure_roof(on_gpu=False, half=False, threads=1)
-    assert {name.split()[0] for name in roof.tried} == {"numpy", "onnxruntime"}
+def test_a_chain_counts_every_product_in_it(monkeypatch):
+    monkeypatch.setattr(roofline, "rate", lambda product, *sides: 10.0)
+    made = {"one": lambda *sides: (None, 1), "chain": lambda *sides: (None, 4)}
+    monkeypatch.setattr(roof_products, "makers", lambda number, **where: made)
+    roof = measure_roof("float32", [(8, 8, 8)], on_gpu=False, threads=1)
+    assert roof.tried == {"one 8x8x8": 10.0, "chain 8x8x8": 40.0}
+    assert (roof.gflop_per_s, roof.by) == (40.0, "chain 8x8x8")
+
+
+def test_the_main_shapes_hold_most_arithmetic_and_have_weights():
+    layers = [Product(50, 64, 64), Product(50, 64, 256), Product(50, 64, 64)]
+    attention = Product(500, 640, 500, times=12, constant=False)
+    assert main_shapes([*layers, attention]) == ((50, 64, 256), (50, 64, 64))
+    many = [Product(rows, 8, 8) for rows in range(1, 9)]
+    assert main_shapes(many) == ((8, 8, 8), (7, 8, 8), (6, 8, 8), (5, 8, 8))
+    assert main_shapes([attention]) == roofline.FALLBACK
+
+
+@pytest.mark.parametrize(
+    ("precision", "provider", "on_gpu", "number"),
+    [
+        ("fp32", "CPUExecutionProvider", False, "float32"),
+        ("fp16", "CPUExecutionProvider", False, "float32"),
+        ("fp32", "OpenVINO CPU bf16", False, "bfloat16"),
+        ("int8", "CPUExecutionProvider", False, "int8"),
+        ("fp32", "CUDAExecutionProvider", True, "float32"),
+        ("fp16", "CUDAExecutionProvider", True, "float16"),
+        ("int8_fp16", "TensorRT", True, "int8"),
+    ],
+)
+def test_a_roof_is_of_the_type_that_is_computed_in(precision, provider, on_gpu, number):
+    assert number_type(precision, provider, on_gpu=on_gpu) == number
+
+
+@pytest.mark.parametrize(
+    ("number", "libraries"),
+    [
+        ("float32", {"numpy", "torch", "onnxruntime", "openvino"}),
+        ("bfloat16", {"torch", "openvino"}),
+        ("int8", {"torch", "onnxruntime", "openvino"}),
+    ],
+)
+def test_every_library_multiplies_what_it_can(monkeypatch, number, libraries):
+    for package in ("torch", "openvino"):
+        pytest.importorskip(package)
+    monkeypatch.setattr(roofline, "SECONDS_PER_SHAPE", 0.001)
+    roof = measure_roof(number, [(32, 64, 96)], on_gpu=False, threads=1)
+    assert {name.split()[0] for name in roof.tried} == libraries
     assert roof.gflop_per_s == max(roof.tried.values()) == roof.tried[roof.by] > 0
+    assert roof.number == number
 
 
-def test_a_gpu_without_torch_has_no_roof(monkeypatch):
-    monkeypatch.setattr(roofline.importlib.util, "find_spec", lambda name: None)
-    assert measure_roof(on_gpu=True, half=True, threads=None) is None
+def test_a_library_that_is_not_installed_is_left_out(monkeypatch):
+    monkeypatch.setattr(roof_products, "_has", lambda package: False)
+    assert set(roof_products.makers("float32", on_gpu=False, threads=1)) == {"numpy"}
+    assert measure_roof("bfloat16", [(8, 8, 8)], on_gpu=False, threads=1) is None
+    assert measure_roof("float16", [(8, 8, 8)], on_gpu=True, threads=None) is None

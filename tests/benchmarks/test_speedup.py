@@ -15,7 +15,9 @@ from zsad_train.towers import load_backbone
 
 @pytest.fixture(autouse=True)
 def quick_roof(monkeypatch):
-    monkeypatch.setattr(speedup_measure, "measure_roof", lambda *arguments: Roof(50.0, "x", {}))
+    monkeypatch.setattr(
+        speedup_measure, "measure_roof", lambda *arguments, **named: Roof(50.0, "x", {})
+    )
     for name in speedup.THREADS:
         monkeypatch.setenv(name, "1")
 

@@ -10,7 +10,9 @@ def stages(total, infer=1.0):
 def test_percentiles_and_medians_are_those_of_the_runs():
     rows = [stages(float(t), infer=t / 10) for t in range(1, 102)]
     latency = summarise("graph", rows, warm_up=3, batch=2)
-    assert latency.total_ms == {"p50": 51, "p90": 91, "p95": 96, "p99": 100}
+    assert latency.total_ms == {
+        "p25": 26, "p50": 51, "p75": 76, "p90": 91, "p95": 96, "p99": 100, "max": 101,
+    }  # fmt: skip
     assert latency.stages_ms == pytest.approx({"infer": 5.1, "total": 51})
     assert (latency.runs, latency.warm_up) == (101, 3)
     # 202 frames in 5151 ms.

@@ -81,8 +81,9 @@ def own_cache(engine_cache, monkeypatch):
 
 @pytest.fixture(scope="session")
 def exported(checkpoint, engine_cache):
-    """What `zsad-export --fp16` printed."""
-    arguments = ["--ckpt", str(checkpoint), "--fp16", "--sm", "86"]
+    """What `zsad-export --fp16 --triton` printed."""
+    models = str(checkpoint.parent / "models")
+    arguments = ["--ckpt", str(checkpoint), "--fp16", "--sm", "86", "--triton", models]
     result = CliRunner(env={"ZSAD_CACHE": str(engine_cache)}).invoke(export_command, arguments)
     assert result.exit_code == 0, result.output
     return result

@@ -25,9 +25,23 @@ class TestExport:
         assert "FP16 emulated on CPU" in lines[3]
         assert lines[4].startswith("TensorRT-RTX fp32: built by tensorrt_rtx")
         assert lines[5].startswith("TensorRT-RTX fp16: built by tensorrt_rtx")
-        assert lines[6].startswith("not built:")
-        assert lines[6].endswith(f"zsad-engine {artifact.path} --fp16")
-        assert len(lines) == 7
+        assert lines[6].startswith("Triton: ")
+        assert lines[7].startswith("not built:")
+        assert lines[7].endswith(f"zsad-engine {artifact.path} --fp16")
+        assert len(lines) == 8
+
+    def test_adds_the_default_graph_to_a_triton_repository(self, exported, artifact):
+        folder = artifact.path.parent / "models" / "dive_fp16"
+        assert f"Triton: {folder}" in exported.stdout
+        served = (folder / "1" / "model.onnx").read_bytes()
+        assert served == (artifact.path / "model.fp16.onnx").read_bytes()
+        assert (folder / "warmup" / "image").stat().st_size == 32 * 40 * 3
+
+    def test_a_folder_that_is_no_triton_repository_is_refused_first(self, tmp_path):
+        (tmp_path / "photos").mkdir()
+        result = invoke(export_command, "--method", "clip", "--triton", tmp_path)
+        assert result.exit_code == 2
+        assert "'photos' holds no config.pbtxt" in result.stderr
 
     def test_without_rtx_it_says_what_would_bring_it(self, artifact, monkeypatch, capsys):
         from zsad_export.cli.export import _compile

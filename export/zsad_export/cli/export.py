@@ -95,6 +95,12 @@ def _choice_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--allow-parity-loss", is_flag=True, help="Record a failed parity gate, go on.")
 @click.option("--no-engine", is_flag=True, help="Do not compile with TensorRT-RTX.")
 @click.option("--sm", callback=parse_sms, help="Compute capabilities for TensorRT-RTX: 86,89,120.")
+@click.option(
+    "--triton",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Also add the default graph to this Triton model repository (zsad-triton has options).",
+)
 def main(
     ckpt: Path | None,
     method: str | None,
@@ -115,6 +121,7 @@ def main(
     allow_parity_loss: bool,
     no_engine: bool,
     sm: tuple[int, ...] | None,
+    triton: Path | None,
     **choices: str | None,
 ) -> None:
     """Turn a checkpoint, or a method that needs none, into an artifact.
@@ -128,6 +135,10 @@ def main(
     words = () if defects is None else parse_words(defects)
     _check_calibration(int8, calib, calib_frames, sensitivity)
     labelled = _open_gate_data(gate_data, gate_limit)
+    if triton is not None:
+        from zsad_export.triton import check_repository
+
+        check_repository(triton)
     from zsad_export.export import export_checkpoint
     from zsad_export.int8_export import CALIBRATION_FRAMES, Int8Options
 
@@ -153,6 +164,10 @@ def main(
         _print_int8(artifact)
     if not no_engine:
         _compile(artifact, sm)
+    if triton is not None:
+        from zsad_export.triton import write_triton_model
+
+        click.echo(f"Triton: {write_triton_model(artifact, triton)}")
     flag = artifact.manifest.default_precision
     click.echo(
         "not built: a TensorRT engine for the device, which only the device can build; there, "
