@@ -58,6 +58,9 @@ import importlib, pkgutil
 for root in sys.argv[1].split(","):
     package = importlib.import_module(root)
     for module in pkgutil.walk_packages(getattr(package, "__path__", ()), root + "."):
+        # What writes INT8 graphs runs where they are exported, not on a device.
+        if module.name.startswith(("zsad_calibration.int8", "zsad_calibration.probing")):
+            continue
         importlib.import_module(module.name)
 """
 
