@@ -20,6 +20,7 @@ import click
 from zsad.backends import BACKENDS
 from zsad.command import Command
 from zsad.errors import InputError
+from zsad.precision import PRECISIONS
 
 _BLAS_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -40,7 +41,7 @@ def parse_counts(
 @click.option(
     "--precision",
     "precisions",
-    metavar="NAME",
+    type=click.Choice(PRECISIONS),
     multiple=True,
     help="Graph to time, repeatable. Default: every graph of the artifact.",
 )

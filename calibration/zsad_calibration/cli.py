@@ -11,6 +11,7 @@ import click
 
 from zsad.backends import BACKENDS
 from zsad.command import Command
+from zsad.precision import PRECISIONS
 
 if TYPE_CHECKING:
     from zsad.detector import Detector
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 @click.option(
     "--precision",
     "precisions",
-    type=click.Choice(["fp32", "fp16", "int8", "int8_fp16"]),
+    type=click.Choice(PRECISIONS),
     multiple=True,
     help="Graph to calibrate, repeatable. Default: every graph of the artifact.",
 )

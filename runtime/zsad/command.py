@@ -15,8 +15,8 @@ _INTERRUPTED = 130
 class Command(click.Command):
     """A click command that ends with the exit code of the `ZsadError` it met.
 
-    Use it as `@click.command(cls=Command)`. Exit codes: 0, 2 bad input, 3 parity gate, 4 engine
-    build; 1 is a bug of ours and keeps its traceback. Ctrl-C ends with 130.
+    Use it as `@click.command(cls=Command)`. Exit codes: 0, 2 bad input, 3 parity gate, 4 an engine
+    that does not build or run; 1 is a bug of ours and keeps its traceback. Ctrl-C ends with 130.
     """
 
     def invoke(self, ctx: click.Context) -> Any:

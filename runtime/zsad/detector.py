@@ -66,9 +66,9 @@ class Detector:
             path: The artifact directory.
             recipe: The recipe with the thresholds of one part, or its file. Without one, every
                 verdict is UNCALIBRATED.
-            precision: `fp32`, `fp16` or `int8`. None takes a graph that the recipe covers, and
-                among those the manifest's default; on a CPU, FP32 rather than FP16, which a CPU
-                only emulates.
+            precision: One of `zsad.manifest.PRECISIONS`. None takes a graph that the recipe
+                covers, and among those the manifest's default; on a CPU, FP32 rather than FP16,
+                which a CPU only emulates.
             backend: One of `zsad.backends.BACKENDS`. One that is named is used or is an error;
                 `auto` is the fastest here that computes what the graph says.
             threads: Threads of a CPU engine; None leaves the number to the engine.

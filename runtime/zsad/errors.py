@@ -32,6 +32,8 @@ class MissingExtraError(InputError):
 class InferenceError(ZsadError):
     """An inference engine that failed while it ran; the frame it was given has no result."""
 
+    exit_code = 4
+
 
 class ParityError(ZsadError):
     """The exported graph differs from its reference by more than the gate allows."""

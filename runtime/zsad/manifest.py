@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zsad.errors import InputError
+from zsad.precision import PRECISIONS as PRECISIONS
+from zsad.precision import Precision as Precision
 from zsad.preprocess import PreprocessSpec
 from zsad.schema import from_json, read_json
 
 SCHEMA = 1
-
-Precision = Literal["fp32", "fp16", "int8", "int8_fp16"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8", "int8_fp16")
 
 BudgetVerdict = Literal["within", "over", "not shown"]
 

@@ -23,9 +23,9 @@ class TestExport:
         assert lines[2].startswith("model.fp32.onnx")
         assert lines[3].startswith("model.fp16.onnx")
         assert "FP16 emulated on CPU" in lines[3]
-        assert lines[4].startswith("TensorRT-RTX fp32: built by tensorrt_rtx")
-        assert lines[5].startswith("TensorRT-RTX fp16: built by tensorrt_rtx")
-        assert lines[6].startswith("Triton: ")
+        assert lines[4].startswith("Triton: ")
+        assert lines[5].startswith("TensorRT-RTX fp32: built by tensorrt_rtx")
+        assert lines[6].startswith("TensorRT-RTX fp16: built by tensorrt_rtx")
         assert lines[7].startswith("not built:")
         assert lines[7].endswith(f"zsad-engine {artifact.path} --fp16")
         assert len(lines) == 8
@@ -97,6 +97,15 @@ class TestExport:
         result = invoke(export_command, "--ckpt", checkpoint, "--gate-limit", "3")
         assert result.exit_code == 2
         assert "--gate-limit goes with --gate-data" in result.stderr
+
+    def test_an_architecture_that_rtx_lacks_is_refused_before_anything_is_written(
+        self, checkpoint, tmp_path
+    ):
+        pytest.importorskip("tensorrt_rtx")
+        out = tmp_path / "out"
+        result = invoke(export_command, "--ckpt", checkpoint, "--out", out, "--sm", "87")
+        assert result.exit_code == 2
+        assert "cannot compile for SM 87" in result.stderr and not out.exists()
 
     def test_bad_list_of_architectures(self, checkpoint):
         result = invoke(export_command, "--ckpt", checkpoint, "--sm", "8.6")

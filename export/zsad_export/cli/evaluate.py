@@ -12,6 +12,7 @@ import click
 from zsad.backends import BACKENDS
 from zsad.command import Command
 from zsad.errors import InputError
+from zsad.precision import PRECISIONS
 
 if TYPE_CHECKING:
     from zsad.manifest import Precision
@@ -36,9 +37,7 @@ if TYPE_CHECKING:
 @click.option(
     "--recipe", type=click.Path(path_type=Path), help="Also count wrong verdicts at its threshold."
 )
-@click.option(
-    "--precision", type=click.Choice(["fp32", "fp16", "int8", "int8_fp16"]), help="Graph to run."
-)
+@click.option("--precision", type=click.Choice(PRECISIONS), help="Graph to run.")
 @click.option(
     "--backend",
     type=click.Choice(BACKENDS),

@@ -135,6 +135,8 @@ def main(
     words = () if defects is None else parse_words(defects)
     _check_calibration(int8, calib, calib_frames, sensitivity)
     labelled = _open_gate_data(gate_data, gate_limit)
+    if sm and not no_engine:
+        _check_targets(sm)
     if triton is not None:
         from zsad_export.triton import check_repository
 
@@ -162,17 +164,24 @@ def main(
     _print_words(artifact)
     if int8 is not None:
         _print_int8(artifact)
-    if not no_engine:
-        _compile(artifact, sm)
     if triton is not None:
         from zsad_export.triton import write_triton_model
 
         click.echo(f"Triton: {write_triton_model(artifact, triton)}")
+    if not no_engine:
+        _compile(artifact, sm)
     flag = artifact.manifest.default_precision
     click.echo(
         "not built: a TensorRT engine for the device, which only the device can build; there, "
         f"run: zsad-engine {artifact.path} --{flag}"
     )
+
+
+def _check_targets(sms: tuple[int, ...]) -> None:
+    from zsad.tensorrt_package import RTX
+    from zsad_export.tensorrt_api import Compiler
+
+    Compiler(RTX).architectures(sms)
 
 
 def _open_gate_data(spec: str | None, limit: int | None) -> Dataset | None:

@@ -8,12 +8,15 @@ from typing import cast
 import click
 
 from zsad.command import Command
+from zsad.precision import PRECISIONS, Precision
 
 
 @click.command(cls=Command)
 @click.argument("artifact", type=click.Path(path_type=Path))
 @click.argument("repository", type=click.Path(path_type=Path))
-@click.option("--precision", metavar="NAME", help="The graph. [default: the artifact's]")
+@click.option(
+    "--precision", type=click.Choice(PRECISIONS), help="The graph. [default: the artifact's]"
+)
 @click.option("--engine", is_flag=True, help="Serve TensorRT's engine, built for this GPU.")
 @click.option("--name", help="The model's name. [default: of artifact and precision]")
 @click.option("--max-batch", default=8, show_default=True, help="Most frames joined into a run.")
@@ -34,7 +37,7 @@ from zsad.command import Command
 def main(
     artifact: Path,
     repository: Path,
-    precision: str | None,
+    precision: Precision | None,
     engine: bool,
     name: str | None,
     max_batch: int,
@@ -47,19 +50,17 @@ def main(
     The model's folder appears whole or not at all, with a README that states what clients send.
     """
     from zsad.artifact import Artifact
-    from zsad.manifest import Precision
     from zsad_export.triton import check_repository, write_triton_model
     from zsad_export.triton_config import InstanceKind, TritonOptions
 
     options = TritonOptions(name, max_batch, queue_delay_us, instances, cast(InstanceKind, kind))
     check_repository(repository)  # before an engine is built, which takes minutes
     opened = Artifact.open(artifact)
-    chosen = cast("Precision | None", precision)
     plan = None
     if engine:
         from zsad.engine_cache import BuildOptions
         from zsad_export.engine import build_native_engine
 
-        plan = build_native_engine(opened, chosen, BuildOptions(max_batch=max_batch)).path
-    target = write_triton_model(opened, repository, chosen, options, plan)
+        plan = build_native_engine(opened, precision, BuildOptions(max_batch=max_batch)).path
+    target = write_triton_model(opened, repository, precision, options, plan)
     click.echo(f"wrote {target}: tritonserver --model-repository={repository.resolve()}")

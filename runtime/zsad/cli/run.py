@@ -12,6 +12,7 @@ import click
 from zsad.backends import BACKENDS
 from zsad.command import Command
 from zsad.errors import InputError
+from zsad.precision import PRECISIONS
 
 if TYPE_CHECKING:
     from zsad.detector import Detector
@@ -40,7 +41,7 @@ _STREAM_SAVE_EVERY = 30
 @click.option("--recipe", type=click.Path(path_type=Path), help="Thresholds, of zsad-calibrate.")
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "fp16", "int8", "int8_fp16"]),
+    type=click.Choice(PRECISIONS),
     help="Graph to run. Default: the artifact's own; on a CPU, fp32 rather than fp16.",
 )
 @click.option(

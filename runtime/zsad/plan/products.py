@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zsad.backends.ort import import_onnxruntime
+from zsad.errors import InferenceError, InputError
 from zsad.types import Array
 
 Shape = Sequence[int]
@@ -47,6 +48,10 @@ def graph_products(graph: Path, feeds: Mapping[str, Array]) -> tuple[Product, ..
     Args:
         graph: The ONNX file.
         feeds: Its inputs, with the batch in question.
+
+    Raises:
+        InputError: ONNX Runtime cannot load the graph.
+        InferenceError: It cannot run it.
     """
     ort = import_onnxruntime()
     with tempfile.TemporaryDirectory() as folder:
@@ -55,10 +60,20 @@ def graph_products(graph: Path, feeds: Mapping[str, Array]) -> tuple[Product, ..
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
         options.log_severity_level = 3
-        session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-        session.run(None, dict(feeds))
+        session = _loaded(ort, graph, options)
+        try:
+            session.run(None, dict(feeds))
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            raise InferenceError(f"{graph} fails on ONNX Runtime: {error}") from error
         events = json.loads(Path(session.end_profiling()).read_text())
     return tuple(profile_products(events))
+
+
+def _loaded(ort: Any, graph: Path, options: Any) -> Any:
+    try:
+        return ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exceptions share no base class
+        raise InputError(f"{graph} cannot be loaded ({error}): export it again") from None
 
 
 def graph_flop(graph: Path, feeds: Mapping[str, Array]) -> int:

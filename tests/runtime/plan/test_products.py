@@ -3,6 +3,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from zsad.errors import InferenceError, InputError
 from zsad.plan.products import Product, graph_flop, graph_products, operator_product
 
 
@@ -63,3 +64,22 @@ def test_a_graph_is_counted_at_the_batch_that_it_runs(tmp_path):
     sides = [(p.rows, p.inner, p.columns) for p in graph_products(tmp_path / "m.onnx", feeds)]
     assert sides == [(12, 12, 4), (3, 16, 5), (3, 5, 6)]
     assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"], "the profile is gone"
+
+
+def test_a_graph_that_does_not_load_or_run_is_one_line(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"no graph")
+    with pytest.raises(InputError, match="cannot be loaded"):
+        graph_products(path, {})
+    node = helper.make_node("Reshape", ["x", "shape"], ["y"])
+    graph = helper.make_graph(
+        [node],
+        "impossible",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [7, "M"])],
+        [numpy_helper.from_array(np.array([7, -1]), "shape")],
+    )
+    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+    onnx.save(model, str(path))
+    with pytest.raises(InferenceError, match="fails on ONNX Runtime"):
+        graph_products(path, {"x": np.zeros(5, np.float32)})
