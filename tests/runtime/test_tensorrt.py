@@ -345,6 +345,17 @@ def test_the_real_tensorrt_rtx_is_driven_up_to_the_gpu(install, artifact, monkey
     fake.gpu.check_clean()
 
 
+def test_what_rtx_compiled_with_tf32_is_only_taken_by_its_name(install, artifact, monkeypatch):
+    pytest.importorskip("tensorrt_rtx")
+    install()
+    monkeypatch.setattr("zsad.device.ctypes.CDLL", lambda name: FakeDriver("RTX 3090", 86))
+    build_rtx_engine(artifact, sms=(86,), options=BuildOptions(tf32=True))
+    with pytest.raises(InputError, match=r"holds no engine .* --fp32 --rtx --sm 86$"):
+        open_backend(artifact, backend="tensorrt-rtx")
+    with pytest.raises(InputError, match="cannot load its engine"):  # there is no GPU
+        open_backend(artifact, backend="tensorrt-rtx-tf32")
+
+
 class TestPlantedFaults:
     """The fake device notices what a real one would punish."""
 
