@@ -20,6 +20,8 @@ from zsad.engine_cache import (
     engine_path,
     find_engine,
     load_engine,
+    make_folder,
+    renew_engine,
     store_engine,
 )
 from zsad.errors import EngineError, InputError
@@ -47,10 +49,11 @@ class BuiltEngine:
         key, types = self.record.key, self.record.compute_types
         size = self.path.stat().st_size / 1e6
         int8 = f", {types['int8']} INT8 weights" if types.get("int8") else ""
+        tf32 = ", products rounded to TF32" if key.options.tf32 else ""
         return (
             f"{'cached' if self.was_cached else 'built'} by {key.compiler} {key.version} for "
             f"{key.device}, {size:.1f} MB, compute layers {types.get('float16', 0)} FP16 and "
-            f"{types.get('float32', 0)} FP32{int8}{self._checked()}: {self.path}"
+            f"{types.get('float32', 0)} FP32{int8}{tf32}{self._checked()}: {self.path}"
         )
 
     def _checked(self) -> str:
@@ -151,8 +154,10 @@ def _build(
     graph = artifact.graph(chosen)
     key = EngineKey(graph.sha256, chosen, compiler.name, compiler.version, device, build.options)
     root = cache_root()
+    make_folder(root)  # an engine that took minutes shall have where to go
     cached = find_engine(key, root)
     if cached is not None:
+        renew_engine(key, root)  # backends take the newest
         return BuiltEngine(engine_path(key, root), cached, was_cached=True)
     measured = artifact.manifest.parity.get(chosen)
     build = replace(build, float32=() if measured is None else measured.float32)

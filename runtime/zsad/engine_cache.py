@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from zsad.schema import from_json, read_json, sha256_file, sha256_of, write_atom
 SCHEMA = 2
 
 _OLDEST_PORTABLE_SM = 80  # AMPERE_PLUS, the hardware compatibility level
+_JETSON_SMS = frozenset({87, 101, 110})  # Orin and Thor, where it does not hold
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class BuildOptions:
         workspace_mib: Largest scratch memory of a layer; None is all that the GPU has.
         optimization_level: 0 to 5, how long the compiler searches; None is its own default.
         version_compatible: Runs in newer TensorRT releases too; may be slower.
-        hardware_compatible: Runs on every GPU from Ampere on; may be slower.
+        hardware_compatible: Runs on every GPU from Ampere on except Jetsons; may be slower.
         tf32: FP32 products may round their factors to TF32's 10 bits, as TensorRT does unless told
             otherwise: faster from Ampere on, and not what the parity limits of FP32 are for.
     """
@@ -72,9 +74,15 @@ class EngineKey:
         same_version = self.version == version or (
             self.options.version_compatible and _number(self.version) <= _number(version)
         )
-        portable = self.options.hardware_compatible and gpu.sm >= _OLDEST_PORTABLE_SM
+        portable = self.options.hardware_compatible and all(
+            sm >= _OLDEST_PORTABLE_SM and sm not in _JETSON_SMS for sm in (gpu.sm, self._built_on())
+        )
         fits = portable or self.device == str(gpu) or f"sm{gpu.sm}" in self._architectures()
         return self.compiler == compiler and same_version and fits
+
+    def _built_on(self) -> int:
+        found = re.search(r"sm(\d+)$", self.device)
+        return int(found[1]) if found else 0
 
     def _architectures(self) -> list[str]:
         # What TensorRT builds is for one GPU by its name, `Orin sm87`; RTX's is for `sm86 sm89`.
@@ -119,7 +127,7 @@ def find_engine(key: EngineKey, root: Path) -> EngineRecord | None:
 
 
 def cached_engines(root: Path) -> list[EngineRecord]:
-    """Return the records of all engines in the cache, the newest first."""
+    """Return the records of all engines in the cache, the one last built or renewed first."""
     paths = [path for path in root.glob("*.json") if path.with_suffix(".engine").is_file()]
     paths.sort(key=lambda path: path.with_suffix(".engine").stat().st_mtime_ns, reverse=True)
     return [record for path in paths if (record := _read_record(path)) is not None]
@@ -136,6 +144,22 @@ def load_engine(record: EngineRecord, root: Path) -> bytes:
             f"{engine_path(record.key, root)} is damaged: delete it and run zsad-engine again"
         )
     return engine_path(record.key, root).read_bytes()
+
+
+def renew_engine(key: EngineKey, root: Path) -> None:
+    """Make a cached engine the newest one, as if it had just been built.
+
+    Raises:
+        InputError: The cache cannot be written.
+    """
+    path = engine_path(key, root)
+    try:
+        now = time.time_ns()  # the file system's own clock may lag by some milliseconds
+        os.utime(path, ns=(now, now))
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path}: {error.strerror}: set ZSAD_CACHE to a folder that can be written"
+        ) from None
 
 
 def store_engine(
@@ -163,7 +187,7 @@ def make_folder(root: Path) -> None:
     """Make the cache's folder.
 
     Raises:
-        InputError: It cannot be made.
+        InputError: It cannot be made, or nothing can be written into it.
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -171,6 +195,11 @@ def make_folder(root: Path) -> None:
         raise InputError(
             f"cannot make the engine cache {root}: {error.strerror}: set ZSAD_CACHE to a folder"
         ) from None
+    if not os.access(root, os.W_OK | os.X_OK):
+        raise InputError(
+            f"cannot write into the engine cache {root}: set ZSAD_CACHE to a folder that can be"
+            " written"
+        )
 
 
 def _read_record(path: Path) -> EngineRecord | None:

@@ -89,6 +89,17 @@ def test_an_inspector_that_names_no_types_is_told(install, known, monkeypatch):
     assert "types of the engine not told" in build_native_engine(known).describe()
 
 
+def test_a_cache_that_cannot_be_written_is_found_before_the_build(
+    install, known, monkeypatch, tmp_path
+):
+    fake = install()
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ZSAD_CACHE", str(tmp_path / "file"))
+    with pytest.raises(InputError, match="set ZSAD_CACHE to a folder"):
+        build_native_engine(known)
+    assert fake.trt.builds == []
+
+
 @pytest.mark.parametrize("version", RELEASES)
 def test_options_reach_the_compiler(install, known, version):
     fake = install(version)

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from zsad.backends.auto import candidates
 from zsad.cli.run import main
 from zsad.recipe import Recipe, write_recipe
 from zsad.results import read_results
@@ -286,3 +288,13 @@ def test_ctrl_c_finishes_the_row_and_writes_the_report(make_artifact, camera, tm
     assert f"= {len(rows)} judged" in stdout
     assert "Traceback" not in stderr
     assert (out / "report.html").exists()
+
+
+def test_help_names_what_auto_chooses_from(monkeypatch):
+    monkeypatch.setattr("zsad.backends.auto.OPTIONAL", ("openvino",))
+    monkeypatch.setattr("zsad.backends.auto.importlib.util.find_spec", lambda name: True)
+    onnxruntime = SimpleNamespace(get_available_providers=lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr("zsad.backends.auto.import_onnxruntime", lambda: onnxruntime)
+    assert candidates() == ("cuda", "cpu", "openvino")
+    said = " ".join(CliRunner().invoke(main, ["--help"]).stdout.split())
+    assert "auto is the fastest of cuda, cpu and openvino." in said

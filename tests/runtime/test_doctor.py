@@ -12,6 +12,7 @@ from zsad.cli.doctor import main
 from zsad.doctor import engine_checks, machine_checks, software_checks, survey
 from zsad.doctor.check import Check
 from zsad.doctor.software import installed_over
+from zsad.engine_cache import BuildOptions
 from zsad_export.engine import build_native_engine
 
 
@@ -119,6 +120,20 @@ def test_little_memory_is_a_problem(jetson):
     assert memory == Check("memory", "problem", "1.0 GiB available of 8.0", memory.fix)
 
 
+def test_the_disk_is_the_one_that_engines_go_to(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setenv("ZSAD_CACHE", str(tmp_path / "disk/cache"))
+    monkeypatch.setattr(
+        "zsad.doctor.machine.shutil.disk_usage",
+        lambda folder: asked.append(folder) or types.SimpleNamespace(free=1 << 20),
+    )
+    (tmp_path / "disk").mkdir()
+    disk = named(machine_checks(tmp_path), "disk")
+    assert asked == [tmp_path / "disk"]
+    assert disk.detail == f"0.0 GiB free for engines in {tmp_path / 'disk/cache/engines'}"
+    assert (disk.status, "set ZSAD_CACHE" in disk.fix) == ("problem", True)
+
+
 def test_a_driver_is_read_from_the_kernel(tmp_path):
     (tmp_path / "proc/driver/nvidia").mkdir(parents=True)
     text = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sun Jul 27\n"
@@ -167,6 +182,8 @@ def test_engines_of_this_device_are_listed(monkeypatch, tmp_path, make_artifact)
     assert check.status == "ok"
     assert artifact.graph().sha256[:12] in check.detail
     assert "by tensorrt 10.3.0, batch up to 8, for Orin sm87" in check.detail
+    build_native_engine(artifact, options=BuildOptions(tf32=True))
+    assert "batch up to 8, TF32, for Orin sm87" in engine_checks()[0].detail
 
 
 @pytest.mark.parametrize("blocked", ["cuda", "cuda.bindings"])

@@ -72,14 +72,23 @@ def test_is_below_the_users_cache_unless_told_otherwise(monkeypatch):
         ({}, Gpu("Orin (nvgpu)", 87), "10.3.0", False),
         ({"version_compatible": True}, ORIN, "11.4.0.106", True),
         ({"version_compatible": True}, ORIN, "10.2.9", False),
-        ({"hardware_compatible": True}, Gpu("NVIDIA L4", 89), "10.3.0", True),
-        ({"hardware_compatible": True}, Gpu("Tesla T4", 75), "10.3.0", False),
     ],
 )
 def test_an_engine_runs_where_it_was_built_or_made_to_run(change, gpu, version, runs):
     key = dataclasses.replace(NATIVE, options=BuildOptions(**change))
     assert key.runs("tensorrt", version, gpu) is runs
     assert not key.runs("tensorrt_rtx", version, gpu)
+
+
+def test_a_hardware_compatible_engine_runs_from_ampere_on_but_on_no_other_jetson():
+    options = BuildOptions(hardware_compatible=True)
+    key = dataclasses.replace(NATIVE, device="NVIDIA A100 sm80", options=options)
+    sms = (72, 75, 80, 86, 87, 89, 90, 101, 110, 120)
+    found = [sm for sm in sms if key.runs("tensorrt", "10.3.0", Gpu("any", sm))]
+    assert found == [80, 86, 89, 90, 120]
+    orin = dataclasses.replace(NATIVE, options=options)
+    assert orin.runs("tensorrt", "10.3.0", ORIN)
+    assert not orin.runs("tensorrt", "10.3.0", Gpu("NVIDIA L4", 89))
 
 
 def test_an_rtx_engine_runs_on_each_architecture_it_was_compiled_for():

@@ -19,6 +19,7 @@ from zsad.cli.run import main as run_command
 from zsad.detector import Detector
 from zsad.engine_cache import BuildOptions
 from zsad.errors import InferenceError, InputError
+from zsad.types import Verdict
 from zsad_export.engine import build_native_engine, build_rtx_engine
 
 RELEASES = ("10.3.0", "11.4.0.106")
@@ -195,6 +196,57 @@ class TestRefusals:
         ):
             backend.infer({"image": noise(2)})
 
+    def test_the_engine_that_was_asked_for_last_is_taken_though_it_was_cached(
+        self, install, artifact
+    ):
+        install()
+        for batch, was_cached in ((8, False), (1, False), (8, True)):
+            built = build_native_engine(artifact, options=BuildOptions(batch))
+            assert built.was_cached is was_cached
+        with open_backend(artifact, backend="tensorrt") as backend:
+            assert backend.infer({"image": noise(8)})["score"].shape == (8,)
+
+    def test_a_damaged_engine_does_not_hide_an_older_one(self, install, artifact):
+        install()
+        build_native_engine(artifact, options=BuildOptions(8))
+        build_native_engine(artifact, options=BuildOptions(1)).path.write_bytes(b"fake engine\n")
+        with open_backend(artifact, backend="tensorrt") as backend:
+            assert backend.infer({"image": noise(8)})["score"].shape == (8,)
+
+    @pytest.mark.parametrize(
+        ("tf32", "served", "refused"),
+        [
+            (False, ("tensorrt", "tensorrt-graph"), ("tensorrt-tf32",)),
+            (True, ("tensorrt-tf32",), ("tensorrt", "tensorrt-graph")),
+        ],
+    )
+    def test_an_engine_that_rounds_to_tf32_is_only_taken_by_its_name(
+        self, install, artifact, tf32, served, refused
+    ):
+        install(cuda=("cuda-python",))
+        build_native_engine(artifact, options=BuildOptions(tf32=tf32))
+        for name in served:
+            with open_backend(artifact, backend=name) as backend:
+                assert backend.name == name
+        command = rf"zsad-engine {artifact.path} --fp32{'' if tf32 else ' --tf32'}$"
+        for name in refused:
+            with pytest.raises(InputError, match=rf"for {name} on .* run {command}"):
+                open_backend(artifact, backend=name)
+
+    def test_a_threshold_of_the_exact_engine_gives_no_verdict_in_tf32(
+        self, install, artifact, make_recipe
+    ):
+        install()
+        for tf32 in (False, True):
+            build_native_engine(artifact, options=BuildOptions(tf32=tf32))
+        recipe, frame = make_recipe(artifact.path, 0.5), noise(1)[0]
+        found = {}
+        for name in ("cpu", "tensorrt", "tensorrt-tf32"):
+            with Detector.load(artifact.path, recipe, backend=name) as detector:
+                found[name] = detector.arithmetic, detector.predict(frame).verdict
+        assert found["tensorrt"] == found["cpu"]
+        assert found["tensorrt-tf32"] == ("tf32", Verdict.NO_RESULT)
+
     def test_a_version_compatible_engine_runs_in_a_later_release(self, install, artifact):
         build_native_engine_for(install, artifact, "10.3.0", BuildOptions(version_compatible=True))
         fake = install(version="11.4.0.106")
@@ -291,6 +343,17 @@ def test_the_real_tensorrt_rtx_is_driven_up_to_the_gpu(install, artifact, monkey
     ):
         open_backend(artifact, backend="tensorrt-rtx")
     fake.gpu.check_clean()
+
+
+def test_what_rtx_compiled_with_tf32_is_only_taken_by_its_name(install, artifact, monkeypatch):
+    pytest.importorskip("tensorrt_rtx")
+    install()
+    monkeypatch.setattr("zsad.device.ctypes.CDLL", lambda name: FakeDriver("RTX 3090", 86))
+    build_rtx_engine(artifact, sms=(86,), options=BuildOptions(tf32=True))
+    with pytest.raises(InputError, match=r"holds no engine .* --fp32 --rtx --sm 86$"):
+        open_backend(artifact, backend="tensorrt-rtx")
+    with pytest.raises(InputError, match="cannot load its engine"):  # there is no GPU
+        open_backend(artifact, backend="tensorrt-rtx-tf32")
 
 
 class TestPlantedFaults:

@@ -49,7 +49,8 @@ if TYPE_CHECKING:
 @click.option(
     "--tf32",
     is_flag=True,
-    help="Let FP32 products round to TF32: faster, less exact.",
+    help="Let FP32 products round to TF32: faster, less exact. `--backend tensorrt-tf32` runs it,"
+    " or `tensorrt-rtx-tf32`.",
 )
 @click.option(
     "--inspect",

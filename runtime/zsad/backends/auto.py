@@ -59,8 +59,9 @@ Open = Callable[[str], "Backend"]
 def candidates() -> tuple[str, ...]:
     """Return the backends that `auto` chooses from, by preference at the same speed.
 
-    TensorRT is not among them: it builds an engine at the first load, which takes minutes and so
-    wants to be asked for.
+    TensorRT is not among them. `ort-tensorrt` builds an engine at the first load, which takes
+    minutes and so wants to be asked for. The others run what `zsad-engine` built, which may be
+    there for one graph and not the next, so that the same command would take another engine.
     """
     offered = import_onnxruntime().get_available_providers()
     cuda = ("cuda",) if PROVIDERS["cuda"][0] in offered else ()

@@ -42,7 +42,9 @@ OPENERS: Mapping[str, Opener] = {
     "ort-tensorrt": _onnxruntime,
     "tensorrt": _tensorrt,
     "tensorrt-graph": _tensorrt,
+    "tensorrt-tf32": _tensorrt,
     "tensorrt-rtx": _tensorrt,
+    "tensorrt-rtx-tf32": _tensorrt,
 }
 """What loads a graph, per name: artifact, precision, name and CPU threads in, the engine out."""
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from zsad.arithmetic import ARITHMETIC
 from zsad.artifact import Artifact
 from zsad.backends.cuda_memory import Cuda, CudaGraphs, open_cuda, open_cuda_graphs
 from zsad.backends.device_tensor import DeviceTensor, tensor_spec
@@ -26,7 +27,13 @@ from zsad.manifest import Precision, TensorSpec
 from zsad.tensorrt_package import NATIVE, RTX, error_log, load_tensorrt
 from zsad.types import Array
 
-_PACKAGES = {"tensorrt": NATIVE, "tensorrt-graph": NATIVE, "tensorrt-rtx": RTX}
+_PACKAGES = {
+    "tensorrt": NATIVE,
+    "tensorrt-graph": NATIVE,
+    "tensorrt-tf32": NATIVE,
+    "tensorrt-rtx": RTX,
+    "tensorrt-rtx-tf32": RTX,
+}
 _WITH_GRAPH = "tensorrt-graph"
 
 
@@ -49,6 +56,8 @@ class TensorRtBackend:
             artifact: A verified artifact.
             precision: The graph.
             name: `tensorrt`; `tensorrt-graph`, which replays a CUDA graph; or `tensorrt-rtx`.
+                `tensorrt-tf32` and `tensorrt-rtx-tf32` take engines built with `--tf32`, the
+                others never do.
 
         Raises:
             InputError: TensorRT, CUDA or a GPU is missing, or there is no engine for this graph,
@@ -57,7 +66,7 @@ class TensorRtBackend:
         self.name, self.precision = name, precision
         trt = load_tensorrt(_PACKAGES[name])
         gpu = find_gpu()
-        record = _engine_record(artifact, precision, name, str(trt.__version__), gpu)
+        record, plan = _find_plan(artifact, precision, name, str(trt.__version__), gpu)
         self.provider = f"{_PACKAGES[name]} {trt.__version__} on {gpu}"
         self._owner = threading.get_ident()
         self._log = error_log(trt)
@@ -71,7 +80,7 @@ class TensorRtBackend:
         self._context: Any = None
         try:
             with self._cuda.active():
-                self._load(trt, record)
+                self._load(trt, record, plan)
         except Exception:
             self.close()
             raise
@@ -151,11 +160,10 @@ class TensorRtBackend:
         """Free the engine."""
         self.close()
 
-    def _load(self, trt: Any, record: EngineRecord) -> None:
+    def _load(self, trt: Any, record: EngineRecord, plan: bytes) -> None:
         self._runtime = trt.Runtime(self._log)
         # Such an engine carries the code that runs it, which TensorRT runs only on request.
         self._runtime.engine_host_code_allowed = record.key.options.version_compatible
-        plan = load_engine(record, cache_root())
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise InputError(
@@ -246,17 +254,25 @@ class TensorRtBackend:
         self._captured = None
 
 
-def _engine_record(
+def _find_plan(
     artifact: Artifact, precision: Precision, name: str, version: str, gpu: Gpu
-) -> EngineRecord:
-    graph, package = artifact.graph(precision), _PACKAGES[name]
-    for record in cached_engines(cache_root()):
+) -> tuple[EngineRecord, bytes]:
+    graph, package, root = artifact.graph(precision), _PACKAGES[name], cache_root()
+    wanted = (graph.sha256, precision, ARITHMETIC.get(name) == "tf32")
+    damage: InputError | None = None
+    for record in cached_engines(root):
         key = record.key
-        same_graph = (key.graph_sha256, key.precision) == (graph.sha256, precision)
-        if same_graph and key.runs(package, version, gpu):
-            return record
+        found = (key.graph_sha256, key.precision, key.options.tf32)
+        if found == wanted and key.runs(package, version, gpu):
+            try:
+                return record, load_engine(record, root)
+            except InputError as error:  # an older one may be whole
+                damage = damage or error
+    if damage is not None:
+        raise damage
     rtx = f" --rtx --sm {gpu.sm}" if package == RTX else ""
+    tf32 = " --tf32" if wanted[-1] else ""
     raise InputError(
-        f"{cache_root()} holds no engine of {graph.file} for {gpu} and {package} {version}: "
-        f"run zsad-engine {artifact.path} --{precision.replace('_', '-')}{rtx}"
+        f"{root} holds no engine of {graph.file} for {name} on {gpu} and {package} {version}: "
+        f"run zsad-engine {artifact.path} --{precision.replace('_', '-')}{rtx}{tf32}"
     )

@@ -27,5 +27,5 @@ def engine_checks() -> list[Check]:
 def _describe(key: EngineKey, gpu: Gpu) -> str:
     return (
         f"{key.precision} of graph {key.graph_sha256[:12]} by {key.compiler} {key.version}, "
-        f"batch up to {key.options.max_batch}, for {gpu}"
+        f"batch up to {key.options.max_batch}{', TF32' if key.options.tf32 else ''}, for {gpu}"
     )

@@ -8,8 +8,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from zsad.backends.ort import device_cache
 from zsad.doctor.check import Check
+from zsad.engine_cache import cache_root
 
 _LOW_MEMORY_GIB, _LOW_DISK_GIB = 2.0, 2.0
 _GIB = 2**30
@@ -73,14 +73,14 @@ def _memory(root: Path) -> Check:
 
 
 def _disk() -> Check:
-    cache = device_cache()
+    cache = cache_root()
     existing = next(folder for folder in (cache, *cache.parents) if folder.exists())
     free = shutil.disk_usage(existing).free / _GIB
     detail = f"{free:.1f} GiB free for engines in {cache}"
     if free < _LOW_DISK_GIB:
-        return Check("disk", "problem", detail, "free some, or set XDG_CACHE_HOME to another disk")
+        return Check("disk", "problem", detail, "free some, or set ZSAD_CACHE to another disk")
     if not os.access(existing, os.W_OK):
-        return Check("disk", "problem", f"{existing} is read-only", "set XDG_CACHE_HOME elsewhere")
+        return Check("disk", "problem", f"{existing} is read-only", "set ZSAD_CACHE elsewhere")
     return Check("disk", "ok", detail)
 
 
