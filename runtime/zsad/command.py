@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from typing import Any
 
 import click
 
-from zsad.errors import ZsadError
+from zsad.errors import InputError, ZsadError
 
 _INTERRUPTED = 130
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Command(click.Command):
@@ -27,6 +29,12 @@ class Command(click.Command):
         except ZsadError as error:
             click.echo(f"{ctx.command_path}: error: {_one_line(error)}", err=True)
             ctx.exit(error.exit_code)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            where = f" for {error.filename}" if error.filename else ""
+            click.echo(f"{ctx.command_path}: error: the disk is full{where}: free some", err=True)
+            ctx.exit(InputError.exit_code)
         except KeyboardInterrupt:
             click.echo(f"{ctx.command_path}: interrupted", err=True)
             ctx.exit(_INTERRUPTED)

@@ -1,0 +1,39 @@
+"""The shell of every command: what an error becomes."""
+
+import errno
+import os
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from zsad.command import Command
+from zsad.errors import EngineError, InferenceError, InputError, ParityError
+
+
+def run(error):
+    @click.command(cls=Command)
+    def main():
+        raise error
+
+    return CliRunner().invoke(main)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"), [(InputError, 2), (ParityError, 3), (EngineError, 4), (InferenceError, 4)]
+)
+def test_a_known_error_is_one_line_and_its_code(kind, code):
+    result = run(kind("two\nlines"))
+    assert (result.exit_code, result.stderr) == (code, "main: error: two lines\n")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_no_bug_of_ours(number):
+    result = run(OSError(number, os.strerror(number), "model.onnx"))
+    assert result.exit_code == 2
+    assert result.stderr == "main: error: the disk is full for model.onnx: free some\n"
+
+
+def test_what_nobody_foresaw_keeps_its_traceback():
+    result = run(OSError(errno.EIO, "broken"))
+    assert result.exit_code == 1 and isinstance(result.exception, OSError)
