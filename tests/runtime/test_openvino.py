@@ -59,9 +59,10 @@ def test_a_read_only_image_as_pillow_gives_it_is_judged(opened):
     assert opened.infer({"image": image})["score"][0] == pytest.approx(0.2)
 
 
-def test_whatever_openvino_raises_is_an_inference_error(opened):
-    with pytest.raises(InferenceError, match="OpenVINO CPU f32 failed"):
-        opened.infer({"image": np.full((1, 8, 12, 3), "a")})
+@pytest.mark.parametrize("more", [{"image": np.full((1, 8, 12, 3), "a")}, {1.5: GREY["image"]}])
+def test_whatever_openvino_raises_is_an_inference_error(opened, more):
+    with pytest.raises(InferenceError, match="OpenVINO CPU f32 failed"):  # its own, a TypeError
+        opened.infer(GREY | more)
 
 
 def test_an_answer_stays_as_it_was_when_the_next_frame_is_judged(opened):
