@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import machine
+from zsad.arithmetic import ARITHMETIC, Arithmetic
 from zsad.artifact import Artifact
 from zsad.backends import Backend, open_backend
 from zsad.data import Dataset
@@ -26,6 +27,9 @@ from zsad_export.labelled import LabelledReference
 from zsad_export.parity import AUROC_BUDGETS, LIMITS, Parity, compare, parity_record
 
 SCHEMA = 1
+Key = tuple[str, Arithmetic | None]
+"""A graph's precision, and what an engine computes in where that is not what the graph says."""
+
 REFERENCE = "fp32 on the CPU"
 """What labelled images are held against where there is no checkpoint."""
 
@@ -45,7 +49,8 @@ class Verdicts:
     """Verdicts at a recipe's threshold, which was fixed before these frames were seen.
 
     Attributes:
-        threshold: The recipe's, for this graph where it has one, else for another of the artifact.
+        threshold: The recipe's, for this graph and the engine's arithmetic where it has one, else
+            for another of the artifact.
         frames: Number of frames.
         flips: Those whose verdict is another than the reference's.
         bound: Share of all frames, seen or not, whose verdicts differ at most, at 95 %; as good as
@@ -167,7 +172,7 @@ def _rows(
     subjects: Subjects,
     labelled: LabelledReference | None,
     fp32_is_reference: bool,
-    calibrations: Mapping[str, Calibration],
+    calibrations: Mapping[Key, Calibration],
     progress: Callable[[str], None],
 ) -> Iterator[Row]:
     for precision in subjects.precisions:
@@ -183,12 +188,13 @@ def _row(
     artifact: Artifact,
     engine: Backend,
     labelled: LabelledReference | None,
-    calibrations: Mapping[str, Calibration],
+    calibrations: Mapping[Key, Calibration],
 ) -> Row:
     precision, name = engine.precision, f"{engine.precision} on {engine.provider}"
     parity, reference, found = _golden(artifact, engine)
     record = parity_record(parity, reference, engine.provider, "benchmarks/parity.py")
-    calibration = _calibration_for(artifact, precision, calibrations)
+    key = (precision, ARITHMETIC.get(engine.name))
+    calibration = _calibration_for(artifact, key, calibrations)
     verdicts = None
     if calibration is not None:
         scores = (_scored(outputs, calibration.score_kind) for outputs in (reference, found))
@@ -217,8 +223,8 @@ def _golden(artifact: Artifact, engine: Backend) -> tuple[Parity, GoldenOutputs,
     return compare(names, reference, found, LIMITS[engine.precision]), reference, found
 
 
-def _calibrations(artifact: Artifact, recipe: Recipe | None) -> dict[str, Calibration]:
-    """Return what the recipe knows of each precision.
+def _calibrations(artifact: Artifact, recipe: Recipe | None) -> dict[Key, Calibration]:
+    """Return what the recipe knows of each precision in each arithmetic.
 
     Raises:
         InputError: That is nothing, or its graphs are judged by different kinds of scores.
@@ -227,12 +233,13 @@ def _calibrations(artifact: Artifact, recipe: Recipe | None) -> dict[str, Calibr
         return {}
     manifest = artifact.manifest
     known = {
-        precision: recipe.calibration_for(
-            graph.sha256, manifest.preprocess.sha256, manifest.words_sha256
+        (precision, arithmetic): recipe.calibration_for(
+            graph.sha256, manifest.preprocess.sha256, manifest.words_sha256, arithmetic
         )
         for precision, graph in manifest.graphs.items()
+        for arithmetic in (None, *ARITHMETIC.values())
     }
-    found = {precision: each for precision, each in known.items() if each is not None}
+    found = {key: each for key, each in known.items() if each is not None}
     if not found:
         raise InputError("the recipe covers no graph of the artifact: run zsad-calibrate with it")
     if len({each.score_kind for each in found.values()}) > 1:
@@ -240,15 +247,21 @@ def _calibrations(artifact: Artifact, recipe: Recipe | None) -> dict[str, Calibr
     return found
 
 
-def _kind(calibrations: Mapping[str, Calibration]) -> ScoreKind:
+def _kind(calibrations: Mapping[Key, Calibration]) -> ScoreKind:
     return next((each.score_kind for each in calibrations.values()), "graph")
 
 
 def _calibration_for(
-    artifact: Artifact, precision: str, calibrations: Mapping[str, Calibration]
+    artifact: Artifact, wanted: Key, calibrations: Mapping[Key, Calibration]
 ) -> Calibration | None:
-    order = (precision, artifact.manifest.default_precision, *sorted(calibrations))
-    return next((calibrations[each] for each in order if each in calibrations), None)
+    """Return the wanted calibration, else the one nearest to it."""
+    default = artifact.manifest.default_precision
+
+    def distance(key: Key) -> tuple[bool, bool, bool, str]:
+        precision, arithmetic = key
+        return precision != wanted[0], arithmetic != wanted[1], precision != default, precision
+
+    return calibrations[min(calibrations, key=distance)] if calibrations else None
 
 
 def _scored(outputs: GoldenOutputs, kind: ScoreKind) -> list[float]:

@@ -1,6 +1,9 @@
 import json
+import shutil
 import subprocess
 import sys
+import types
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,9 +14,10 @@ from click.testing import CliRunner
 from onnx import numpy_helper
 
 import parity
+import parity_report
 from zsad.artifact import Artifact
 from zsad.metrics.agreement import flip_bound
-from zsad.recipe import SCHEMA, Bound, Calibration, Recipe, write_recipe
+from zsad.recipe import SCHEMA, Bound, Calibration, Recipe, read_recipe, write_recipe
 from zsad_export.golden import GoldenFrame, GoldenOutputs, write_golden
 
 SCRIPT = Path(parity.__file__)
@@ -60,10 +64,11 @@ def parts(tmp_path):
     return root
 
 
-def recipe_for(artifact, path, threshold, precision="fp16", kind="graph"):
+def recipe_for(artifact, path, threshold, precision="fp16", kind="graph", arithmetic=None):
     opened = Artifact.open(artifact)
     digest = opened.graph(precision).sha256
-    calibration = Calibration(digest, kind, threshold, Bound(0.1, 0.95, 28), (0.1,))
+    bound = Bound(0.1, 0.95, 28)
+    calibration = Calibration(digest, kind, threshold, bound, (0.1,), arithmetic=arithmetic)
     write_recipe(path, Recipe(SCHEMA, opened.manifest.preprocess.sha256, (calibration,)))
     return path
 
@@ -138,6 +143,45 @@ def test_golden_verdicts_stand_in_where_no_images_are_given(make_subject, tmp_pa
     assert [row["verdicts"]["flips"] for row in report["rows"]] == [0, 0]
     assert report["rows"][0]["verdicts"]["bound"] == pytest.approx(1 - 0.05 ** (1 / 3))
     assert "0 of 3 verdicts differ, so with 95 % confidence at most 63 % of all do" in output
+
+
+def test_openvino_judges_frames_that_were_resized(make_subject, reseal, tmp_path):
+    pytest.importorskip("openvino")
+    path = make_subject(1.001)
+    frames = [GoldenFrame("grey-51", np.full((30, 40, 3), 51, np.uint8))]
+    shutil.rmtree(path / "golden")
+    write_golden(path, frames, GoldenOutputs(np.float32([0.2]), np.full((1, *HW), 0.2, np.float32)))
+    reseal(path)
+    report, _ = measured(tmp_path, path, "--backend", "openvino", "--precision", "fp32")
+    (row,) = report["rows"]
+    assert row["name"] == "fp32 on OpenVINO CPU f32" and row["parity"]["score_max_abs"] < 1e-6
+
+
+def test_a_threshold_is_the_one_of_the_arithmetic_that_runs(make_subject, tmp_path):
+    artifact = make_subject(1.001)
+    path = tmp_path / "recipe.json"
+    exact = read_recipe(recipe_for(artifact, path, 0.3, "fp32"))
+    rounded = read_recipe(recipe_for(artifact, path, 0.5, "fp32", arithmetic="bf16"))
+    both = replace(exact, calibrations=exact.calibrations + rounded.calibrations)
+    opened = Artifact.open(artifact)
+    for recipe, expected in ((both, [0.3, 0.5, 0.3]), (rounded, [0.5, 0.5, 0.5])):
+        engines = [
+            types.SimpleNamespace(precision=precision, name=name, provider=name, infer=answer)
+            for precision, name in (
+                ("fp32", "openvino"),
+                ("fp32", "openvino-bf16"),
+                ("fp16", "cpu"),
+            )
+        ]
+        known = parity_report._calibrations(opened, recipe)
+        rows = [parity_report._row(opened, engine, None, known) for engine in engines]
+        assert [row.verdicts.threshold for row in rows] == expected
+
+
+def answer(feeds):
+    """What the known graph gives for a grey frame."""
+    level = np.float32([feeds["image"].max() / 255])
+    return {"score": level, "anomaly_map": np.broadcast_to(level, (1, *HW))}
 
 
 def test_a_recipe_of_another_artifact_is_refused(make_subject, make_artifact, tmp_path):

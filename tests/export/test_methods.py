@@ -7,6 +7,8 @@ from click.testing import CliRunner
 
 from zsad import Detector
 from zsad.artifact import Artifact
+from zsad.backends import open_backend
+from zsad.backends.openvino import has_bfloat16
 from zsad_export.cli.export import main as export_command
 from zsad_export.golden import read_golden
 from zsad_export.parity import LIMITS
@@ -149,6 +151,14 @@ def test_openvino_agrees_with_onnx_runtime(exported, precision):
         np.testing.assert_allclose(theirs.anomaly_map, ours.anomaly_map, atol=tolerance)
         if ours.type_map is not None:
             np.testing.assert_allclose(theirs.type_map, ours.type_map, atol=tolerance)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_bfloat16_passes_for_the_rounding_that_it_is(exported, precision):
+    openvino = pytest.importorskip("openvino")
+    if not has_bfloat16(openvino.Core()):
+        pytest.skip("this CPU has no bfloat16")
+    open_backend(exported[1], precision, "openvino-bf16").close()
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)

@@ -5,6 +5,7 @@ import logging
 import re
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -252,6 +253,28 @@ def test_real_engines_are_measured_once(artifact, monkeypatch):
         assert choice.backend == backend.name
         assert choice.ms.keys() == {"cpu", "openvino"} and not choice.failed
         assert choice.situation.versions.keys() == {"zsad", "onnxruntime", "openvino"}
+
+
+def test_an_engine_that_pip_did_not_install_says_its_version_itself(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino_by_hand", types.ModuleType("openvino_by_hand"))
+    sys.modules["openvino_by_hand"].__version__ = "2026.4.1"
+    monkeypatch.setattr(auto, "OPTIONAL", ("openvino_by_hand",))
+    graphs = {"cpu": "b" * 64, "openvino_by_hand": "b" * 64}
+    assert auto.situation_of(graphs, None).versions["openvino_by_hand"] == "2026.4.1"
+
+
+def test_an_engine_that_does_not_import_is_left_to_fail_as_a_candidate(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino_by_hand", None)
+    monkeypatch.setattr(auto, "OPTIONAL", ("openvino_by_hand",))
+    graphs = {"cpu": "b" * 64, "openvino_by_hand": "b" * 64}
+    assert auto.situation_of(graphs, None).versions["openvino_by_hand"] == "unknown"
+
+
+def test_a_folder_with_the_name_of_an_engine_is_no_engine(monkeypatch, tmp_path):
+    (tmp_path / "openvino_models").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(auto, "OPTIONAL", ("openvino_models",))
+    assert "openvino_models" not in auto.candidates()
 
 
 def test_a_command_says_what_was_chosen_and_why(make_artifact, tmp_path):

@@ -236,6 +236,18 @@ def test_tensorrt_keeps_its_engines_per_graph(fake, make_artifact, tmp_path):
     assert cache == str(tmp_path / "cache/zsad/ort-tensorrt" / artifact.graph().sha256)
 
 
+@pytest.mark.parametrize("backend", ["cuda", "ort-tensorrt"])
+@pytest.mark.parametrize(
+    ("version", "options"),
+    [("1.99", {"use_tf32": "0"}), ("1.18.0", {"use_tf32": "0"}), ("1.17.3", {})],
+)
+def test_cuda_multiplies_what_the_graph_says(fake, make_artifact, backend, version, options):
+    log = fake([TRT, CUDA, CPU], [TRT, CUDA, CPU])
+    sys.modules["onnxruntime"].__version__ = version
+    open_backend(Artifact.open(make_artifact()), backend=backend).close()
+    assert log[0][1][CUDA] == options and log[0][1][CPU] == {}
+
+
 def test_auto_takes_cuda_where_it_is_faster_and_never_tensorrt(fake, make_artifact):
     fake([TRT, CUDA, CPU], [TRT, CUDA, CPU])
     with open_backend(Artifact.open(make_artifact())) as backend:

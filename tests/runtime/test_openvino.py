@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 from zsad import Detector
 from zsad.arithmetic import ARITHMETIC
@@ -15,7 +16,7 @@ from zsad.artifact import Artifact
 from zsad.backends import open_backend
 from zsad.backends.base import choose_precision
 from zsad.backends.openvino import HINTS
-from zsad.backends.reduced import check_reduced
+from zsad.backends.reduced import PASSED, check_reduced
 from zsad.errors import InferenceError, InputError, MissingExtraError
 from zsad.recipe import SCHEMA, Bound, Calibration, Recipe
 from zsad.types import Verdict
@@ -50,6 +51,18 @@ def test_blue_green_red_reach_the_graph_as_they_are(opened):
     frame[0, :, :6, 0], frame[0, :4, :, 2] = 255, 102
     grey = opened.infer({"image": frame})["anomaly_map"][0]
     np.testing.assert_allclose(grey, frame[0].mean(axis=2) / 255, atol=1e-6)
+
+
+def test_a_read_only_image_as_pillow_gives_it_is_judged(opened):
+    image = GREY["image"].copy()
+    image.flags.writeable = False
+    assert opened.infer({"image": image})["score"][0] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("more", [{"image": np.full((1, 8, 12, 3), "a")}, {1.5: GREY["image"]}])
+def test_whatever_openvino_raises_is_an_inference_error(opened, more):
+    with pytest.raises(InferenceError, match="OpenVINO CPU f32 failed"):  # its own, a TypeError
+        opened.infer(GREY | more)
 
 
 def test_an_answer_stays_as_it_was_when_the_next_frame_is_judged(opened):
@@ -174,11 +187,29 @@ def scaled_product():
     return helper.make_model(graph, ir_version=8, opset_imports=opset)
 
 
-def test_a_cache_that_cannot_be_written_names_the_fix(make_artifact, monkeypatch, tmp_path):
+def test_a_cache_that_cannot_be_written_is_said_once_and_costs_no_run(
+    make_artifact, monkeypatch, tmp_path, caplog
+):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(InputError, match="set XDG_CACHE_HOME"):
-        open_backend(Artifact.open(make_artifact()), backend="openvino")
+    artifact = Artifact.open(make_artifact())
+    for _ in range(2):
+        with open_backend(artifact, backend="openvino") as backend:
+            assert backend.infer(GREY)["score"][0] == pytest.approx(0.2)
+    (said,) = [r.getMessage() for r in caplog.records if "compile cache" in r.getMessage()]
+    assert said.endswith("compiling at every start, set XDG_CACHE_HOME")
+
+
+def test_bfloat16_is_checked_at_every_start_where_nothing_can_be_remembered(
+    make_artifact, monkeypatch, tmp_path
+):
+    if not has_bfloat16():
+        pytest.skip("this CPU has no bfloat16")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with open_backend(Artifact.open(make_artifact()), backend="openvino-bf16") as backend:
+        assert backend.infer(GREY)["score"][0] == pytest.approx(0.2, abs=1e-2)
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="threads are seen on Linux only")
@@ -237,12 +268,11 @@ class Answers:
     provider = "OpenVINO CPU bf16"
 
     def __init__(self, score, level):
-        self.score, self.level, self.runs = score, level, 0
+        self.score, self.level, self.images = score, level, []
 
     def infer(self, feeds):
-        assert np.ptp(feeds["image"]) > 0
-        self.runs += 1
-        level = np.full((1, 8, 12), self.level, np.float32)
+        self.images.append(feeds["image"])
+        level = np.broadcast_to(np.float32(self.level), (1, 8, 12))
         return {"score": np.float32([self.score]), "anomaly_map": level}
 
     def __enter__(self):
@@ -257,7 +287,8 @@ def test_reduced_arithmetic_that_only_rounds_passes_once(make_artifact, tmp_path
     reduced, exact = Answers(0.55, 0.30), Answers(0.50, 0.25)
     for _ in range(2):
         check_reduced(artifact, reduced, lambda: exact, passed)
-    assert (reduced.runs, exact.runs) == (1, 1)
+    (image,) = reduced.images
+    assert np.ptp(image) > 0 and np.array_equal(image, exact.images[0]) and len(exact.images) == 1
     assert passed.read_text() == "score off by 0.05, map by 0.05 on average\n"
 
 
@@ -269,6 +300,55 @@ def test_reduced_arithmetic_that_is_wrong_is_refused(make_artifact, tmp_path, sc
     with pytest.raises(InputError, match=r"something else than the graph .* --backend openvino"):
         check_reduced(artifact, Answers(score, level), lambda: Answers(0.5, 0.25), passed)
     assert not passed.exists()
+
+
+FAINT = 0.5 + 0.02 * np.linspace(-1, 1, 12, dtype=np.float32)
+"""A map that spans less than the check's limit on differences."""
+
+
+@pytest.mark.parametrize("level", [FAINT[::-1], np.full(12, 0.5), np.roll(FAINT, 4)])
+def test_a_faint_map_of_another_shape_is_refused(make_artifact, tmp_path, level):
+    artifact, passed = Artifact.open(make_artifact()), tmp_path / "passed"
+    with pytest.raises(InputError, match=r"something else than the graph .* correlation"):
+        check_reduced(artifact, Answers(0.5, level), lambda: Answers(0.5, FAINT), passed)
+    assert not passed.exists()
+
+
+def test_a_faint_map_that_is_rounded_passes(make_artifact, tmp_path):
+    artifact, passed = Artifact.open(make_artifact()), tmp_path / "passed"
+    rounded = np.round(FAINT * 2**8) / 2**8  # as bfloat16 does between a half and 1
+    check_reduced(artifact, Answers(0.5, rounded), lambda: Answers(0.5, FAINT), passed)
+    assert "correlation 0.9" in passed.read_text() or "correlation 1" in passed.read_text()
+
+
+def test_golden_frames_are_what_is_compared_where_there_are_some(make_artifact, reseal, tmp_path):
+    path = make_artifact()
+    (path / "golden").mkdir()
+    for level in (51, 102):
+        image = np.full((16, 24, 3), level, np.uint8)
+        Image.fromarray(image).save(path / f"golden/grey-{level}.png")
+    reseal(path)
+    reduced, exact = Answers(0.5, 0.25), Answers(0.5, 0.25)
+    check_reduced(Artifact.open(path), reduced, lambda: exact, tmp_path / "passed")
+    for seen in (reduced.images, exact.images):
+        assert [(image.shape, int(image.max())) for image in seen] == [
+            ((1, 8, 12, 3), 102),
+            ((1, 8, 12, 3), 51),
+        ]
+
+
+def test_what_an_earlier_check_passed_is_checked_again(make_artifact, monkeypatch, tmp_path):
+    if not has_bfloat16():
+        pytest.skip("this CPU has no bfloat16")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    artifact = Artifact.open(make_artifact())
+    version = openvino.__version__.partition("-")[0]
+    sha256 = artifact.graph().sha256
+    folder = tmp_path / "zsad/openvino" / sha256 / f"openvino-bf16-{version}"
+    folder.mkdir(parents=True)
+    (folder / "passed").write_text("by the check before")
+    open_backend(artifact, backend="openvino-bf16").close()
+    assert (folder / PASSED).is_file() and PASSED != "passed"
 
 
 def recipe_for(artifact, arithmetic):

@@ -6,12 +6,13 @@ rounding that parity covers.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,7 +52,7 @@ OPTIONAL = ("openvino",)
 
 AGREEMENT = 0.02
 """Largest difference of score and map from those of `cpu`, which runs everywhere, for one graph.
-Rounding, TensorFloat-32 included, stays below it; a kernel that is wrong does not."""
+Rounding stays below it; a kernel that is wrong does not."""
 
 Open = Callable[[str], "Backend"]
 
@@ -65,7 +66,12 @@ def candidates() -> tuple[str, ...]:
     """
     offered = import_onnxruntime().get_available_providers()
     cuda = ("cuda",) if PROVIDERS["cuda"][0] in offered else ()
-    return (*cuda, "cpu", *(name for name in OPTIONAL if importlib.util.find_spec(name)))
+    return (*cuda, "cpu", *(name for name in OPTIONAL if _is_installed(name)))
+
+
+def _is_installed(name: str) -> bool:
+    spec = importlib.util.find_spec(name)
+    return spec is not None and spec.origin is not None  # else a folder that happens to be there
 
 
 def situation_of(graphs: Mapping[str, str], threads: int | None) -> Situation:
@@ -76,8 +82,20 @@ def situation_of(graphs: Mapping[str, str], threads: int | None) -> Situation:
         threads: Threads that were asked for.
     """
     versions = {"zsad": zsad.__version__, "onnxruntime": str(import_onnxruntime().__version__)}
-    versions |= {name: version(name) for name in OPTIONAL if name in graphs}
+    versions |= {name: _version(name) for name in OPTIONAL if name in graphs}
     return Situation(graphs, versions, processor(), usable_cores(), threads)
+
+
+def _version(name: str) -> str:
+    """Return a package's version, of its own saying where pip did not install it."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        pass
+    try:
+        return str(getattr(importlib.import_module(name), "__version__", "unknown"))
+    except ImportError:
+        return "unknown"  # it fails as a candidate, and says why there
 
 
 def open_fastest(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,10 +14,12 @@ import numpy as np
 
 from zsad.artifact import Artifact
 from zsad.backends.ort import device_cache
-from zsad.backends.reduced import check_reduced
+from zsad.backends.reduced import PASSED, check_reduced
 from zsad.errors import InferenceError, InputError, MissingExtraError
 from zsad.manifest import Precision, TensorSpec
 from zsad.types import Array
+
+LOG = logging.getLogger(__name__)
 
 HINTS: Mapping[str, str] = {"openvino": "f32", "openvino-bf16": "bf16"}
 """Per backend, what float32 operators are computed in. Left to itself OpenVINO takes bfloat16
@@ -76,7 +80,7 @@ class OpenVinoBackend:
     def _check(self, artifact: Artifact, threads: int | None) -> None:
         folder = _cache(self._openvino, artifact.graph(self.precision).sha256, self.name)
         exact = partial(OpenVinoBackend, artifact, self.precision, EXACT[self.name], threads)
-        check_reduced(artifact, self, exact, folder / "passed")
+        check_reduced(artifact, self, exact, None if folder is None else folder / PASSED)
 
     def infer(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run the graph once.
@@ -91,12 +95,14 @@ class OpenVinoBackend:
             raise InferenceError(f"{self.provider} failed: input '{missing[0]}' was not given")
         try:
             for name, values in feeds.items():
-                tensor = self._openvino.Tensor(np.ascontiguousarray(values), shared_memory=True)
+                # OpenVINO shares only what it may write, and Pillow's images are read-only.
+                shared = np.require(values, requirements=["C", "W"])
+                tensor = self._openvino.Tensor(shared, shared_memory=True)
                 self._request.set_tensor(name, tensor)
             self._request.infer()
             # Copies: the request writes its next answers into the same memory.
             return {s.name: np.array(self._request.get_tensor(s.name).data) for s in self.outputs}
-        except RuntimeError as error:
+        except Exception as error:  # OpenVINO's exceptions share no base class
             raise InferenceError(f"{self.provider} failed: {_reason(error)}") from error
 
     def close(self) -> None:
@@ -129,8 +135,9 @@ def _compile(openvino: Any, path: Path, graph_sha256: str, name: str, threads: i
         "PERFORMANCE_HINT": "LATENCY",
         # Pinned, every process takes the same first cores (openvinotoolkit/openvino issue 32444).
         "ENABLE_CPU_PINNING": "NO",
-        "CACHE_DIR": str(_cache(openvino, graph_sha256, name)),
     }
+    if (folder := _cache(openvino, graph_sha256, name)) is not None:
+        config["CACHE_DIR"] = str(folder)
     if threads is not None:
         config["INFERENCE_NUM_THREADS"] = str(threads)
     try:
@@ -149,7 +156,8 @@ def _effective_hint(compiled: Any) -> str:
     return str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
 
 
-def _cache(openvino: Any, graph_sha256: str, name: str) -> Path:
+def _cache(openvino: Any, graph_sha256: str, name: str) -> Path | None:
+    """Return the folder for what is compiled; None where it cannot be written."""
     # OpenVINO gives what it compiled for bfloat16 and for float32 the same file name: in one
     # folder each opens the other's, and gives its numbers or crashes (2026.4.1).
     version = openvino.__version__.partition("-")[0]
@@ -157,10 +165,20 @@ def _cache(openvino: Any, graph_sha256: str, name: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(
-            f"cannot write the compile cache {folder}: {error.strerror}; set XDG_CACHE_HOME"
-        ) from None
+        return _uncached(device_cache() / "openvino", error.strerror or "not writable")
+    if not os.access(folder, os.W_OK):
+        return _uncached(device_cache() / "openvino", "not writable")
     return folder
+
+
+@cache
+def _uncached(folder: Path, reason: str) -> None:
+    # Cached, so that it is said once.
+    LOG.warning(
+        "cannot write the compile cache %s: %s; compiling at every start, set XDG_CACHE_HOME",
+        folder,
+        reason,
+    )
 
 
 def _specs(ports: Sequence[Any], wanted: Sequence[str]) -> tuple[TensorSpec, ...]:

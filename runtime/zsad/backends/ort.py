@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -119,7 +120,11 @@ def _open_session(path: Path, graph_sha256: str, name: str, threads: int | None)
         )
     if name != "cpu":
         _preload_cuda(ort)
-    providers = [(p, _provider_options(p, graph_sha256)) for p in PROVIDERS[name] if p in offered]
+    providers = [
+        (each, _provider_options(each, graph_sha256, str(ort.__version__)))
+        for each in PROVIDERS[name]
+        if each in offered
+    ]
     options = _session_options(ort, threads)
     try:
         # Its own fallback would move to the CPU behind our back, at load or in the middle of a run.
@@ -157,7 +162,9 @@ def _preload_cuda(ort: Any) -> None:
             ort.preload_dlls()
 
 
-def _provider_options(provider: str, graph_sha256: str) -> dict[str, str]:
+def _provider_options(provider: str, graph_sha256: str, version: str) -> dict[str, str]:
+    if provider == "CUDAExecutionProvider":
+        return _cuda_options(version)
     if provider != "TensorrtExecutionProvider":
         return {}
     cache = device_cache() / "ort-tensorrt" / graph_sha256
@@ -168,6 +175,14 @@ def _provider_options(provider: str, graph_sha256: str) -> dict[str, str]:
             f"cannot write the engine cache {cache}: {error.strerror}; set XDG_CACHE_HOME"
         ) from None
     return {"trt_engine_cache_enable": "True", "trt_engine_cache_path": str(cache)}
+
+
+def _cuda_options(version: str) -> dict[str, str]:
+    # By default its FP32 products round their factors to TF32's 10 bits, which the graph does not
+    # say. Builds before 1.18, as some for JetPack are, refuse the option (microsoft/onnxruntime
+    # pull request 19357).
+    found = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    return {"use_tf32": "0"} if found >= (1, 18) else {}
 
 
 def device_cache() -> Path:
