@@ -140,3 +140,11 @@ def test_what_calibration_frames_cost_is_that_of_the_json(name):
     (row,) = (row for row in record["rows"] if row["name"] == "zsad")
     docs = (ROOT / "docs" / "int8.md").read_text("utf-8")
     assert record["images"] == 64 and f"up to {row['score_max_abs']:.3f}" in docs
+
+
+def test_the_readme_prints_how_fast_graphs_are_on_a_cpu():
+    rows = json.loads((RESULTS / "speedup-dive-vit-b.json").read_text("utf-8"))["rows"]
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for row in rows[1:]:
+        figures = f"{row['times_faster']:.2f} | {row['cpu_times_less']:.2f}"
+        assert f"| {row['contender']} | {figures} |" in readme
