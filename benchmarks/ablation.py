@@ -44,7 +44,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "--share", default=1.0, show_default=True, help="Of the recipe's images, how many are drawn."
 )
 @click.option("--only", multiple=True, help="A variant by name; all if not given.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write a JSON.")
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path),
+    help="Also write a JSON, after every run; the runs in it are not done again.",
+)
 def main(
     steps: int, cache: Path, share: float, only: tuple[str, ...], json_path: Path | None
 ) -> None:
@@ -56,15 +61,34 @@ def main(
     unknown = set(only) - set(VARIANTS)
     if unknown:
         raise InputError(f"unknown variant '{min(unknown)}': use one of {', '.join(VARIANTS)}")
-    results = []
+    results = done(json_path, steps, share)
     for name in only or VARIANTS:
+        if any(result["variant"] == name for result in results):
+            continue
         results.append({"variant": name, **measure(VARIANTS[name], steps, share, cache)})
         click.echo(row(results[-1]))
+        if json_path is not None:
+            record = {"machine": describe(), "steps": steps, "share": share, "runs": results}
+            write_json(json_path, record)
     click.echo("\n" + table(results))
-    if json_path is not None:
-        record = {"machine": describe(), "steps": steps, "share": share, "runs": results}
-        write_json(json_path, record)
-        click.echo(str(json_path))
+
+
+def done(json_path: Path | None, steps: int, share: float) -> list[dict[str, Any]]:
+    """Return the runs that an interrupted call left.
+
+    Raises:
+        InputError: The file holds other runs.
+    """
+    from zsad.errors import InputError
+    from zsad.schema import read_json
+
+    if json_path is None or not json_path.is_file():
+        return []
+    record = read_json(json_path, "ablation")
+    if not isinstance(record, dict) or (record.get("steps"), record.get("share")) != (steps, share):
+        raise InputError(f"{json_path} is no ablation of {steps} steps and share {share}: move it")
+    runs: list[dict[str, Any]] = record["runs"]
+    return runs
 
 
 def measure(changes: Mapping[str, Any], steps: int, share: float, cache: Path) -> dict[str, Any]:

@@ -47,6 +47,28 @@ def test_short_runs_are_measured_on_val(small, tmp_path):
     assert sorted(p.name for p in (tmp_path / "cache").iterdir()) == ["train-8-0-64", "val-8-1-64"]
 
 
+def test_an_interrupted_ablation_goes_on_where_it_was(monkeypatch, tmp_path):
+    measured = []
+
+    def fake(changes, steps, share, cache):
+        if len(measured) == 2:
+            raise KeyboardInterrupt
+        measured.append(changes)
+        return {"image_auroc": 0.7, "pixel_auroc": 0.9, "seconds": 12}
+
+    monkeypatch.setattr(ablation, "measure", fake)
+    path = tmp_path / "ablation.json"
+    words = ["--cache", str(tmp_path), "--json", str(path)]
+    assert CliRunner().invoke(ablation.main, words).exit_code == 130
+    names = list(ablation.VARIANTS)
+    assert [run["variant"] for run in json.loads(path.read_text())["runs"]] == names[:2]
+    measured.clear()
+    assert CliRunner().invoke(ablation.main, words).exit_code == 130
+    assert measured == list(ablation.VARIANTS.values())[2:4]
+    other = CliRunner().invoke(ablation.main, [*words, "--steps", "7"])
+    assert other.exit_code == 2 and "is no ablation of 7 steps" in other.output
+
+
 def test_a_variant_that_does_not_exist_is_named(tmp_path):
     result = CliRunner().invoke(ablation.main, ["--cache", str(tmp_path), "--only", "nothing"])
     assert result.exit_code == 2 and "unknown variant 'nothing'" in result.output
