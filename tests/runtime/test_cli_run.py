@@ -292,7 +292,8 @@ def test_ctrl_c_finishes_the_row_and_writes_the_report(make_artifact, camera, tm
 
 def test_help_names_what_auto_chooses_from(monkeypatch):
     monkeypatch.setattr("zsad.backends.auto.OPTIONAL", ("openvino",))
-    monkeypatch.setattr("zsad.backends.auto.importlib.util.find_spec", lambda name: True)
+    found = SimpleNamespace(origin="openvino/__init__.py")
+    monkeypatch.setattr("zsad.backends.auto.importlib.util.find_spec", lambda name: found)
     onnxruntime = SimpleNamespace(get_available_providers=lambda: ["CUDAExecutionProvider"])
     monkeypatch.setattr("zsad.backends.auto.import_onnxruntime", lambda: onnxruntime)
     assert candidates() == ("cuda", "cpu", "openvino")
