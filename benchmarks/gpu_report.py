@@ -27,7 +27,7 @@ from zsad.tensorrt_package import NATIVE, RTX, load_tensorrt
 from zsad.types import Array, ImageU8
 from zsad_export.engine import BuiltEngine, build_native_engine, build_rtx_engine
 from zsad_export.golden import collect_outputs, read_golden, read_golden_inputs
-from zsad_export.parity import LIMITS, ParityLimits, compare
+from zsad_export.parity import LIMITS, compare
 
 WARM_UP = 20
 BACKENDS = ("tensorrt", "tensorrt-graph", "tensorrt-rtx")
@@ -172,19 +172,15 @@ def _parity(artifact: Artifact, precision: Precision, name: str) -> dict[str, An
     joined = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
     joined.pop("type_map", None)  # the reference keeps no maps of types
     names = [frame.name for frame in frames]
-    parity = compare(names, reference, collect_outputs(joined), _limits(precision))
+    parity = compare(names, reference, collect_outputs(joined), LIMITS[precision])
     if not parity.passed:
         raise ParityError(f"{parity.worst.name}: {parity.worst.describe()}")
     return {
         "frames": len(frames),
-        "score_max_abs": max(frame.score_abs for frame in parity.frames),
+        "score_max_abs": parity.score_max_abs,
         "map_max_abs": max(frame.map_max_abs for frame in parity.frames),
         "map_correlation": parity.correlation,
     }
-
-
-def _limits(precision: str) -> ParityLimits:
-    return next(limits for name, limits in LIMITS.items() if name == precision)
 
 
 def _times(artifact: Artifact, precision: Precision, name: str, plan: Plan) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class HalfEvidence:
     def describe(self) -> str:
         """Return the evidence as text."""
         frames = len(self.parity.frames)
-        worst = max(frame.score_abs for frame in self.parity.frames)
+        worst = self.parity.score_max_abs
         noun = "frame" if frames == 1 else "frames"
         return f"PyTorch half on CPU, {frames} {noun}: score off by {worst:.2g}"
 

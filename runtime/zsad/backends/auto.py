@@ -120,9 +120,8 @@ def open_fastest(
         InputError: No candidate can be opened.
         InferenceError: None runs.
     """
-    feeds = noise_frame(artifact)
     known = recall(situation)
-    if known is not None and not _measure_all(known.failed, open_one, feeds, clock)[0]:
+    if known is not None and not _works_now(known.failed, artifact, open_one, clock):
         try:
             opened = open_one(known.backend)
         except InputError as error:
@@ -130,7 +129,13 @@ def open_fastest(
         else:
             LOG.info("auto: %s, remembered in %s", known.describe(), memory_file(situation))
             return opened
-    return open_one(_choose(situation, open_one, feeds, clock).backend)
+    return open_one(_choose(situation, open_one, noise_frame(artifact), clock).backend)
+
+
+def _works_now(
+    failed: tuple[str, ...], artifact: Artifact, open_one: Open, clock: Callable[[], float]
+) -> bool:
+    return bool(failed and _measure_all(failed, open_one, noise_frame(artifact), clock)[0])
 
 
 def _choose(
