@@ -103,6 +103,21 @@ def measure(name: str, backbone: str, image_px: int) -> Cost:
     )
 
 
+def write_untrained(method: str, backbone: str, path: Path) -> Path:
+    """Write a checkpoint of a method as it is before training, on a backbone of random weights."""
+    import torch
+
+    from zsad_train.checkpoint import save_checkpoint
+    from zsad_train.methods import method_class
+    from zsad_train.towers import load_backbone
+
+    resize = method_class(method).pos_resize
+    loaded = load_backbone(backbone, pretrained="random:0", pos_resize=resize)
+    torch.manual_seed(0)
+    save_checkpoint(path, build(method, loaded), {})
+    return path
+
+
 @lru_cache(maxsize=2)  # one size at a time, its positions resized one way or the other
 def _random_backbone(name: str, image_px: int, pos_resize: str) -> Backbone:
     from zsad_train.towers import load_backbone

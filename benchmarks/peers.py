@@ -21,6 +21,7 @@ from typing import Any
 
 import click
 
+from method_costs import write_untrained
 from peer_loop import Setup
 from peer_process import PeerError, started
 from zsad.command import Command
@@ -128,7 +129,7 @@ def our_peers(
     winclip = untrained_checkpoint(
         "winclip", "object", backbone, pretrained="random:0", image_size=None
     )
-    dive = load_checkpoint(untrained_dive(backbone, folder / "dive.pt"))
+    dive = load_checkpoint(write_untrained("dive", backbone, folder / "dive.pt"))
     found: list[tuple[Peer, dict[str, str]]] = []
     for name, checkpoint in (("winclip", winclip), ("DIVE", dive)):
         artifact = folder / name
@@ -147,19 +148,6 @@ def our_peers(
     clip = Peer("open_clip, zero-shot class", "peers_ours.py", "open_clip", "words",
                 f"no anomaly map; {torch_only}")  # fmt: skip
     return [*found, (clip, {"source": backbone})]
-
-
-def untrained_dive(backbone: str, path: Path) -> Path:
-    """Write a DIVE checkpoint on a backbone of random weights."""
-    from method_costs import build
-    from zsad_train.checkpoint import save_checkpoint
-    from zsad_train.methods import method_class
-    from zsad_train.towers import load_backbone
-
-    pos_resize = method_class("dive").pos_resize
-    loaded = load_backbone(backbone, pretrained="random:0", pos_resize=pos_resize)
-    save_checkpoint(path, build("dive", loaded), {})
-    return path
 
 
 def measure(

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import click
 
+from method_costs import write_untrained
 from speedup_table import Subject, table
 from zsad.command import Command
 from zsad.errors import ZsadError
@@ -83,24 +84,10 @@ def make_subject(method: str, backbone: str, work: Path, words: Sequence[str]) -
     name = f"{method}-{backbone}"
     subject = Subject(method, backbone, work / f"{name}.pt", work / name)
     if not subject.ckpt.exists():
-        _save(subject)
+        write_untrained(subject.method, subject.backbone, subject.ckpt)
     if not subject.artifact.exists():
         _export(subject, words)
     return subject
-
-
-def _save(subject: Subject) -> None:
-    import torch
-
-    from method_costs import build
-    from zsad_train.checkpoint import save_checkpoint
-    from zsad_train.methods import method_class
-    from zsad_train.towers import load_backbone
-
-    resize = method_class(subject.method).pos_resize
-    backbone = load_backbone(subject.backbone, pretrained="random:0", pos_resize=resize)
-    torch.manual_seed(0)
-    save_checkpoint(subject.ckpt, build(subject.method, backbone), {})
 
 
 def _export(subject: Subject, words: Sequence[str]) -> None:

@@ -60,7 +60,7 @@ def test_what_is_in_the_work_folder_is_used_as_it_is(subject, tmp_path, monkeypa
     work.mkdir()
     subject.ckpt.rename(work / "dive-small.pt")
     subject.artifact.rename(work / "dive-small")
-    monkeypatch.setattr(speedup, "_save", None)
+    monkeypatch.setattr(speedup, "write_untrained", None)
     monkeypatch.setattr(speedup, "_export", None)
     words = ["--work", str(work), "--method", "dive", "--backbone", "small", "--threads", "1"]
     path = tmp_path / "speedup.json"
