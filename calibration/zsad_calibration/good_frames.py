@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 
 from zsad.data import open_dataset
 from zsad.errors import InputError
-from zsad.images import Scale16, list_images, read_image
+from zsad.images import Scale16, frame_sha256, list_images, read_image
 from zsad.types import ImageU8
 
 
@@ -71,10 +70,10 @@ class UniqueFrames:
 
     def __iter__(self) -> Iterator[GoodFrame]:
         """Yield the distinct pictures; two frames are one picture if their pixels are equal."""
-        seen: set[bytes] = set()
+        seen: set[str] = set()
         for frame in self._frames:
             self.names.append(frame.name)
-            digest = _digest(frame.frame_bgr)
+            digest = frame_sha256(frame.frame_bgr)
             if digest not in seen:
                 seen.add(digest)
                 yield frame
@@ -91,8 +90,3 @@ def _order(count: int, seed: int, shuffle: bool) -> list[int]:
 def _name(path: Path) -> str:
     # As `folder:` names its samples, so that a list made from PATH/good fits folder:PATH.
     return "/".join(path.absolute().with_suffix("").parts[-2:])
-
-
-def _digest(frame_bgr: ImageU8) -> bytes:
-    shape = str(frame_bgr.shape).encode()
-    return hashlib.sha256(shape + np.ascontiguousarray(frame_bgr).tobytes()).digest()

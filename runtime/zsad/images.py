@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from pathlib import Path
 from typing import Any, Literal
@@ -89,6 +90,17 @@ def read_image(path: str | Path, scale_16bit: Scale16 | None = None) -> ImageU8:
         ) from None
     except Exception as error:  # a decoder may raise anything on bytes that are not what they claim
         raise InputError(f"{file} is truncated or corrupt: {error}") from None
+
+
+def frame_sha256(frame_bgr: ImageU8) -> str:
+    """Return the identity of a frame, in hex: SHA-256 of its shape as text, then its pixels.
+
+    Args:
+        frame_bgr: (H, W, 3) uint8 BGR.
+    """
+    digest = hashlib.sha256(str(frame_bgr.shape).encode())
+    digest.update(np.ascontiguousarray(frame_bgr).data)
+    return digest.hexdigest()
 
 
 def _check_file(file: Path) -> None:

@@ -1,0 +1,1 @@
+"""The daemon: cameras in, verdicts about parts out, each committed before anyone is told."""
