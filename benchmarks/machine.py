@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jetson
+from zsad.host import processor, usable_cores
 from zsad.schema import to_json
 
 PACKAGES = (
@@ -29,7 +30,7 @@ PACKAGES = (
 def describe() -> dict[str, Any]:
     """Return the machine as plain JSON values."""
     return {
-        "cpu": cpu_model(Path("/proc/cpuinfo")) or platform.processor() or "unknown",
+        "cpu": processor() or "unknown",
         "cores": usable_cores(),
         "memory_gb": _memory_gb(),
         "gpu": _gpu(),
@@ -39,19 +40,6 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
     }
-
-
-def cpu_model(cpuinfo: Path) -> str | None:
-    """Return the CPU's name as Linux gives it, None where it gives none."""
-    lines = (line.split(":", 1) for line in (_read(cpuinfo) or "").splitlines() if ":" in line)
-    return next((value.strip() for key, value in lines if key.strip() == "model name"), None)
-
-
-def usable_cores() -> int:
-    """Return the logical cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def own_peak_bytes() -> int:

@@ -97,7 +97,8 @@ def main(
 ) -> None:
     """Time every contender and print one table."""
     from latency import parse_size
-    from machine import describe, usable_cores
+    from machine import describe
+    from zsad.host import usable_cores
     from zsad.schema import write_json
 
     if peers_python is not None and not peers_python.is_file():

@@ -57,7 +57,8 @@ def main(
     json_path: Path | None,
 ) -> None:
     """Time every graph on every backend of this CPU against eager, and print the table."""
-    from machine import describe, usable_cores
+    from machine import describe
+    from zsad.host import usable_cores
 
     threads = threads or usable_cores()
     # Read once, when numpy loads its BLAS, which the lines below cause.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zsad.device import Gpu
+from zsad.device_cache import device_cache
 from zsad.errors import InputError
 from zsad.schema import from_json, read_json, sha256_file, sha256_of, write_atomic, write_json
 
@@ -108,12 +109,8 @@ class EngineRecord:
 
 
 def cache_root() -> Path:
-    """Return the folder of the engines: below `ZSAD_CACHE`, else below the user's cache."""
-    configured = os.environ.get("ZSAD_CACHE")
-    if configured:
-        return Path(configured) / "engines"
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "zsad" / "engines"
+    """Return the folder of this device's engines."""
+    return device_cache() / "engines"
 
 
 def engine_path(key: EngineKey, root: Path) -> Path:

@@ -1,16 +1,6 @@
 import platform
 
-from machine import cpu_model, describe
-
-
-def test_the_cpu_is_named_as_linux_names_it(tmp_path):
-    path = tmp_path / "cpuinfo"
-    path.write_text("processor\t: 0\nmodel name\t: Fast: 9000\nflags\t\t: fpu\n")
-    assert cpu_model(path) == "Fast: 9000"
-
-
-def test_a_machine_without_cpuinfo_has_no_name(tmp_path):
-    assert cpu_model(tmp_path / "missing") is None
+from machine import describe
 
 
 def test_the_description_names_no_host():

@@ -26,12 +26,11 @@ from zsad.backends.remembered import (
     Choice,
     Situation,
     memory_file,
-    processor,
     recall,
     remember,
-    usable_cores,
 )
 from zsad.errors import InferenceError, InputError
+from zsad.host import processor, usable_cores
 from zsad.types import Array
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from zsad.artifact import Artifact
-from zsad.backends.ort import device_cache
 from zsad.backends.reduced import PASSED, check_reduced
+from zsad.device_cache import device_cache
 from zsad.errors import InferenceError, InputError, MissingExtraError
 from zsad.manifest import Precision, TensorSpec
 from zsad.types import Array

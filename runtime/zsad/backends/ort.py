@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import sys
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from zsad.artifact import Artifact
+from zsad.device_cache import device_cache
 from zsad.errors import InferenceError, InputError
 from zsad.manifest import Precision, TensorSpec
 from zsad.types import Array
@@ -183,12 +183,6 @@ def _cuda_options(version: str) -> dict[str, str]:
     # pull request 19357).
     found = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
     return {"use_tf32": "0"} if found >= (1, 18) else {}
-
-
-def device_cache() -> Path:
-    """Return the folder for what belongs to this device: `$XDG_CACHE_HOME/zsad`."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "zsad"
 
 
 def _spec(node: Any) -> TensorSpec:

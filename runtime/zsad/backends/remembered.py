@@ -5,14 +5,11 @@ Nothing else rests on these files. Whoever deletes one is measured anew at the n
 
 from __future__ import annotations
 
-import os
-import platform
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from zsad.backends.ort import device_cache
+from zsad.device_cache import device_cache
 from zsad.errors import InputError
 from zsad.schema import from_json, read_json, sha256_of, write_json
 
@@ -88,7 +85,7 @@ def remember(choice: Choice) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"cannot make {path.parent}: {error.strerror}; set XDG_CACHE_HOME"
+            f"cannot make {path.parent}: {error.strerror}: set ZSAD_CACHE to a folder"
         ) from None
     write_json(path, choice)
     return path
@@ -97,23 +94,6 @@ def remember(choice: Choice) -> Path:
 def memory_file(situation: Situation) -> Path:
     """Return the file of a situation, which need not exist."""
     return _folder() / f"{sha256_of(situation)[:24]}.json"
-
-
-def processor() -> str:
-    """Return the processor's name, as well as this system knows it."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
-    named = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return named[1].strip() if named else platform.processor() or platform.machine()
-
-
-def usable_cores() -> int:
-    """Return the logical cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _folder() -> Path:
