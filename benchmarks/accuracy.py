@@ -13,13 +13,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zsad.command import Command
 from zsad.errors import InputError
 from zsad_train.config import Job, TrainConfig
+
+if TYPE_CHECKING:
+    from zsad_train.feature_cache import FeatureCache
+
+FEATURE_CACHE_GB = 20.0
+"""As zsad-train's own limit."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,8 @@ class Plan:
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True,
               help="Runs at a time of --protocol.")  # fmt: skip
 @click.option("--work", type=click.Path(path_type=Path), help="Keeps the checkpoints; resumes.")
+@click.option("--feature-cache", type=click.Path(path_type=Path), metavar="DIR",
+              help="As of zsad-train: shared by epochs and seeds.")  # fmt: skip
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write a JSON.")
 @click.pass_context
 def main(
@@ -82,7 +90,7 @@ def main(
 
 
 _PAPER_ONLY = ("paper", "sets", "root", "whole", "train_on", "test_on", "backbone", "pretrained",
-               "image_size", "work")  # fmt: skip
+               "image_size", "work", "feature_cache")  # fmt: skip
 _PROTOCOL_ONLY = ("test_images", "workers")
 
 
@@ -167,10 +175,18 @@ def _paper(options: dict[str, Any]) -> tuple[dict[str, Any], str]:
         if chosen.paper == "dive" and options["sets"] and not options["whole"]:
             chosen = as_dive_counts(chosen, work)
         job = _job(options, chosen)
-        outcomes = run(job, chosen.test_on, range(options["seeds"] or 1), work, click.echo)
+        cache = _cache(options["feature_cache"])
+        seeds = range(options["seeds"] or 1)
+        outcomes = run(job, chosen.test_on, seeds, work, click.echo, cache)
     text = paper_table(outcomes, chosen.paper, set_name(chosen.train_on), job.method)
     trained_on = {"paper": chosen.paper, "trained_on": set_name(chosen.train_on)}
     return {**trained_on, "job": _plain(job), "outcomes": as_json(outcomes)}, text
+
+
+def _cache(folder: Path | None) -> FeatureCache | None:
+    from zsad_train.feature_cache import FeatureCache
+
+    return None if folder is None else FeatureCache(folder, FEATURE_CACHE_GB)
 
 
 def _job(options: dict[str, Any], chosen: Plan) -> Job:

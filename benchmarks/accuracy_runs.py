@@ -15,6 +15,7 @@ from zsad_train.config import Job
 if TYPE_CHECKING:
     from zsad.data import Dataset
     from zsad.evaluate import Evaluation, Predictor
+    from zsad_train.feature_cache import FeatureCache
 
 Say = Callable[[str], None]
 
@@ -44,7 +45,12 @@ class Outcome:
 
 
 def run(
-    job: Job, tests: Sequence[str], seeds: Sequence[int], work: Path, say: Say
+    job: Job,
+    tests: Sequence[str],
+    seeds: Sequence[int],
+    work: Path,
+    say: Say,
+    cache: FeatureCache | None = None,
 ) -> list[Outcome]:
     """Train with every seed and evaluate on every test set; what `work` holds is not done again.
 
@@ -59,7 +65,7 @@ def run(
     outcomes = []
     for seed in seeds:
         seeded = replace(job, train=replace(job.train, seed=seed))
-        ckpt = trained(seeded, work / f"{job.method}-seed{seed}.pt", say)
+        ckpt = trained(seeded, work / f"{job.method}-seed{seed}.pt", say, cache)
         for spec in tests:
             say(f"{ckpt.name} on {spec}")
             found = evaluated(ckpt, expanded(spec))
@@ -75,7 +81,7 @@ def expanded(spec: str) -> tuple[str, ...]:
     return tuple(f"{spec}:{seed}" for seed in DRAWS) if drawn else (spec,)
 
 
-def trained(job: Job, out: Path, say: Say) -> Path:
+def trained(job: Job, out: Path, say: Say, cache: FeatureCache | None = None) -> Path:
     """Train a job to its end, from where an earlier call left it.
 
     Raises:
@@ -88,9 +94,9 @@ def trained(job: Job, out: Path, say: Say) -> Path:
 
     done = epochs_done(job, out)
     if done is None:
-        training.train(job, out, report)
+        training.train(job, out, report, cache)
     elif done < job.train.epochs:
-        training.resume(out, {}, report)
+        training.resume(out, {}, report, cache)
     return out
 
 

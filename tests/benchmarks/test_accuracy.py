@@ -212,6 +212,21 @@ def test_a_row_of_a_paper_is_trained_tested_and_kept(tmp_path):
     assert "epoch 1" in result.output and "epoch 1" not in again.output
 
 
+def test_kept_features_change_no_figure(tmp_path):
+    write_mvtec(tmp_path / "visa-like", 4)
+    data = f"mvtec:{tmp_path / 'visa-like'}"
+    words = ["--method", "anomalyclip", "--train-on", data, "--test-on", data, "--epochs", 2]
+
+    def outcomes(*more):
+        result = invoke(*words, "--limit", 4, "--json", tmp_path / "a.json", *more)
+        assert result.exit_code == 0, result.output
+        return json.loads((tmp_path / "a.json").read_text())["outcomes"]
+
+    kept = outcomes("--feature-cache", tmp_path / "features")
+    assert any((tmp_path / "features").rglob("*"))
+    assert kept == outcomes()
+
+
 def test_a_run_goes_on_and_another_job_is_refused(tmp_path):
     job = Job("synthetic", val="none", limit=8, train=TrainConfig(epochs=2, device="cpu"))
     out, said = tmp_path / "dive.pt", []
