@@ -190,13 +190,15 @@ def _cache(folder: Path | None) -> FeatureCache | None:
 
 
 def _job(options: dict[str, Any], chosen: Plan) -> Job:
-    from zsad_train.methods import METHODS, training_defaults
+    from zsad_train.methods import METHODS, UNTRAINED, training_defaults
 
-    method = options["method"] or chosen.paper
-    if method not in METHODS:
+    method, known = options["method"] or chosen.paper, METHODS | UNTRAINED
+    if method not in known:
         raise InputError(
-            f"zsad has no method '{method}': name one with --method, of {', '.join(METHODS)}"
+            f"zsad has no method '{method}': name one with --method, of {', '.join(known)}"
         )
+    if method in UNTRAINED and (options["seeds"] or 1) > 1:
+        raise InputError(f"{method} learns nothing, every seed is the same: leave --seeds out")
     training = TrainConfig(**training_defaults(method, None))  # type: ignore[arg-type]
     return Job(
         data=chosen.train_on,

@@ -82,12 +82,16 @@ def expanded(spec: str) -> tuple[str, ...]:
 
 
 def trained(job: Job, out: Path, say: Say, cache: FeatureCache | None = None) -> Path:
-    """Train a job to its end, from where an earlier call left it.
+    """Train a job to its end, from where an earlier call left it; some methods learn nothing.
 
     Raises:
         InputError: `out` is the checkpoint of another job.
     """
     from zsad_train import run as training
+    from zsad_train.methods import UNTRAINED
+
+    if job.method in UNTRAINED:
+        return written(job, out)
 
     def report(record: Any) -> None:
         say(f"{out.name}, epoch {record.epoch}: loss {record.loss['total']:.4f}")
@@ -97,6 +101,18 @@ def trained(job: Job, out: Path, say: Say, cache: FeatureCache | None = None) ->
         training.train(job, out, report, cache)
     elif done < job.train.epochs:
         training.resume(out, {}, report, cache)
+    return out
+
+
+def written(job: Job, out: Path) -> Path:
+    """Write the checkpoint of a method that learns nothing, for whatever the images show."""
+    from zsad_train.checkpoint import build_method, save_checkpoint, untrained_checkpoint
+
+    weights, size = job.pretrained, job.image_size
+    made = untrained_checkpoint(
+        job.method, "object", job.backbone, pretrained=weights, image_size=size
+    )
+    save_checkpoint(out, build_method(made), {})
     return out
 
 

@@ -117,7 +117,7 @@ def test_the_paper_says_what_to_train_on(paper, sets, train_on, split):
     ("paper", "method"), [("dive", None), ("faprompt", None), ("dive", "anomalyclip")]
 )
 def test_the_papers_own_method_is_trained_unless_another_is_named(paper, method):
-    options = dict.fromkeys(("pretrained", "image_size", "limit", "epochs"))
+    options = dict.fromkeys(("pretrained", "image_size", "limit", "epochs", "seeds"))
     made = accuracy.plan(paper, ("mvtec",), Path("/d"), None, ())
     job = accuracy._job({**options, "method": method, "backbone": "tiny"}, made)
     assert job.method == (method or paper)
@@ -143,7 +143,11 @@ def test_the_papers_own_method_is_trained_unless_another_is_named(paper, method)
             "with --protocol only",
         ),
         (["--train-on", "synthetic", "--test-on", "mvtec:none"], "no such folder"),
-        (["--method", "clip", "--train-on", "synthetic", "--test-on", "synthetic"], "no method"),
+        (["--method", "nil", "--train-on", "synthetic", "--test-on", "synthetic"], "no method"),
+        (
+            ["--method", "clip", "--train-on", "synthetic", "--test-on", "synthetic", "--seeds", 2],
+            "clip learns nothing",
+        ),
     ],
 )
 def test_bad_options_are_one_line(words, message, tmp_path, monkeypatch):
@@ -225,6 +229,14 @@ def test_kept_features_change_no_figure(tmp_path):
     kept = outcomes("--feature-cache", tmp_path / "features")
     assert any((tmp_path / "features").rglob("*"))
     assert kept == outcomes()
+
+
+def test_a_method_that_learns_nothing_is_tested_as_it_is(tmp_path):
+    write_mvtec(tmp_path / "mvtec", 3)
+    spec = f"mvtec:{tmp_path / 'mvtec'}"
+    result = invoke("--method", "clip", "--train-on", spec, "--test-on", spec)
+    assert result.exit_code == 0, result.output
+    assert "| mvtec | 3 + 3 |" in result.output and "epoch" not in result.output
 
 
 def test_a_run_goes_on_and_another_job_is_refused(tmp_path):
