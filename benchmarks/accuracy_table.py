@@ -89,12 +89,13 @@ def _given(outcomes: Sequence[Outcome], papers: Sequence[Mapping[str, float]]) -
 
 
 def _pair(runs: Sequence[Outcome], theirs: Mapping[str, float], metric: str) -> str:
-    values = _per_seed(runs, metric)
+    values = per_seed(runs, metric)
     ours = percent(values) if values else "-" if runs else NOT_RUN
     return f"{ours} / {theirs[metric]:.1f}" if metric in theirs else f"{ours} / -"
 
 
-def _per_seed(runs: Sequence[Outcome], metric: str) -> list[float]:
+def per_seed(runs: Sequence[Outcome], metric: str) -> list[float]:
+    """Return a metric of every seed that has it, in [0, 1], several draws of one set averaged."""
     seeds: dict[int, list[float]] = {}
     for run in runs:
         if metric in run.figures:

@@ -1,5 +1,5 @@
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 import accuracy
+import accuracy_methods
 import accuracy_runs
 import protocol
 from accuracy_runs import Outcome, epochs_done, trained
@@ -274,3 +275,28 @@ def test_a_trial_trains_on_its_priors_and_tests_on_unseen_classes():
     found = protocol.run_trial(protocol.Trial("dive", "limited", 0, 8, 1, 8))
     assert (found.n_good, found.n_defective) == (4, 4) and found.data == "synthetic"
     assert 0 <= found.figures["pixel_auroc"] <= 1
+
+
+def test_the_methods_stand_in_one_table_in_their_order(tmp_path):
+    def record(method, *figures):
+        runs = [
+            {**asdict(reached(seed, {"image_auroc": each}, "elpv")), "floor": {"image_auroc": 0.9}}
+            for seed, each in enumerate(figures)
+        ]
+        path = tmp_path / f"{method}.json"
+        path.write_text(json.dumps({"job": {"method": method}, "outcomes": runs}))
+        return str(path)
+
+    files = [record("winclip", 0.5), record("entroad", 0.6, 0.8)]
+    result = CliRunner().invoke(accuracy_methods.main, files)
+    assert result.exit_code == 0, result.output
+    reading, plain, floor = result.output.splitlines()[2:]
+    assert reading.startswith("| `entroad` (a reading of arXiv 2605.28630) | not run by us |")
+    assert "| 70.0 ± 14.1 |" in reading and "| 50.0 |" in plain and plain.startswith("| `winclip`")
+    assert floor == "| floor | - | - | 90.0 | - | - |"
+
+
+def test_another_json_is_no_run_of_accuracy(tmp_path):
+    (tmp_path / "x.json").write_text("{}")
+    result = CliRunner().invoke(accuracy_methods.main, [str(tmp_path / "x.json")])
+    assert result.exit_code == 2 and "is no run of accuracy.py" in result.output
