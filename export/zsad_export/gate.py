@@ -12,11 +12,12 @@ from torch import nn
 from zsad.errors import ParityError
 from zsad.manifest import ParityRecord
 from zsad.preprocess import PreprocessSpec, resize_exact
-from zsad.types import Array
+from zsad.types import Array, ImageU8
 from zsad_export.golden import GoldenFrame, GoldenOutputs
 from zsad_export.graph import DeploymentGraph
 from zsad_export.graph_names import HALF, GraphPrecision
 from zsad_export.half_range import float32_modules, measure_half_range
+from zsad_export.int8_range import used_ranges
 from zsad_export.labelled import LabelledComparison, LabelledReference
 from zsad_export.layers import (
     LayerError,
@@ -100,6 +101,7 @@ class Gate:
         half: HalfEvidence | None = None,
         exact: Path | None = None,
         float32: Sequence[str] = (),
+        calibrated: Sequence[ImageU8] = (),
     ) -> ParityRecord:
         """Hold the graph at `path` against the reference.
 
@@ -109,12 +111,14 @@ class Gate:
             half: What PyTorch in half precision gave, for an FP16 graph.
             exact: The float32 graph, for an FP16 graph, which must be its rounding.
             float32: Modules that an FP16 graph computes in float32.
+            calibrated: Some of the frames that the ranges of an INT8 graph must fit, at its size.
 
         Raises:
             ParityError: A frame is over a limit, an FP16 tensor comes near to overflowing, an FP16
-                graph is more than the rounding of the float32 one, or labelled images do not
-                show that AUROC stays within its budget; the line names the worst frame and the
-                first layer that differs, or the tensor.
+                graph is more than the rounding of the float32 one, an INT8 range does not
+                fit what it holds, or labelled images do not show that AUROC stays within its
+                budget; the line names the worst frame and the first layer that differs, or the
+                tensor.
         """
         parity = self._compare(replay_onnx(path, self.frames, self.spec, self.constants), precision)
         faults = [] if parity.passed else [self._explain(path, precision, parity)]
@@ -122,6 +126,7 @@ class Gate:
         if precision in HALF:
             largest, found = self._check_range(path)
             faults += found
+        faults += self._check_int8_ranges(path, calibrated)
         if exact is not None and (fault := twin_fault(path, exact)) is not None:
             faults.append(f"it is not the float32 graph in half precision: {fault}")
         faults += [] if half is None else half.faults
@@ -190,6 +195,13 @@ class Gate:
         release_memory()
         found = measure_half_range(path, self.frames, self.spec, self.constants)
         return found.largest, [] if found.first_over is None else [found.first_over.describe()]
+
+    def _check_int8_ranges(self, path: Path, calibrated: Sequence[ImageU8]) -> list[str]:
+        if not calibrated:
+            return []
+        release_memory()
+        ranges = used_ranges(path, calibrated, self.constants)
+        return [fault for each in ranges if (fault := each.fault) is not None][:1]
 
     def _compare_labelled(
         self, labelled: LabelledReference, path: Path, precision: GraphPrecision

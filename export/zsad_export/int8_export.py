@@ -40,6 +40,8 @@ from zsad_export.parity import LIMITS, compare
 from zsad_export.replay import replay_onnx
 
 CALIBRATION_FRAMES = 32
+CHECKED_FRAMES = 8
+"""Of these, whose use of the ranges the gate measures."""
 
 Progress = Callable[[str], None]
 
@@ -157,7 +159,7 @@ def write_int8_graphs(
         progress(f"writing and checking the {precision} graph")
         schemes = planned.without(kept)
         float32 = measured[FLOAT_OF[precision]].float32
-        graph, parity = _write(scratch, precision, schemes, gate, float32)
+        graph, parity = _write(scratch, precision, schemes, gate, float32, calibration.images)
         evidence = "; ".join([parity.evidence, record.describe()])
         written[precision] = graph, dataclasses.replace(parity, evidence=evidence)
     return written
@@ -223,6 +225,7 @@ def _write(
     schemes: Sequence[Scheme],
     gate: Gate,
     float32: Sequence[str],
+    images: Sequence[ImageU8],
 ) -> tuple[GraphFile, ParityRecord]:
     source = scratch / f"model.{FLOAT_OF[precision]}.onnx"
     path = scratch / f"model.{precision}.onnx"
@@ -238,7 +241,8 @@ def _write(
     )
     check_precision(path, precision, float32)
     release_memory()
-    record = gate.check(path, precision, float32=float32)
+    calibrated = images[:CHECKED_FRAMES]
+    record = gate.check(path, precision, float32=float32, calibrated=calibrated)
     return GraphFile(path.name, data, sha256_file(path), OPSET), record
 
 

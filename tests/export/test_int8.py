@@ -12,14 +12,24 @@ from onnx import TensorProto, helper, numpy_helper
 from zsad import Detector
 from zsad.artifact import Artifact
 from zsad.errors import ParityError
+from zsad_calibration.int8.frames import calibration_images
 from zsad_calibration.int8.record import FILE, read_record
 from zsad_export.cli.engine import main as engine_command
 from zsad_export.cli.export import main as export_command
 from zsad_export.gate import Gate
 from zsad_export.golden import read_golden
+from zsad_export.int8_range import used_ranges
 from zsad_export.onnx_types import check_precision
 
 INT8 = ("int8", "int8_fp16")
+
+
+def activation_scales(path):
+    """The names of the scales of all quantized activations, in graph order."""
+    graph = onnx.load(path).graph
+    stored = {w.name for w in graph.initializer}
+    nodes = [node for node in graph.node if node.op_type == "QuantizeLinear"]
+    return list(dict.fromkeys(n.input[1] for n in nodes if n.input[0] not in stored))
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +156,10 @@ class TestGate:
         frames, reference = read_golden(artifact)
         return Gate(build_dive, frames, reference, artifact.manifest.preprocess)
 
+    @pytest.fixture
+    def calibrated(self, artifact, calib):
+        return calibration_images(str(calib), 5, artifact.manifest.preprocess)
+
     def test_a_scale_off_by_10_is_caught_and_named(self, gate, artifact, edit_graph):
         graph = onnx.load(artifact.file("model.int8.onnx")).graph
         prefix = "detector.vision.blocks.1/MatMul.constant1"
@@ -154,6 +168,32 @@ class TestGate:
         path = edit_graph(artifact.file("model.int8.onnx"), **{scale: lambda value: value * 10})
         with pytest.raises(ParityError, match=r"worst on frame-.*vision\.blocks\.1"):
             gate.check(path, "int8")
+
+    @pytest.mark.parametrize("precision", INT8)
+    @pytest.mark.parametrize(("factor", "word"), [(10, "wide"), (0.1, "narrow")])
+    def test_a_range_off_by_10_is_caught_at_every_linear(
+        self, artifact, edit_graph, calibrated, precision, factor, word
+    ):
+        file = artifact.file(f"model.{precision}.onnx")
+        sound = used_ranges(file, calibrated)
+        assert len(sound) >= 8 and all(each.fault is None for each in sound)
+        scales = activation_scales(file)
+        for chosen in (scales[0::2], scales[1::2]):
+            path = edit_graph(file, **{scale: lambda value: value * factor for scale in chosen})
+            found = used_ranges(path, calibrated)
+            assert sum(f"too {word}" in str(each.fault) for each in found) >= len(chosen)
+
+    @pytest.mark.parametrize(("factor", "word"), [(10, "wide"), (0.1, "narrow")])
+    def test_one_range_off_by_10_does_not_leave_the_house(
+        self, gate, artifact, edit_graph, calibrated, factor, word
+    ):
+        """Scores and maps of this graph are within every limit."""
+        file = artifact.file("model.int8.onnx")
+        scale = activation_scales(file)[0]
+        path = edit_graph(file, **{scale: lambda value: value * factor})
+        gate.check(path, "int8")
+        with pytest.raises(ParityError, match=f"INT8 range of '.*blocks.* too {word}"):
+            gate.check(path, "int8", calibrated=calibrated)
 
     def test_layer_norm_in_int8_is_caught_by_its_type(self, artifact, edit_graph):
         def quantize(graph):

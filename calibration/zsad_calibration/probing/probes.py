@@ -35,6 +35,24 @@ def magnitude_probe(tensor: str, index: int) -> list[onnx.NodeProto]:
     ]
 
 
+def clipped_probe(limits: Mapping[str, float]) -> Probe:
+    """Report which share of a tensor's values is beyond +-`limits[tensor]`."""
+
+    def probe(tensor: str, index: int) -> list[onnx.NodeProto]:
+        names = {key: f"probe_{index}.{key}" for key in ("f32", "abs", "limit", "over", "one")}
+        limit = numpy_helper.from_array(np.array(limits[tensor], np.float32))
+        return [
+            helper.make_node("Constant", [], [names["limit"]], value=limit),
+            helper.make_node("Cast", [tensor], [names["f32"]], to=TensorProto.FLOAT),
+            helper.make_node("Abs", [names["f32"]], [names["abs"]]),
+            helper.make_node("Greater", [names["abs"], names["limit"]], [names["over"]]),
+            helper.make_node("Cast", [names["over"]], [names["one"]], to=TensorProto.FLOAT),
+            helper.make_node("ReduceMean", [names["one"]], [f"probe_{index}"], keepdims=0),
+        ]
+
+    return probe
+
+
 def sample_probe(steps: Mapping[str, int]) -> Probe:
     """Report every `steps[tensor]`-th value of a tensor, flattened in row-major order."""
 
