@@ -17,7 +17,7 @@ import onnx
 from onnx import numpy_helper
 
 from zsad.types import Array, ImageU8
-from zsad_calibration.probing.probes import clipped_probe, magnitude_probe, probed_each
+from zsad_calibration.probing.probes import Probe, clipped_probe, magnitude_probe, probed_each
 from zsad_calibration.probing.runner import NO_CONSTANTS
 
 LEAST_USED = 0.2
@@ -51,7 +51,7 @@ class UsedRange:
     def fault(self) -> str | None:
         """What is wrong with the range, None if it fits."""
         what = f"the INT8 range of '{self.node}' ends at {self.range:.4g}"
-        if self.reached < LEAST_USED * self.range:
+        if not self.reached >= LEAST_USED * self.range:  # nor a NaN
             return f"{what}, and no calibration frame passes {self.reached:.4g}: it is too wide"
         if not self.clipped <= MOST_CLIPPED:
             return f"{what} and cuts off {self.clipped:.0%} of the values: it is too narrow"
@@ -71,8 +71,9 @@ def used_ranges(
         constants: What the graph takes beside images.
     """
     ranges = {node: (tensor, largest) for node, tensor, largest in _ranges(path)}
-    probes = {("reached", node): (tensor, magnitude_probe) for node, (tensor, _) in ranges.items()}
+    probes: dict[tuple[str, str], tuple[str, Probe]] = {}
     for node, (tensor, largest) in ranges.items():
+        probes["reached", node] = tensor, magnitude_probe
         probes["clipped", node] = tensor, clipped_probe({tensor: largest})
     with probed_each(path, probes, constants) as run:
         found = [run(image) for image in images]
