@@ -30,13 +30,19 @@ class Frame:
         name: File name, or the frame's number in its stream, from 0.
         image_bgr: (H, W, 3) uint8, BGR; None where the image could not be read.
         error: Why it could not be read.
-        captured_s: When it was read, in seconds of the monotonic clock.
+        captured_s: When it had arrived, in seconds of the monotonic clock.
+        trigger: Id of the trigger that it answers.
+        decoded_s: When its pixels were there, likewise; None where nobody measured it.
+        number: How many frames the source had captured before it, over all connections.
     """
 
     name: str
     image_bgr: ImageU8 | None
     error: str | None
     captured_s: float
+    trigger: str | None = None
+    decoded_s: float | None = None
+    number: int = 0
 
 
 class Source(Protocol):

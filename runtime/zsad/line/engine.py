@@ -1,0 +1,169 @@
+"""The one thread that owns the engine: frames from many cameras in, judged frames out.
+
+Cameras are asked in turn and never waited for: one that hangs is one that has nothing to give. A
+batch takes at most one frame of each camera per turn, so that a camera with a long queue cannot
+keep the others from being judged.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from zsad.line.accounts import Accounts
+from zsad.line.config import BatchConfig
+from zsad.line.judge import Identity, Judge, Judged, Taken, silent_view
+from zsad.line.ports import CameraPort
+
+
+class Judges(Protocol):
+    """Who judges which camera at the moment."""
+
+    def identity(self, camera: str) -> Identity:
+        """What records of this camera name as their judge."""
+
+    def judge_of(self, camera: str) -> Judge | str:
+        """The judge of a camera, or why there is none at the moment."""
+
+    def check(self) -> bool:
+        """Do one piece of self-examination, as long as one inference; False where it failed."""
+
+    def close(self) -> None:
+        """Free every engine."""
+
+
+class Batcher:
+    """Takes frames from cameras in turn, up to a number and for at most a time."""
+
+    def __init__(
+        self, cameras: Sequence[CameraPort], accounts: Accounts, config: BatchConfig
+    ) -> None:
+        """Ask `cameras` in this order."""
+        self._cameras = cameras
+        self._accounts = accounts
+        self._config = config
+        self._turn = 0
+        self._wake = threading.Event()
+
+    def wake(self) -> None:
+        """Say that a camera has something to give; any thread may."""
+        self._wake.set()
+
+    def next(
+        self, identity: Callable[[str], Identity], stop: threading.Event, idle_s: float
+    ) -> list[Taken]:
+        """Return the next frames; none where no camera gave any within `idle_s`, or at a stop."""
+        batch: list[Taken] = []
+        until_s = time.monotonic() + idle_s
+        while not stop.is_set():
+            self._wake.clear()
+            had = len(batch)
+            self._fill(batch, identity)
+            if len(batch) == self._config.max_batch:
+                break
+            if batch and not had:
+                until_s = time.monotonic() + self._config.max_wait_ms / 1e3
+            remaining_s = until_s - time.monotonic()
+            if remaining_s <= 0:
+                break
+            self._wake.wait(remaining_s)
+        return batch
+
+    def _fill(self, batch: list[Taken], identity: Callable[[str], Identity]) -> None:
+        empty = 0
+        while len(batch) < self._config.max_batch and empty < len(self._cameras):
+            camera = self._cameras[self._turn]
+            self._turn = (self._turn + 1) % len(self._cameras)
+            found = self._accounts.take(camera.name, camera.take)
+            if found is None:
+                empty += 1
+                continue
+            empty = 0
+            ticket, frame = found
+            batch.append(Taken(ticket, frame, identity(camera.name)))
+
+
+class Engine:
+    """Judges batch after batch until it is asked to stop; see the module."""
+
+    def __init__(
+        self,
+        open_judges: Callable[[], Judges],
+        batcher: Batcher,
+        begun: Callable[[Sequence[Taken]], None],
+        judged: Callable[[Sequence[Judged]], None],
+        beat: Callable[[], None],
+        ready: Callable[[], None],
+        takt_ms: float | None = None,
+        idle_s: float = 2.0,
+    ) -> None:
+        """Join the parts.
+
+        Args:
+            open_judges: Loads the engines; called in the engine's own thread, which owns them.
+            batcher: Where frames come from.
+            begun: Told of frames before they are judged.
+            judged: Given the same frames afterwards.
+            beat: Told of every piece of real progress.
+            ready: Told once, when the engines are warm.
+            takt_ms: A frame older than this is not judged any more; None judges all.
+            idle_s: Without frames, the engine examines itself this often.
+        """
+        self._open_judges = open_judges
+        self._batcher = batcher
+        self._begun = begun
+        self._judged = judged
+        self._beat = beat
+        self._ready = ready
+        self._takt_ms = takt_ms
+        self._idle_s = idle_s
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """Ask it to end; the frames that it has taken are judged first."""
+        self._stop.set()
+        self._batcher.wake()
+
+    def run(self) -> None:
+        """Load the engines, then judge until `stop`; the work of the engine's thread."""
+        judges = self._open_judges()
+        try:
+            self._ready()
+            while not self._stop.is_set():
+                batch = self._batcher.next(judges.identity, self._stop, self._idle_s)
+                if batch:
+                    self._begun(batch)
+                    self._judged(self._judge(judges, batch))
+                    self._beat()
+                elif not self._stop.is_set() and judges.check():
+                    self._beat()
+        finally:
+            judges.close()
+
+    def _judge(self, judges: Judges, batch: Sequence[Taken]) -> list[Judged]:
+        found: list[Judged] = []
+        for judge, frames in self._by_judge(judges, batch):
+            if isinstance(judge, str):
+                found += [Judged(taken, silent_view(taken, judge), None) for taken in frames]
+            else:
+                found += judge.judge(frames)
+        return found
+
+    def _by_judge(
+        self, judges: Judges, batch: Sequence[Taken]
+    ) -> list[tuple[Judge | str, list[Taken]]]:
+        """Group frames by who judges them, or by why nobody does."""
+        groups: dict[int | str, tuple[Judge | str, list[Taken]]] = {}
+        for taken in batch:
+            judge = self._too_old(taken) or judges.judge_of(taken.ticket.camera)
+            key = judge if isinstance(judge, str) else id(judge)
+            groups.setdefault(key, (judge, []))[1].append(taken)
+        return list(groups.values())
+
+    def _too_old(self, taken: Taken) -> str | None:
+        age_ms = (taken.ticket.taken_s - taken.frame.captured_s) * 1e3
+        if self._takt_ms is None or age_ms <= self._takt_ms:
+            return None
+        return f"the frame was {age_ms:.0f} ms old when its turn came, the takt is {self._takt_ms:g} ms"
