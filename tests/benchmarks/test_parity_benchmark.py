@@ -16,9 +16,10 @@ from onnx import numpy_helper
 import parity
 import parity_report
 from zsad.artifact import Artifact
+from zsad.golden import GoldenFrame, GoldenOutputs
 from zsad.metrics.agreement import flip_bound
 from zsad.recipe import SCHEMA, Bound, Calibration, Recipe, read_recipe, write_recipe
-from zsad_export.golden import GoldenFrame, GoldenOutputs, write_golden
+from zsad_export.golden import write_golden
 
 SCRIPT = Path(parity.__file__)
 HW = (8, 12)
