@@ -28,3 +28,6 @@ class Clock:
         """Return a moment of the monotonic clock as the wall clock would now name it, ISO 8601."""
         moment = self.utc() - timedelta(seconds=self.monotonic_s() - moment_s)
         return moment.isoformat(timespec="milliseconds")
+
+
+SYSTEM = Clock()

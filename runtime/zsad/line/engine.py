@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from zsad.line.accounts import Accounts
-from zsad.line.config import BatchConfig
-from zsad.line.judge import Identity, Judge, Judged, Taken, silent_view
-from zsad.line.ports import CameraPort
+from zsad.line.config import EngineConfig
+from zsad.line.judge import Identity, Judged, Taken, silent_view
+from zsad.sources import Camera
 
 
 class Judges(Protocol):
@@ -24,11 +24,14 @@ class Judges(Protocol):
     def identity(self, camera: str) -> Identity:
         """What records of this camera name as their judge."""
 
-    def judge_of(self, camera: str) -> Judge | str:
-        """The judge of a camera, or why there is none at the moment."""
+    def judge(self, taken: Sequence[Taken]) -> list[Judged]:
+        """Judge frames of any cameras, and say of each that cannot be judged why."""
 
-    def check(self) -> bool:
-        """Do one piece of self-examination, as long as one inference; False where it failed."""
+    def is_well(self) -> bool:
+        """Whether the engine answered when it was last asked."""
+
+    def check(self) -> None:
+        """Do one piece of self-examination, as long as one inference."""
 
     def close(self) -> None:
         """Free every engine."""
@@ -37,9 +40,7 @@ class Judges(Protocol):
 class Batcher:
     """Takes frames from cameras in turn, up to a number and for at most a time."""
 
-    def __init__(
-        self, cameras: Sequence[CameraPort], accounts: Accounts, config: BatchConfig
-    ) -> None:
+    def __init__(self, cameras: Sequence[Camera], accounts: Accounts, config: EngineConfig) -> None:
         """Ask `cameras` in this order."""
         self._cameras = cameras
         self._accounts = accounts
@@ -136,34 +137,24 @@ class Engine:
                 if batch:
                     self._begun(batch)
                     self._judged(self._judge(judges, batch))
-                    self._beat()
-                elif not self._stop.is_set() and judges.check():
+                elif not self._stop.is_set():
+                    judges.check()
+                if judges.is_well():
                     self._beat()
         finally:
             judges.close()
 
     def _judge(self, judges: Judges, batch: Sequence[Taken]) -> list[Judged]:
-        found: list[Judged] = []
-        for judge, frames in self._by_judge(judges, batch):
-            if isinstance(judge, str):
-                found += [Judged(taken, silent_view(taken, judge), None) for taken in frames]
-            else:
-                found += judge.judge(frames)
-        return found
-
-    def _by_judge(
-        self, judges: Judges, batch: Sequence[Taken]
-    ) -> list[tuple[Judge | str, list[Taken]]]:
-        """Group frames by who judges them, or by why nobody does."""
-        groups: dict[int | str, tuple[Judge | str, list[Taken]]] = {}
-        for taken in batch:
-            judge = self._too_old(taken) or judges.judge_of(taken.ticket.camera)
-            key = judge if isinstance(judge, str) else id(judge)
-            groups.setdefault(key, (judge, []))[1].append(taken)
-        return list(groups.values())
+        old = [(taken, self._too_old(taken)) for taken in batch]
+        judged = judges.judge([taken for taken, reason in old if reason is None])
+        judged += [Judged(t, silent_view(t, reason)) for t, reason in old if reason is not None]
+        return judged
 
     def _too_old(self, taken: Taken) -> str | None:
         age_ms = (taken.ticket.taken_s - taken.frame.captured_s) * 1e3
         if self._takt_ms is None or age_ms <= self._takt_ms:
             return None
-        return f"the frame was {age_ms:.0f} ms old when its turn came, the takt is {self._takt_ms:g} ms"
+        return (
+            f"the frame was {age_ms:.0f} ms old when its turn came, the takt is"
+            f" {self._takt_ms:g} ms"
+        )

@@ -13,8 +13,10 @@ import numpy as np
 from zsad.arithmetic import Arithmetic
 from zsad.detector import Detector
 from zsad.errors import InferenceError, InputError
+from zsad.inspection.debounce import Debounce, Settled
 from zsad.line.accounts import Ticket
 from zsad.line.record import ViewRecord
+from zsad.recipe import ScoreKind
 from zsad.schema import sha256_of
 from zsad.sources.base import Frame
 from zsad.types import AnomalyResult, ImageU8, Verdict
@@ -27,7 +29,7 @@ class Identity:
     artifact: str
     graph: str
     backend: str
-    score_kind: str
+    score_kind: ScoreKind
     arithmetic: Arithmetic | None = None
     recipe: str | None = None
     calibration: str | None = None
@@ -45,20 +47,36 @@ class Taken:
 
 @dataclass(frozen=True)
 class Judged:
-    """A frame and what was found; `result` is None where the engine gave no answer."""
+    """A frame and what was found.
+
+    Attributes:
+        taken: The frame.
+        view: Its record.
+        result: The engine's answer; None where it gave none.
+        settled: The debounced verdict about a part that is this frame alone; None without debounce.
+    """
 
     taken: Taken
     view: ViewRecord
-    result: AnomalyResult | None
+    result: AnomalyResult | None = None
+    settled: Settled | None = None
 
 
 class Judge:
-    """Judges the frames of the cameras that share one recipe; it belongs to the engine's thread."""
+    """Judges the frames of the cameras that share one recipe; it belongs to the engine's thread.
+
+    Attributes:
+        detector: What it judges with.
+        identity: What records say about that.
+        trouble: What the engine failed with when it was last asked; None if it answered.
+    """
 
     def __init__(self, detector: Detector) -> None:
         """Wrap a detector that is loaded."""
         self.detector = detector
         self.identity = identify(detector)
+        self.trouble: str | None = None
+        self._debounces: dict[str, Debounce] = {}
         calibration = detector.calibration
         self._good_scores = sorted(calibration.good_scores) if calibration else []
 
@@ -68,7 +86,8 @@ class Judge:
         A frame that breaks the whole run is found by judging each alone.
         """
         pictures = [(t, t.frame.image_bgr) for t in taken if t.frame.image_bgr is not None]
-        answers = dict(zip((t.ticket.number for t, _ in pictures), self._predict(pictures)))
+        numbers = (t.ticket.number for t, _ in pictures)
+        answers = dict(zip(numbers, self._predict(pictures), strict=True))
         return [self._judged(t, answers.get(t.ticket.number)) for t in taken]
 
     def _predict(
@@ -78,25 +97,47 @@ class Judge:
         try:
             found = self.detector.predict_batch([picture for _, picture in pictures])
         except (InputError, InferenceError) as error:
-            if len(pictures) == 1:
-                return [(None, str(error), begin_s)]
-            return [self._predict([one])[0] for one in pictures]
+            if len(pictures) > 1:
+                return [self._predict([one])[0] for one in pictures]
+            if isinstance(error, InferenceError):
+                self.trouble = str(error)
+            return [(None, str(error), begin_s)]
+        self.trouble = None
         return [(result, None, begin_s) for result in found]
 
     def _judged(
         self, taken: Taken, answer: tuple[AnomalyResult | None, str | None, float] | None
     ) -> Judged:
-        if answer is None:
-            return Judged(taken, silent_view(taken, taken.frame.error or "no image"), None)
-        result, reason, begin_s = answer
+        result, reason, begin_s = answer or (None, taken.frame.error or "no image", 0.0)
+        debounce = self._debounce(taken)
+        captured_s = taken.frame.captured_s
         if result is None:
-            return Judged(taken, silent_view(taken, reason or "no answer"), None)
+            view = silent_view(taken, reason)
+        else:
+            if debounce is not None:
+                result = debounce.hold(self.detector, result, captured_s)
+            view = self._view(taken, result, begin_s)
+        if debounce is None:
+            return Judged(taken, view, result)
+        settled = debounce.settle(Verdict(view.verdict), captured_s)
+        return Judged(taken, view, result, settled)
+
+    def _debounce(self, taken: Taken) -> Debounce | None:
+        """Return the memory of a free-running camera; a triggered part is never debounced."""
+        recipe, camera = self.detector.recipe, taken.ticket.camera
+        if taken.frame.trigger is not None or recipe is None or recipe.debounce is None:
+            return None
+        if camera not in self._debounces:
+            self._debounces[camera] = Debounce(recipe.debounce)
+        return self._debounces[camera]
+
+    def _view(self, taken: Taken, result: AnomalyResult, begin_s: float) -> ViewRecord:
         view = silent_view(taken, result.reason)
         stages_ms = {**view.stages_ms, **_stages_ms(taken, result, begin_s)}
         view = replace(view, stages_ms=stages_ms)
         if result.verdict is Verdict.NO_RESULT:
-            return Judged(taken, view, result)
-        view = replace(
+            return view
+        return replace(
             view,
             verdict=result.verdict.value,
             score=result.score,
@@ -104,7 +145,6 @@ class Judge:
             threshold=result.threshold,
             **self._types(result),
         )
-        return Judged(taken, view, result)
 
     def _p_value(self, score: float) -> float | None:
         good = self._good_scores
@@ -125,7 +165,12 @@ class Judge:
     def check(self) -> bool:
         """Whether the engine still answers a black frame with numbers."""
         spec = self.detector.artifact.manifest.preprocess
-        result = self.detector.predict(np.zeros((spec.height, spec.width, 3), np.uint8))
+        try:
+            result = self.detector.predict(np.zeros((spec.height, spec.width, 3), np.uint8))
+        except InferenceError as error:
+            self.trouble = str(error)
+            return False
+        self.trouble = None
         return bool(np.isfinite(result.anomaly_map).all())
 
 

@@ -65,14 +65,14 @@ class Latencies:
         histograms = self.histograms()
         with self._lock:
             longest = dict(self._max_ms)
-        return {
-            stage: Percentiles(
-                sum(found.counts),
-                *(min(quantile_ms(found, q), longest[stage]) for q in (0.5, 0.95, 0.99)),
-                longest[stage],
-            )
-            for stage, found in histograms.items()
-        }
+        return {stage: _percentiles(found, longest[stage]) for stage, found in histograms.items()}
+
+
+def _percentiles(histogram: Histogram, longest_ms: float) -> Percentiles:
+    p50_ms, p95_ms, p99_ms = (
+        min(quantile_ms(histogram, share), longest_ms) for share in (0.5, 0.95, 0.99)
+    )
+    return Percentiles(sum(histogram.counts), p50_ms, p95_ms, p99_ms, longest_ms)
 
 
 def quantile_ms(histogram: Histogram, share: float) -> float:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-from zsad.line.clock import Clock
+from zsad.line.clock import SYSTEM, Clock
 from zsad.line.latency import Latencies
 from zsad.line.record import VerdictRecord
 from zsad.line.status import LastVerdict, LineState, LineStatus, SinkHealth
@@ -39,7 +39,7 @@ class Monitor:
         line: str,
         cameras: Healths,
         latencies: Latencies,
-        clock: Clock = Clock(),  # frozen
+        clock: Clock = SYSTEM,
         hang_s: float = 10.0,
     ) -> None:
         """Begin as `starting`.
@@ -69,7 +69,7 @@ class Monitor:
         self._beat_s = clock.monotonic_s()
         self._overruns = 0
         self._backend = ""
-        self._ready = self._stopping = False
+        self._ready = self._stopping = self._dead = False
 
     def deliver_to(self, sinks: Deliveries) -> None:
         """Name the sinks, which are opened after the monitor exists."""
@@ -92,8 +92,16 @@ class Monitor:
 
     def died(self, thread: str, error: BaseException) -> None:
         """A thread of the line ended by an exception, which nothing mends but a restart."""
+        with self._lock:
+            self._dead = True
         reason = f"thread {thread} died: {type(error).__name__}: {error}"
         self.raise_condition("fault", f"thread {thread}", " ".join(reason.split()))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every thread that began still lives."""
+        with self._lock:
+            return not self._dead
 
     def beat(self) -> None:
         """The engine made progress."""
@@ -186,7 +194,7 @@ class Monitor:
         reasons = (*faults, *mild)
         if self._stopping:
             return LineState.STOPPING, ("asked to stop", *reasons)
-        if faults and self._ready or self._conditions["fault"]:
+        if (faults and self._ready) or self._conditions["fault"]:
             return LineState.FAULT, reasons
         if not self._ready:
             return LineState.STARTING, ("the engine is being loaded", *reasons)

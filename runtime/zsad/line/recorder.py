@@ -6,63 +6,40 @@ due must not wait for an engine that hangs. Nobody is told of a verdict before i
 
 from __future__ import annotations
 
+import logging
 import queue
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from zsad.errors import ZsadError
 from zsad.images import frame_sha256
+from zsad.inspection.debounce import Settled
+from zsad.inspection.parts import Part, PartCollator
 from zsad.line.accounts import Accounts
-from zsad.line.clock import Clock
+from zsad.line.clock import SYSTEM, Clock
 from zsad.line.judge import Judged, Taken, silent_view
 from zsad.line.latency import Latencies
 from zsad.line.monitor import Monitor
 from zsad.line.record import VerdictRecord, ViewRecord
-from zsad.results import VerdictName
+from zsad.types import AnomalyResult
+
+LOG = logging.getLogger(__name__)
 
 _TICK_S = 0.05
 _QUEUE = 64
 _REMEMBERED = 10_000
-
-
-class FinishedPart(Protocol):
-    """A part of which nothing more is expected."""
-
-    @property
-    def part(self) -> str:
-        """Its trigger id, or its only frame's number."""
-
-    @property
-    def views(self) -> tuple[ViewRecord, ...]:
-        """Its views, in the order in which they came."""
-
-    @property
-    def verdict(self) -> VerdictName:
-        """The verdict about it."""
-
-    @property
-    def reason(self) -> str | None:
-        """Why there is no result."""
-
-
-class Collator(Protocol):
-    """Puts views together into parts."""
-
-    def add(self, view: ViewRecord, trigger: str | None, now_s: float) -> None:
-        """Take a view."""
-
-    def due(self, now_s: float) -> Sequence[FinishedPart]:
-        """Return the parts that are complete, or whose time is over."""
+_STOPPED = "the line was stopped"
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A view's frame and answer, from which its pictures are made."""
+    """A view, and the frame and answer that its pictures are made of."""
 
+    view: ViewRecord
     taken: Taken
-    judged: Judged | None
+    result: AnomalyResult | None = None
+    settled: Settled | None = None
 
 
 Commit = Callable[[VerdictRecord, Sequence[Evidence]], VerdictRecord]
@@ -70,17 +47,19 @@ Commit = Callable[[VerdictRecord, Sequence[Evidence]], VerdictRecord]
 
 
 @dataclass(frozen=True)
-class Begun:
-    """Frames whose judging begins."""
-
+class _Begun:
     taken: tuple[Taken, ...]
 
 
 @dataclass(frozen=True)
-class Done:
-    """Frames whose judging is over."""
-
+class _Done:
     judged: tuple[Judged, ...]
+
+
+@dataclass(frozen=True)
+class _Expected:
+    trigger: str
+    triggered_s: float
 
 
 class Recorder:
@@ -89,12 +68,12 @@ class Recorder:
     def __init__(
         self,
         line: str,
-        collator: Collator,
+        collator: PartCollator,
         commit: Commit,
         accounts: Accounts,
         monitor: Monitor,
         latencies: Latencies,
-        clock: Clock = Clock(),  # frozen
+        clock: Clock = SYSTEM,
         takt_ms: float | None = None,
         dry_run: bool = False,
     ) -> None:
@@ -108,60 +87,87 @@ class Recorder:
         self._clock = clock
         self._takt_ms = takt_ms
         self._dry_run = dry_run
-        self._inbox: queue.Queue[Begun | Done | None] = queue.Queue(_QUEUE)
+        self._inbox: queue.Queue[_Begun | _Done | _Expected | None] = queue.Queue(_QUEUE)
         self._pending: dict[int, Taken] = {}
-        self._evidence: dict[tuple[str, str], list[Evidence]] = {}
+        # By identity: the collator keeps the very views that it was given.
+        self._evidence: dict[int, Evidence] = {}
         self._captured_s: OrderedDict[int, float] = OrderedDict()
+
+    def expect(self, trigger: str) -> bool:
+        """Begin a part, so that it gets its verdict even if no frame ever shows it.
+
+        It never waits; False where so much is waiting to be recorded that it cannot be begun.
+        """
+        try:
+            self._inbox.put_nowait(_Expected(trigger, self._clock.monotonic_s()))
+        except queue.Full:
+            LOG.error("trigger %s came while the recorder was behind: not begun", trigger)
+            return False
+        return True
 
     def begun(self, taken: Sequence[Taken]) -> None:
         """Expect a verdict on these frames by their deadline; waits while the queue is full."""
-        self._inbox.put(Begun(tuple(taken)))
+        self._inbox.put(_Begun(tuple(taken)))
 
     def judged(self, judged: Sequence[Judged]) -> None:
         """Take what was found of frames that were begun; waits while the queue is full."""
-        self._inbox.put(Done(tuple(judged)))
+        self._inbox.put(_Done(tuple(judged)))
 
-    def finish(self) -> None:
+    def finish(self, timeout_s: float) -> None:
         """Ask it to conclude what it has and to end; nothing may come after this."""
-        self._inbox.put(None)
+        try:
+            self._inbox.put(None, timeout=timeout_s)
+        except queue.Full:
+            LOG.error("the recorder takes nothing any more: what it has is not recorded")
 
     def run(self) -> None:
         """Record until `finish`."""
-        while True:
+        going = True
+        while going:
             try:
-                message = self._inbox.get(timeout=_TICK_S)
+                going = self._handle(self._inbox.get(timeout=_TICK_S))
             except queue.Empty:
-                self._conclude_due()
-                continue
-            if message is None:
-                break
-            if isinstance(message, Begun):
-                self._pending.update((taken.ticket.number, taken) for taken in message.taken)
-            else:
-                self._add(message.judged)
+                pass
             self._conclude_due()
-        self._give_up("the line was stopped", list(self._pending.values()))
-        self._conclude(self._collator.due(float("inf")))
+        self._give_up(_STOPPED, list(self._pending.values()))
+        self._conclude_due()
+        self._conclude([self._cut_off(part) for part in self._collator.due(float("inf"))])
 
-    def acknowledged(self, sink: str, seq: int) -> None:
+    def _cut_off(self, part: Part) -> Part:
+        """Return a part that ends now, its deadline not reached."""
+        reason = _STOPPED if part.verdict == "NO_RESULT" else None
+        return replace(part, decided_s=self._clock.monotonic_s(), reason=reason, overdue=False)
+
+    def _handle(self, message: _Begun | _Done | _Expected | None) -> bool:
+        if isinstance(message, _Begun):
+            self._pending.update((taken.ticket.number, taken) for taken in message.taken)
+        elif isinstance(message, _Done):
+            self._add(message.judged)
+        elif isinstance(message, _Expected):
+            self._collator.expect(message.trigger, message.triggered_s)
+        return message is not None
+
+    def acknowledged(self, sink: str, record: VerdictRecord, at_s: float) -> None:
         """A sink acknowledged a verdict; any thread may say so."""
-        captured_s = self._captured_s.get(seq)
-        if captured_s is not None:
-            spent_ms = (self._clock.monotonic_s() - captured_s) * 1e3
-            self._latencies.add(f"acknowledged by {sink}", spent_ms)
+        captured_s = self._captured_s.get(record.seq)
+        if captured_s is not None:  # else it is an earlier run's, or very old
+            self._latencies.add(f"acknowledged by {sink}", (at_s - captured_s) * 1e3)
 
     def _add(self, judged: Sequence[Judged]) -> None:
         for one in judged:
             # A frame that is no longer pending had its NO_RESULT when its time was over.
             if self._pending.pop(one.taken.ticket.number, None) is not None:
-                self._collate(one.view, Evidence(one.taken, one))
+                self._collate(Evidence(one.view, one.taken, one.result, one.settled))
 
-    def _collate(self, view: ViewRecord, evidence: Evidence) -> None:
-        image = evidence.taken.frame.image_bgr
-        if image is not None:
-            view = replace(view, frame_sha256=frame_sha256(image))
-        self._evidence.setdefault((view.camera, view.frame), []).append(evidence)
-        self._collator.add(view, evidence.taken.frame.trigger, self._clock.monotonic_s())
+    def _collate(self, evidence: Evidence) -> None:
+        frame, now_s = evidence.taken.frame, self._clock.monotonic_s()
+        if frame.image_bgr is not None:
+            view = replace(evidence.view, frame_sha256=frame_sha256(frame.image_bgr))
+            evidence = replace(evidence, view=view)
+        self._evidence[id(evidence.view)] = evidence
+        if not self._collator.add(evidence.view, frame.trigger, now_s, frame.captured_s):
+            del self._evidence[id(evidence.view)]
+            self._accounts.dropped(evidence.taken.ticket, "late")
 
     def _conclude_due(self) -> None:
         now_s = self._clock.monotonic_s()
@@ -173,39 +179,17 @@ class Recorder:
     def _give_up(self, reason: str, frames: Sequence[Taken]) -> None:
         for taken in frames:
             del self._pending[taken.ticket.number]
-            self._collate(silent_view(taken, reason), Evidence(taken, None))
+            self._collate(Evidence(silent_view(taken, reason), taken))
 
-    def _conclude(self, parts: Sequence[FinishedPart]) -> None:
+    def _conclude(self, parts: Sequence[Part]) -> None:
         for part in parts:
-            evidence = [self._evidence_of(view) for view in part.views]
-            self._record(part, evidence)
+            self._record(part, [self._evidence.pop(id(view)) for view in part.views])
 
-    def _evidence_of(self, view: ViewRecord) -> Evidence:
-        key = (view.camera, view.frame)
-        waiting = self._evidence[key]
-        found = waiting.pop(0)
-        if not waiting:
-            del self._evidence[key]
-        return found
-
-    def _record(self, part: FinishedPart, evidence: Sequence[Evidence]) -> None:
-        decided_s = self._clock.monotonic_s()
-        captured_s = min((e.taken.frame.captured_s for e in evidence), default=decided_s)
-        spent_ms = (decided_s - captured_s) * 1e3
-        record = VerdictRecord(
-            seq=0,
-            line=self._line,
-            part=part.part,
-            verdict=part.verdict,
-            reason=part.reason,
-            views=part.views,
-            captured_utc=self._clock.utc_of(captured_s),
-            decided_utc=self._clock.utc_of(decided_s),
-            capture_to_verdict_ms=round(spent_ms, 3),
-            dry_run=self._dry_run,
-        )
-        if self._takt_ms is not None and spent_ms >= self._takt_ms:
+    def _record(self, part: Part, evidence: Sequence[Evidence]) -> None:
+        record = self._record_of(part, evidence)
+        if part.overdue or self._is_over(record.capture_to_verdict_ms):
             self._monitor.overrun()
+        begin_s = self._clock.monotonic_s()
         try:
             committed = self._commit(record, evidence)
         except ZsadError as error:
@@ -213,8 +197,29 @@ class Recorder:
             for one in evidence:
                 self._accounts.dropped(one.taken.ticket, "uncommitted")
             return
-        self._told(committed, captured_s, evidence)
-        self._measure(part.views, spent_ms, decided_s)
+        self._latencies.add("commit", (self._clock.monotonic_s() - begin_s) * 1e3)
+        self._told(committed, part.opened_s, evidence)
+
+    def _record_of(self, part: Part, evidence: Sequence[Evidence]) -> VerdictRecord:
+        verdict, reason = part.verdict, part.reason
+        settled = evidence[0].settled if len(evidence) == 1 else None
+        if settled is not None:
+            verdict, reason = settled.verdict.value, settled.reason or reason
+        return VerdictRecord(
+            seq=0,
+            line=self._line,
+            part=part.name,
+            verdict=verdict,
+            reason=reason if verdict == "NO_RESULT" else None,
+            views=part.views,
+            captured_utc=self._clock.utc_of(part.opened_s),
+            decided_utc=self._clock.utc_of(part.decided_s),
+            capture_to_verdict_ms=round((part.decided_s - part.opened_s) * 1e3, 3),
+            dry_run=self._dry_run,
+        )
+
+    def _is_over(self, spent_ms: float) -> bool:
+        return self._takt_ms is not None and spent_ms >= self._takt_ms
 
     def _told(self, record: VerdictRecord, captured_s: float, evidence: Sequence[Evidence]) -> None:
         self._monitor.clear_condition("fault", "ledger")
@@ -224,13 +229,9 @@ class Recorder:
             self._captured_s.popitem(last=False)
         for one in evidence:
             self._accounts.judged(one.taken.ticket)
-
-    def _measure(self, views: Sequence[ViewRecord], spent_ms: float, decided_s: float) -> None:
-        for view in views:
-            for stage, duration_ms in stage_durations_ms(view).items():
+            for stage, duration_ms in stage_durations_ms(one.view).items():
                 self._latencies.add(stage, duration_ms)
-        self._latencies.add("capture to verdict", spent_ms)
-        self._latencies.add("commit", (self._clock.monotonic_s() - decided_s) * 1e3)
+        self._latencies.add("capture to verdict", record.capture_to_verdict_ms)
 
 
 _STAGES = {
@@ -247,6 +248,7 @@ def stage_durations_ms(view: ViewRecord) -> dict[str, float]:
     durations_ms, before_ms = {}, 0.0
     for stage, end in _STAGES.items():
         if end in view.stages_ms:
+            # The ends are rounded to a microsecond each, so a stage of none may come out below 0.
             durations_ms[stage] = max(0.0, view.stages_ms[end] - before_ms)
             before_ms = view.stages_ms[end]
     return durations_ms

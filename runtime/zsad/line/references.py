@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from zsad.errors import InputError
-from zsad.sources.base import mask_credentials
+from zsad.sources import mask_credentials
 
 _REFERENCE = re.compile(r"\$\{(env|file):([^}]*)\}")
 _MAX_BYTES = 1 << 16

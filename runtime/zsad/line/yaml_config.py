@@ -226,3 +226,10 @@ def _plain(node: Located) -> Any:
 
 def _describe(value: Any) -> str:
     return "nothing" if value is None else "a list" if isinstance(value, list) else repr(value)
+
+
+def dump_yaml(value: Any) -> str:
+    """Return plain values as YAML that `read_yaml` reads back, keys in their order."""
+    import yaml
+
+    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100))

@@ -1,15 +1,18 @@
 import threading
 import time
 from collections import deque
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from zsad.detector import Detector
-from zsad.line.accounts import Accounts
-from zsad.line.config import BatchConfig
+from zsad.errors import InferenceError
+from zsad.inspection.config import DebounceConfig
+from zsad.line.accounts import Accounts, Ticket
+from zsad.line.config import EngineConfig
 from zsad.line.engine import Batcher, Engine
-from zsad.line.judge import Identity, Judge
+from zsad.line.judge import Identity, Judge, Taken
 from zsad.sources.base import Frame
 from zsad.sources.health import Counts
 
@@ -41,21 +44,23 @@ class Camera:
 
 
 class Judges:
-    """One judge for all cameras, or the reason why there is none."""
+    """One judge for all cameras."""
 
     def __init__(self, judge, healthy=True):
-        self.judge, self.healthy = judge, healthy
+        self.one, self.healthy = judge, healthy
         self.checks, self.closed = 0, False
 
     def identity(self, camera):
-        return NOBODY if isinstance(self.judge, str) else self.judge.identity
+        return self.one.identity
 
-    def judge_of(self, camera):
-        return self.judge
+    def judge(self, taken):
+        return self.one.judge(taken)
+
+    def is_well(self):
+        return self.healthy
 
     def check(self):
         self.checks += 1
-        return self.healthy
 
     def close(self):
         self.closed = True
@@ -68,7 +73,7 @@ def grey(level, name="0", captured_s=None, error=None):
 
 def make_batcher(cameras, **options):
     accounts = Accounts({c.name: c.counts for c in cameras}, time.monotonic)
-    return Batcher(cameras, accounts, BatchConfig(**options))
+    return Batcher(cameras, accounts, EngineConfig(**options))
 
 
 def names(batch):
@@ -131,6 +136,10 @@ def test_a_frame_that_comes_within_the_wait_joins_the_batch():
 
 def test_nothing_comes_within_the_idle_time():
     assert next_batch(make_batcher([Camera("a")]), idle_s=0.02) == []
+
+
+def take(frame):
+    return Taken(Ticket(1, "a", time.monotonic()), frame, NOBODY)
 
 
 class Run:
@@ -212,14 +221,6 @@ def test_a_frame_older_than_the_takt_is_not_judged(judge):
     assert found["b"].verdict == "OK"
 
 
-def test_without_a_judge_every_frame_says_why():
-    run = Run(Judges("parity is broken"), [Camera("a", frames(2))])
-    run.until(lambda r: len(r.judged) == 2)
-    assert {(o.view.verdict, o.view.reason) for o in run.judged} == {
-        ("NO_RESULT", "parity is broken")
-    }
-
-
 def test_an_idle_engine_beats_only_as_long_as_it_passes_its_own_check(judge):
     well = Run(Judges(judge), [Camera("a")], idle_s=0.01).until(lambda r: r.beats >= 3)
     assert well.judges.checks >= 3
@@ -228,6 +229,31 @@ def test_an_idle_engine_beats_only_as_long_as_it_passes_its_own_check(judge):
     assert ill.beats == 0
 
 
-def test_the_check_asks_the_graph_itself(make_artifact):
-    with Detector.load(make_artifact(), backend="cpu") as detector:
-        assert Judge(detector).check()
+def test_an_engine_that_fails_is_in_trouble_until_it_answers_again(judge, monkeypatch):
+    taken = take(grey(51))
+
+    def fail(feeds):
+        raise InferenceError("the device is gone")
+
+    assert judge.check()
+    with monkeypatch.context() as patch:
+        patch.setattr(judge.detector.backend, "infer", fail)
+        (found,) = judge.judge([taken])
+        assert (found.view.verdict, found.view.reason) == ("NO_RESULT", "the device is gone")
+        assert judge.trouble == "the device is gone"
+        assert not judge.check()
+    assert judge.judge([taken])[0].view.verdict == "OK"
+    assert judge.trouble is None
+
+
+def test_a_free_running_camera_is_debounced_and_a_triggered_part_is_not(make_artifact, make_recipe):
+    path = make_artifact()
+    recipe = replace(make_recipe(path, 0.5), debounce=DebounceConfig(0.0, 2, 3))
+    with Detector.load(path, recipe, backend="cpu") as detector:
+        judge = Judge(detector)
+        levels = (51, 51, 204, 51, 204)
+        found = [judge.judge([take(grey(level))])[0] for level in levels]
+        assert [one.view.verdict for one in found] == ["OK", "OK", "NG", "OK", "NG"]
+        settled = [one.settled.verdict.value for one in found]
+        assert settled == ["NO_RESULT", "OK", "OK", "OK", "NG"]
+        assert judge.judge([take(replace(grey(204), trigger="7"))])[0].settled is None
