@@ -201,9 +201,10 @@ class Retention:
 def _oldest(connection: sqlite3.Connection, rule: _Rule) -> _Batch | None:
     query = "SELECT file, bytes, seq FROM pictures WHERE ng = ? AND seq < ? ORDER BY seq LIMIT ?"
     values = (int(rule.ng), rule.below_seq, _PICTURES_AT_ONCE)
-    taken, left = [], rule.excess_bytes
+    taken: list[tuple[str, int, int]] = []
+    left = rule.excess_bytes
     for file, size, seq in connection.execute(query, values):
-        if left <= 0:
+        if left <= 0 and seq != taken[-1][2]:  # all of a part or none
             break
         taken.append((file, size, seq))
         left -= size
