@@ -39,7 +39,9 @@ _STREAM_SAVE_EVERY = 30
 )
 @click.option("--images", type=click.Path(path_type=Path), help="Folder of images to judge.")
 @click.option(
-    "--source", help="Camera number, /dev/..., URL (rtsp://, http://) or video file to judge."
+    "--source",
+    help="Camera to judge (/dev/v4l/by-id/..., rtsp://, http://, genicam:, csi:, or a GStreamer"
+    " pipeline), opened again for ever when it is lost; or a video file.",
 )
 @click.option(
     "--out",
@@ -74,9 +76,8 @@ _STREAM_SAVE_EVERY = 30
 @click.option(
     "--stall-s",
     type=click.FloatRange(0, min_open=True),
-    default=10.0,
-    show_default=True,
-    help="Give a camera up after this time without a frame.",
+    help="Open a camera again after this time without a frame. Default: twenty frames at the"
+    " camera's rate, at least 2 s; 10 s where no rate is known.",
 )
 @click.option(
     "--save-every",
@@ -99,7 +100,7 @@ def main(
     scale_16bit: Scale16 | None,
     limit: int | None,
     duration_s: float | None,
-    stall_s: float,
+    stall_s: float | None,
     save_every: int | None,
 ) -> None:
     """Judge images or a video with ARTIFACT, the folder that zsad-export made; or run a line.
@@ -149,7 +150,7 @@ def _refuse_others(context: click.Context) -> None:
 
 
 def _open_frames(
-    images: Path | None, source: str | None, scale_16bit: Scale16 | None, stall_s: float
+    images: Path | None, source: str | None, scale_16bit: Scale16 | None, stall_s: float | None
 ) -> Source:
     from zsad.sources import FolderSource, open_source
 
