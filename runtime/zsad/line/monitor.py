@@ -16,6 +16,7 @@ from zsad.line.clock import SYSTEM, Clock
 from zsad.line.latency import Latencies
 from zsad.line.record import VerdictRecord
 from zsad.line.status import LastVerdict, LineState, LineStatus, SinkHealth
+from zsad.sources import mask_credentials
 from zsad.sources.health import Cause, SourceHealth, SourceState
 
 LOG = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ class Monitor:
         with self._lock:
             self._dead = True
         reason = f"thread {thread} died: {type(error).__name__}: {error}"
-        self.raise_condition("fault", f"thread {thread}", " ".join(reason.split()))
+        self.raise_condition("fault", f"thread {thread}", mask_credentials(" ".join(reason.split())))
 
     @property
     def is_whole(self) -> bool:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+import traceback
 from collections.abc import Callable
+
+from zsad.errors import ZsadError
+from zsad.sources import mask_credentials
 
 LOG = logging.getLogger(__name__)
 
@@ -36,9 +40,13 @@ class Worker(threading.Thread):
         """Do the work."""
         try:
             self._work()
+        except ZsadError as error:
+            self.error = error
+            LOG.error("thread %s ended: %s", self.name, error)
+            self._on_death(self.name, error)
         except BaseException as error:
             self.error = error
-            LOG.exception("thread %s died", self.name)
+            LOG.error("thread %s died: %s", self.name, mask_credentials(traceback.format_exc()))
             self._on_death(self.name, error)
 
     def end(self, timeout_s: float) -> bool:

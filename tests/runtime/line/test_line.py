@@ -2,61 +2,16 @@
 
 import json
 import os
-import re
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
-import urllib.request
 
-import cv2
-import numpy as np
 import pytest
-from click.testing import CliRunner
-
-from zsad.cli.run import main
-from zsad.recipe import write_recipe
-
-LINE = """\
-line: press 4
-artifact: artifact
-recipe: part.json
-ledger_folder: ledger
-engine: {backend: cpu, threads: 1, max_batch: 2}
-cameras:
-  - {name: film, source: film.avi}
-  - {name: drop, source: drop}
-sinks:
-  jsonl:
-    file: {path: verdicts.jsonl}
-"""
 
 FRAMES = 12
-
-
-@pytest.fixture
-def folder(tmp_path, make_artifact, make_recipe):
-    """A line's folder: an artifact, a recipe, a film of dark frames and a folder for pictures."""
-    path = make_artifact()
-    write_recipe(tmp_path / "part.json", make_recipe(path, 0.5))
-    film = cv2.VideoWriter(
-        str(tmp_path / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (48, 32)
-    )
-    for _ in range(FRAMES):
-        film.write(np.full((32, 48, 3), 51, np.uint8))
-    film.release()
-    (tmp_path / "drop").mkdir()
-    (tmp_path / "line.yaml").write_text(LINE)
-    return tmp_path
-
-
-def drop(folder, name, level):
-    """Put a picture into the watched folder, whole or not at all."""
-    picture = np.full((8, 12, 3), level, np.uint8)
-    cv2.imwrite(str(folder / f"{name}.part.png"), picture)
-    os.rename(folder / f"{name}.part.png", folder / "drop" / f"{name}.png")
 
 
 class Daemon:
@@ -106,11 +61,11 @@ class Daemon:
 
 
 @pytest.fixture
-def start(folder):
+def start(line_folder):
     daemons = []
 
     def start(**environment):
-        daemons.append(Daemon(folder, **environment))
+        daemons.append(Daemon(line_folder, **environment))
         return daemons[-1]
 
     yield start
@@ -120,11 +75,11 @@ def start(folder):
         daemon.log.close()
 
 
-def test_two_cameras_become_rows_and_lines_and_sigterm_ends_it_within_five_seconds(folder, start):
+def test_two_cameras_become_verdicts_and_sigterm_ends_it_within_five_seconds(drop, start):
     daemon = start()
     daemon.until(lambda: len(daemon.lines()) == FRAMES)
-    drop(folder, "good", 51)
-    drop(folder, "bad", 204)
+    drop("good", 51)
+    drop("bad", 204)
     daemon.until(lambda: len(daemon.lines()) == FRAMES + 2)
     assert daemon.stop() < 5
     assert daemon.process.returncode == 0
@@ -142,3 +97,57 @@ def test_two_cameras_become_rows_and_lines_and_sigterm_ends_it_within_five_secon
     assert "drop: 2 captured = 2 judged + 0 dropped + 0 in flight" in said
     assert "acknowledged by file" in said
     assert "Traceback" not in said
+
+
+def test_systemd_is_told_of_readiness_of_progress_and_of_the_stop(tmp_path, start):
+    """The line is idle: it is the engine's own checks that feed the watchdog."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(40)
+        daemon = start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="2000000")
+        told = []
+        while told.count("WATCHDOG=1") < 3:
+            told.append(manager.recv(4096).decode())
+        assert told[0] == "READY=1\nSTATUS=press 4: 2 cameras"
+        gaps = []
+        for _ in range(2):
+            begin_s = time.monotonic()
+            while manager.recv(4096) != b"WATCHDOG=1":
+                pass
+            gaps.append(time.monotonic() - begin_s)
+        assert max(gaps) < 2
+        daemon.stop()
+        manager.setblocking(False)
+        rest = []
+        with pytest.raises(BlockingIOError):
+            while True:
+                rest.append(manager.recv(4096).decode())
+    assert rest[-1] == "STOPPING=1\nSTATUS=stopping"
+
+
+def test_a_line_whose_cameras_have_all_ended_ends(line_folder, start):
+    text = (line_folder / "line.yaml").read_text()
+    (line_folder / "line.yaml").write_text(text.replace("  - {name: drop, source: drop}\n", ""))
+    daemon = start()
+    assert daemon.process.wait(40) == 0, daemon.said()
+    assert len(daemon.lines()) == FRAMES
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("artifact: artifact", "artifact: nothing", "nothing"),
+        ("recipe: part.json", "recipe: line.yaml", "line.yaml is not JSON"),
+        ("film.avi", "film.avi, sped: 3", "line.yaml:7: cameras[0]: unknown key 'sped'"),
+        ("backend: cpu", "backend: gpu", "line.yaml:5: engine: backend 'gpu' is not one of"),
+    ],
+)
+def test_a_line_that_cannot_run_ends_with_one_line(line_folder, start, old, new, message):
+    text = (line_folder / "line.yaml").read_text()
+    (line_folder / "line.yaml").write_text(text.replace(old, new))
+    daemon = start()
+    assert daemon.process.wait(40) == 2
+    errors = [line for line in daemon.said().splitlines() if "error:" in line]
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert "Traceback" not in daemon.said()
