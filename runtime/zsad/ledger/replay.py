@@ -11,7 +11,7 @@ from zsad.detector import Detector
 from zsad.errors import InputError
 from zsad.images import frame_sha256, read_image
 from zsad.line.record import VerdictRecord, ViewRecord
-from zsad.manifest import Precision
+from zsad.precision import PRECISIONS, Precision
 from zsad.recipe import read_recipe
 from zsad.results import VerdictName
 from zsad.schema import read_json, sha256_of
@@ -162,9 +162,10 @@ def _check_recipe(seq: int, view: ViewRecord, path: Path | None) -> None:
 
 
 def _precision(seq: int, view: ViewRecord, artifact: Artifact) -> Precision:
-    for precision, graph in artifact.manifest.graphs.items():
-        if graph.sha256 == view.graph:
-            return precision
+    for precision in PRECISIONS:
+        if precision in artifact.manifest.graphs:
+            if artifact.graph(precision).sha256 == view.graph:
+                return precision
     raise InputError(f"verdict {seq} was reached with graph {view.graph[:12]}, which is not here")
 
 
