@@ -37,7 +37,7 @@ class EngineConfig:
     threads: int | None = None
     max_batch: int = 4
     max_wait_ms: float = 0.0
-    idle_check_s: float = 2.0
+    idle_check_s: float = 1.0
     hang_s: float = 10.0
 
     def __post_init__(self) -> None:

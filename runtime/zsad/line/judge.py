@@ -185,6 +185,7 @@ def identify(detector: Detector) -> Identity:
         arithmetic=detector.arithmetic,
         recipe=None if recipe is None else sha256_of(recipe),
         calibration=None if calibration is None else sha256_of(calibration),
+        engine=detector.backend.engine_sha256,
     )
 
 

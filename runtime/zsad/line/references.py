@@ -15,6 +15,7 @@ from zsad.errors import InputError
 from zsad.sources import mask_credentials
 
 _REFERENCE = re.compile(r"\$\{(env|file):([^}]*)\}")
+_PARAMETER = re.compile(r"(?i)(?:pass(?:word|wd)?|pwd|user-pw|token|secret|api_?key)=[^&\s]")
 _MAX_BYTES = 1 << 16
 
 
@@ -59,13 +60,13 @@ class Secrets:
 
 
 def _has_inline_password(text: str) -> bool:
-    if "://" not in text:
-        return False
+    hidden = _REFERENCE.sub("", text)
+    if _PARAMETER.search(hidden):
+        return True
     try:
-        password = urlsplit(_REFERENCE.sub("REFERENCE", text)).password
+        return "://" in hidden and bool(urlsplit(hidden).password)
     except ValueError:
         return False
-    return bool(password) and password != "REFERENCE"
 
 
 def _read(kind: str, name: str, where: str) -> str:

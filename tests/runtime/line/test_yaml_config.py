@@ -153,6 +153,8 @@ def test_references_are_resolved_and_shown_as_written(read, tmp_path, monkeypatc
     ("value", "message"),
     [
         ("rtsp://admin:secret@cam/1", "a password stands in the file"),
+        ("http://cam/live?user=a&password=secret", "a password stands in the file"),
+        ("rtspsrc location=x user-pw=secret ! decodebin", "a password stands in the file"),
         ("rtsp://a:${env:NOT_THERE}@cam/1", "the environment has no NOT_THERE"),
         ("${file:/not/there}", "secret's file /not/there cannot be read: No such file"),
     ],
@@ -161,4 +163,4 @@ def test_a_secret_that_is_inline_or_missing_is_an_error_without_the_secret(read,
     with pytest.raises(InputError, match=message) as found:
         read(GOOD.replace("rtsp://cam/1", value))
     assert "line.yaml:6: cameras[1].source" in str(found.value)
-    assert "secret@" not in str(found.value)
+    assert "secret@" not in str(found.value) and "=secret" not in str(found.value)
