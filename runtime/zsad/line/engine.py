@@ -98,7 +98,7 @@ class Engine:
         beat: Callable[[], None],
         ready: Callable[[], None],
         takt_ms: float | None = None,
-        idle_s: float = 2.0,
+        idle_s: float = 1.0,
     ) -> None:
         """Join the parts.
 

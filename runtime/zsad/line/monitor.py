@@ -96,7 +96,9 @@ class Monitor:
         with self._lock:
             self._dead = True
         reason = f"thread {thread} died: {type(error).__name__}: {error}"
-        self.raise_condition("fault", f"thread {thread}", mask_credentials(" ".join(reason.split())))
+        self.raise_condition(
+            "fault", f"thread {thread}", mask_credentials(" ".join(reason.split()))
+        )
 
     @property
     def is_whole(self) -> bool:

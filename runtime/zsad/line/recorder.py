@@ -76,8 +76,22 @@ class Recorder:
         clock: Clock = SYSTEM,
         takt_ms: float | None = None,
         dry_run: bool = False,
+        seen: Callable[[Evidence], None] = lambda evidence: None,
     ) -> None:
-        """Join the parts; `takt_ms` is how long after its capture a frame must have a verdict."""
+        """Join the parts.
+
+        Args:
+            line: The line's name.
+            collator: Puts views together into parts.
+            commit: Makes a record durable.
+            accounts: Where frames are answered for.
+            monitor: Told of verdicts and faults.
+            latencies: Told how long everything took.
+            clock: The clocks.
+            takt_ms: How long after its capture a frame must have a verdict; None waits for ever.
+            dry_run: Whether records say that they move nothing.
+            seen: Given every view of a committed verdict, when that is already told.
+        """
         self._line = line
         self._collator = collator
         self._commit = commit
@@ -87,6 +101,7 @@ class Recorder:
         self._clock = clock
         self._takt_ms = takt_ms
         self._dry_run = dry_run
+        self._seen = seen
         self._inbox: queue.Queue[_Begun | _Done | _Expected | None] = queue.Queue(_QUEUE)
         self._pending: dict[int, Taken] = {}
         # By identity: the collator keeps the very views that it was given.
@@ -232,6 +247,8 @@ class Recorder:
             for stage, duration_ms in stage_durations_ms(one.view).items():
                 self._latencies.add(stage, duration_ms)
         self._latencies.add("capture to verdict", record.capture_to_verdict_ms)
+        for one in evidence:
+            self._seen(one)
 
 
 _STAGES = {

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,12 @@ from zsad.line.accounts import Accounts
 from zsad.line.archive import Archive
 from zsad.line.changes import audit_changes
 from zsad.line.config import LineConfig
+from zsad.line.drift import DriftWatch
 from zsad.line.engine import Batcher, Engine
 from zsad.line.judges import LineJudges
 from zsad.line.latency import Latencies
 from zsad.line.monitor import Monitor
-from zsad.line.recorder import Recorder
+from zsad.line.recorder import Evidence, Recorder
 from zsad.line.status import SinkHealth
 from zsad.line.systemd import Notifier
 from zsad.line.threads import Worker
@@ -99,7 +101,14 @@ class Line:
             self.latencies,
             takt_ms=self._config.takt_ms,
             dry_run=self._config.dry_run,
+            seen=self._make_drift_watch(),
         )
+
+    def _make_drift_watch(self) -> Callable[[Evidence], None]:
+        drift = self._config.watch.drift
+        if drift is None:
+            return lambda evidence: None
+        return DriftWatch(self._config, drift, self.monitor).observe
 
     def _make_engine(self) -> Engine:
         memory = self._folder / _ENGINE_MEMORY
@@ -116,8 +125,13 @@ class Line:
         )
 
     def _make_couriers(self) -> list[Courier]:
+        sinks = self._config.sinks
+        if self._config.dry_run and sinks.modbus:
+            # A PLC acts on its registers, whatever a record beside them says.
+            LOG.info("dry run: no Modbus server")
+            sinks = replace(sinks, modbus={})
         couriers = open_sinks(
-            self._config.sinks,
+            sinks,
             self._ledger,
             self.monitor.status,
             trigger=self.trigger if self._config.is_triggered else None,
