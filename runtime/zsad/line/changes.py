@@ -1,4 +1,4 @@
-"""What decides about verdicts and is another than at the last start: a row of the audit for each."""
+"""What decides about verdicts and changed since the last start: a row of the audit for each."""
 
 from __future__ import annotations
 

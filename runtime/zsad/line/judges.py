@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from zsad.detector import Detector
-from zsad.errors import InferenceError
 from zsad.line.clock import SYSTEM, Clock
 from zsad.line.config import LineConfig
 from zsad.line.judge import Identity, Judge, Judged, Taken, silent_view

@@ -6,6 +6,7 @@ due must not wait for an engine that hangs. Nobody is told of a verdict before i
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 from collections import OrderedDict
@@ -139,10 +140,8 @@ class Recorder:
         """Record until `finish`."""
         going = True
         while going:
-            try:
+            with contextlib.suppress(queue.Empty):
                 going = self._handle(self._inbox.get(timeout=_TICK_S))
-            except queue.Empty:
-                pass
             self._conclude_due()
         self._give_up(_STOPPED, list(self._pending.values()))
         self._conclude_due()

@@ -13,7 +13,7 @@ from typing import Protocol
 from zsad.errors import ZsadError
 from zsad.line.record import VerdictRecord
 from zsad.line.status import LineStatus
-from zsad.sources.base import mask_credentials
+from zsad.sources import mask_credentials
 
 StatusOf = Callable[[], LineStatus]
 """Returns the line's state at the moment; never blocks."""
