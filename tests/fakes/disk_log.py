@@ -47,7 +47,8 @@ def record(command, folder, environment, log_folder):
     subprocess.run([*strace, *command], env=environment, check=True, capture_output=True)
     calls = []
     for log in log_folder.iterdir():
-        calls += [found.groups() for line in log.open() if (found := _KNOWN.match(line.rstrip()))]
+        lines = log.read_text().splitlines()
+        calls += [found.groups() for line in lines if (found := _KNOWN.match(line))]
     parser = _Parser(Path(folder).resolve())
     for _, name, arguments, result, _ in sorted(calls, key=lambda call: float(call[0])):
         if int(result) >= 0:
@@ -171,23 +172,30 @@ def _changed(content, operation, data):
     return before + data + content[operation.offset + len(data) :]
 
 
-def crash_states(operations, rng, per_point):
-    """Yield (index, what was said by then, disk) for cuts after every operation.
+def crash_states(operations, rng, per_point, at=("sync", "say")):
+    """Yield (index, what was said by then, disk) for cuts before or after operations.
 
-    For each operation: with nothing that was not fsynced, with all of it, and `per_point` random
-    states in between.
+    For each: with nothing that was not fsynced, with all of it, and `per_point` random states in
+    between. Right before an fsync the most is at stake; what is said has to be there from then on.
+
+    Args:
+        operations: What `record` returned.
+        rng: A numpy generator.
+        per_point: Random states per operation.
+        at: Kinds of operations to cut at.
     """
     cache, said = _Cache(), []
     for index, operation in enumerate(operations):
         if operation.kind == "say":
             said.append(operation.data.decode())
-        else:
+        if operation.kind in at:
+            for number in range(2 + per_point):
+                disk = cache.durable.copy()
+                for change in cache.pending:
+                    _maybe(disk, change, number, rng)
+                yield index, "".join(said), disk
+        if operation.kind != "say":
             cache.add(operation, index)
-        for number in range(2 + per_point):
-            disk = cache.durable.copy()
-            for change in cache.pending:
-                _maybe(disk, change, number, rng)
-            yield index, "".join(said), disk
 
 
 class _Cache:

@@ -2,9 +2,9 @@
 
 python ledger_child.py FOLDER COUNT [TIMEOUT_S]
 
-It opens the ledger twice, for half of them each, with bounds so small that the log is worked in and
-pictures are deleted all the time. It says on standard output what the ledger answered, a line each: `ack SEQ PART VERDICT`, or
-`refused PART REASON`.
+It opens the ledger twice, for half of them each, with bounds so small that the log is worked in
+and pictures are deleted all the time. It says on standard output what the ledger answered, a line
+each: `ack SEQ PART VERDICT`, or `refused PART REASON`.
 """
 
 import os

@@ -163,9 +163,9 @@ def _check_recipe(seq: int, view: ViewRecord, path: Path | None) -> None:
 
 def _precision(seq: int, view: ViewRecord, artifact: Artifact) -> Precision:
     for precision in PRECISIONS:
-        if precision in artifact.manifest.graphs:
-            if artifact.graph(precision).sha256 == view.graph:
-                return precision
+        graph = artifact.manifest.graphs.get(precision)
+        if graph is not None and graph.sha256 == view.graph:
+            return precision
     raise InputError(f"verdict {seq} was reached with graph {view.graph[:12]}, which is not here")
 
 
