@@ -158,8 +158,10 @@ def sign(secret: str, stamp: str, body: bytes) -> str:
 @contextlib.contextmanager
 def _limit(sock: socket.socket, seconds: float) -> Iterator[None]:
     """Break a connection that takes too long as a whole: its own limit is per byte."""
+    broken_off = threading.Event()
 
     def break_off() -> None:
+        broken_off.set()
         with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
 
@@ -172,6 +174,8 @@ def _limit(sock: socket.socket, seconds: float) -> Iterator[None]:
     finally:
         timer.cancel()
         timer.join()
+    if broken_off.is_set():  # what was read of the answer by then must not pass for one
+        raise TimeoutError(f"no whole answer within {seconds:g} s")
 
 
 def _is_dead(sock: socket.socket | None) -> bool:

@@ -15,6 +15,7 @@ from zsad.sinks.courier import Courier
 from zsad.sinks.mqtt import MqttSink
 from zsad.sinks.secret import SecretRef
 
+pytest.importorskip("paho")
 pytestmark = pytest.mark.system("mosquitto")
 
 QUICK = BackoffConfig(first_s=0.05, cap_s=0.1)
