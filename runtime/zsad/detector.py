@@ -19,7 +19,7 @@ from zsad.inspection.roi import rasterise
 from zsad.inspection.tiles import Blend, crop, lay_out
 from zsad.manifest import GraphFile, Precision
 from zsad.preprocess import check_frame, resize_exact
-from zsad.recipe import Calibration, Recipe, ScoreKind, read_recipe, score_of
+from zsad.recipe import Calibration, Recipe, ScoreKind, read_recipe, score_of, type_scores_of
 from zsad.stages import Stages
 from zsad.text_table import constant_inputs
 from zsad.types import (
@@ -290,10 +290,8 @@ class Detector:
     def _type_score(self, answer: Mapping[str, ArrayF32], roi: ArrayBool | None) -> ArrayF32 | None:
         if not self.inspection.needs_map:
             return answer.get("type_score")
-        if "type_map" not in answer:
-            return None
-        kind, maps = self.score_kind, answer["type_map"]
-        return np.array([score_of(kind, math.nan, each, roi) for each in maps], np.float32)
+        type_map = answer.get("type_map")
+        return None if type_map is None else type_scores_of(self.score_kind, type_map, roi)
 
     def _defect(
         self, verdict: Verdict, type_score: ArrayF32 | None, lowered: float

@@ -242,3 +242,17 @@ def score_of(
         return float(values.max())
     count = max(1, values.size // 100)
     return float(np.partition(values, values.size - count)[-count:].mean(dtype=np.float64))
+
+
+def type_scores_of(kind: ScoreKind, type_map: ArrayF32, roi: ArrayBool | None = None) -> ArrayF32:
+    """Return the score of each type as `score_of` reads it from a map.
+
+    Args:
+        kind: A map kind.
+        type_map: (K, H, W) float32 in [0, 1].
+        roi: (H, W) bool, the pixels that count; None for all.
+
+    Returns:
+        (K,) float32.
+    """
+    return np.array([score_of(kind, np.nan, each, roi) for each in type_map], np.float32)
