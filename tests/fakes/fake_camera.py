@@ -33,6 +33,8 @@ FAULTS = (
     "jump",  # time stamps jump back
     "missing",  # there is no such stream
 )
+CUTTING = ("refuse", "silent", "no-data", "missing")
+"""Faults that a connection which is there already would not show."""
 SIZE_WH = (64, 48)
 OTHER_WH = (32, 24)
 
@@ -98,8 +100,8 @@ class FakeCamera:
             return
         assert word in FAULTS, word
         self.fault = word
-        if word in ("refuse", "reset"):
-            self.cut(reset=word == "reset")
+        if word in CUTTING:
+            self.cut()
         if word == "refuse":
             self.listener.shutdown(socket.SHUT_RDWR)
             self.listener.close()
@@ -107,11 +109,8 @@ class FakeCamera:
         elif self.listener is None:
             self.listen()
 
-    def cut(self, reset=False):
+    def cut(self):
         for connection in list(self.connections):
-            if reset:
-                linger = struct.pack("ii", 1, 0)
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
@@ -123,6 +122,7 @@ class FakeCamera:
             if self.fault == "reset":
                 linger = struct.pack("ii", 1, 0)
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                connection.close()
                 return
             if self.fault in ("stall", "no-data"):
                 time.sleep(0.02)
