@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from zsad.sources import BackoffConfig, Camera, CameraConfig, Frame, open_camera
 from zsad.sources.health import SourceState
@@ -69,12 +69,46 @@ def rtsp_server(codec: str = "h264") -> CameraProcess:
     return CameraProcess([SYSTEM_PYTHON, str(FAKES / "rtsp_server.py"), "--codec", codec])
 
 
+class GenicamProcess:
+    """Aravis's fake GigE Vision camera on loopback, which is unplugged by killing it."""
+
+    def __init__(self) -> None:
+        """Start it."""
+        self._process: subprocess.Popen[bytes] | None = None
+        self.obey("plug")
+
+    def obey(self, order: str) -> None:
+        """Carry out `plug`, `unplug`, or `lossy`, which loses every second packet."""
+        self.close()
+        if order != "unplug":
+            lost = ["-r", "500"] if order == "lossy" else []
+            self._process = subprocess.Popen(["arv-fake-gv-camera-0.8", "-i", "127.0.0.1", *lost])
+
+    def close(self) -> None:
+        """Kill it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+class Process(Protocol):
+    """Any camera that obeys."""
+
+    def obey(self, order: str) -> None:
+        """Carry out an order."""
+
+    def close(self) -> None:
+        """End it."""
+
+
 @dataclass(frozen=True)
 class Scenario:
     """A fault, how it is put in and taken out, and what must be seen of it.
 
     Attributes:
-        camera: `http`, `rtsp` (the fake ones) or `gst-rtsp` (GStreamer's server).
+        camera: `http`, `rtsp` (the fake ones), `gst-rtsp` (GStreamer's server), `gst-launch`
+            (the same, read by a GStreamer pipeline) or `genicam`.
         fault: What goes wrong, in words.
         order: What makes it go wrong.
         repair: What makes it right again.
@@ -100,7 +134,7 @@ _FAKE_FAULTS = (
     ("accepts and never answers", "silent", ("timeout",), ("timeout",)),
     ("answers, then sends nothing", "no-data", ("no-data",), ("no-data",)),
     ("stalls", "stall", ("no-data",), ("no-data",)),
-    ("sends half pictures", "half", ("codec",), ("codec", "no-data")),
+    ("sends half pictures", "half", ("codec",), ("end-of-file", "codec")),
     ("byte after byte", "drip", ("no-data",), ("no-data",)),
     ("resets every connection", "reset", ("failed",), ("end-of-file", "codec")),
     ("ends the stream in good order", "end", ("end-of-file",), ("end-of-file", "codec")),
@@ -121,6 +155,11 @@ SCENARIOS = (
     Scenario("gst-rtsp", "cuts every client", "cut", "", ("end-of-file",)),
     Scenario("gst-rtsp", "the process hangs", "hang", "wake", ("no-data", "timeout")),
     Scenario("gst-rtsp", "changes its size", "half-size", "full-size", ()),
+    Scenario("gst-launch", "stalls", "stall", "go", ("no-data",)),
+    Scenario("gst-launch", "cuts every client", "cut", "", ("end-of-file", "failed")),
+    Scenario("gst-launch", "changes its size", "half-size", "full-size", ()),
+    Scenario("genicam", "is unplugged", "unplug", "plug", ("not-found",)),
+    Scenario("genicam", "loses every second packet", "lossy", "plug", ("codec",)),
 )
 
 
@@ -148,6 +187,7 @@ class Outcome:
         recover_s: From the repair to the first frame that was judged.
         threads_left: Threads that are there more than before.
         descriptors_left: Open files that are there more than before.
+        children_left: Child processes that are there more than before.
         accounts_hold: Whether captured = taken + dropped + waiting in every look at it.
     """
 
@@ -159,6 +199,7 @@ class Outcome:
     recover_s: float
     threads_left: int
     descriptors_left: int
+    children_left: int
     accounts_hold: bool
 
 
@@ -170,7 +211,7 @@ def inject(
     Raises:
         AssertionError: It was not seen, or not recovered from, in time.
     """
-    threads, descriptors = threading.active_count(), _descriptors()
+    threads, descriptors, children = threading.active_count(), _descriptors(), _children()
     with _running(scenario, limits) as (process, watched):
         watched.judged_after(0.0, judge)
         seen = watched.fault(scenario, process)
@@ -189,6 +230,7 @@ def inject(
         recover_s=round(recover_s, 3),
         threads_left=_settled(threading.active_count, threads),
         descriptors_left=_settled(_descriptors, descriptors),
+        children_left=_settled(_children, children),
         accounts_hold=watched.accounts_hold,
     )
 
@@ -215,7 +257,7 @@ class _Watched:
         judge(frame)
         return time.monotonic()
 
-    def fault(self, scenario: Scenario, process: CameraProcess) -> _Seen:
+    def fault(self, scenario: Scenario, process: Process) -> _Seen:
         begun_s = time.monotonic()
         process.obey(scenario.order)
         if not scenario.causes:
@@ -228,7 +270,7 @@ class _Watched:
         cause = self._until(lambda: self._cause(scenario, begun_s), " or ".join(scenario.causes))
         return _Seen(begun_s, cause, round(detect_s, 3), round(time.monotonic() - begun_s, 3))
 
-    def repair(self, scenario: Scenario, process: CameraProcess, judge: Judge) -> float:
+    def repair(self, scenario: Scenario, process: Process, judge: Judge) -> float:
         if scenario.order.startswith("password"):
             process.obey("password secret")
         begun_s = time.monotonic()
@@ -257,13 +299,8 @@ class _Watched:
 
 
 @contextlib.contextmanager
-def _running(scenario: Scenario, limits: Limits) -> Iterator[tuple[CameraProcess, _Watched]]:
-    if scenario.camera == "gst-rtsp":
-        process = rtsp_server()
-        address = f"rtsp://127.0.0.1:{process.port}/line"
-    else:
-        process = fake_camera(scenario.camera, "--password", "secret")
-        address = f"{scenario.camera}://admin:secret@127.0.0.1:{process.port}/live"
+def _running(scenario: Scenario, limits: Limits) -> Iterator[tuple[Process, _Watched]]:
+    process, address = _start(scenario.camera)
     config = CameraConfig(
         name="camera",
         source=address,
@@ -281,8 +318,27 @@ def _running(scenario: Scenario, limits: Limits) -> Iterator[tuple[CameraProcess
         process.close()
 
 
+def _start(camera: str) -> tuple[Process, str]:
+    if camera == "genicam":
+        return GenicamProcess(), "genicam:127.0.0.1"
+    if camera in ("gst-rtsp", "gst-launch"):
+        server = rtsp_server()
+        address = f"rtsp://127.0.0.1:{server.port}/line"
+        if camera == "gst-rtsp":
+            return server, address
+        source = f"rtspsrc location={address} protocols=tcp latency=0"
+        return server, f"{source} ! rtph264depay ! avdec_h264 max-threads=1"
+    fake = fake_camera(camera, "--password", "secret")
+    return fake, f"{camera}://admin:secret@127.0.0.1:{fake.port}/live"
+
+
 def _descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
+
+
+def _children() -> int:
+    lists = Path("/proc/self/task").glob("*/children")
+    return sum(len(children.read_text().split()) for children in lists)
 
 
 def _settled(count: Callable[[], int], base: int) -> int:
