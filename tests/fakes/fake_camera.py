@@ -23,7 +23,7 @@ FAULTS = (
     "silent",  # accepts and never answers
     "no-data",  # answers, and then sends nothing
     "stall",  # stops sending
-    "half",  # half pictures
+    "half",  # half pictures; in RTSP, the connection ends in the middle of each
     "garbage",  # what is no picture at all
     "size",  # another size in the middle of the stream
     "double",  # twice the rate
@@ -33,6 +33,8 @@ FAULTS = (
     "jump",  # time stamps jump back
     "missing",  # there is no such stream
 )
+CUTTING = ("refuse", "silent", "no-data", "missing")
+"""Faults that a connection which is there already would not show."""
 SIZE_WH = (64, 48)
 OTHER_WH = (32, 24)
 
@@ -47,6 +49,11 @@ def picture(size_wh=SIZE_WH):
     return image
 
 
+def stamp_of(image):
+    """When a stamped picture was sent, in seconds of the monotonic clock."""
+    return struct.unpack("!d", image[0].reshape(-1)[:8].tobytes())[0]
+
+
 def jpeg(size_wh=SIZE_WH):
     return cv2.imencode(".jpg", picture(size_wh), [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
 
@@ -54,8 +61,8 @@ def jpeg(size_wh=SIZE_WH):
 class FakeCamera:
     """What both protocols share: connections, faults and their control."""
 
-    def __init__(self, rate_hz, password):
-        self.rate_hz, self.password = rate_hz, password
+    def __init__(self, rate_hz, password, stamped):
+        self.rate_hz, self.password, self.stamped = rate_hz, password, stamped
         self.fault = "none"
         self.since = threading.Condition()
         self.connections = set()
@@ -98,8 +105,8 @@ class FakeCamera:
             return
         assert word in FAULTS, word
         self.fault = word
-        if word in ("refuse", "reset"):
-            self.cut(reset=word == "reset")
+        if word in CUTTING:
+            self.cut()
         if word == "refuse":
             self.listener.shutdown(socket.SHUT_RDWR)
             self.listener.close()
@@ -107,11 +114,8 @@ class FakeCamera:
         elif self.listener is None:
             self.listen()
 
-    def cut(self, reset=False):
+    def cut(self):
         for connection in list(self.connections):
-            if reset:
-                linger = struct.pack("ii", 1, 0)
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
@@ -121,9 +125,11 @@ class FakeCamera:
             if self.fault == "end":
                 return
             if self.fault == "reset":
+                # With a linger of 0, closing resets; and a reader lets go of it only when woken.
                 linger = struct.pack("ii", 1, 0)
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-                return
+                connection.shutdown(socket.SHUT_RD)
+                raise ConnectionResetError
             if self.fault in ("stall", "no-data"):
                 time.sleep(0.02)
                 continue
@@ -239,10 +245,12 @@ class RtspCamera(FakeCamera):
             if self.fault == "jump":
                 stamp -= 1 << 29
             image = picture()
-            lines = len(image) // 2 if self.fault == "half" else len(image)
-            for first in range(0, lines, 12):
-                rows = image[first : first + 12]
-                last = first + 12 >= lines and self.fault != "half"
+            if self.stamped:
+                image[0].reshape(-1)[:8] = np.frombuffer(struct.pack("!d", time.monotonic()), "u1")
+            for first in range(0, len(image), 12):
+                if self.fault == "half" and first >= len(image) // 2:
+                    return
+                rows, last = image[first : first + 12], first + 12 >= len(image)
                 self.send(connection, packet(rows, first, sequence, stamp, last))
                 sequence = (sequence + 1) & 0xFFFF
 
@@ -266,9 +274,10 @@ def main():
     parser.add_argument("--rate-hz", type=float, default=20.0)
     parser.add_argument("--password", default="")
     parser.add_argument("--fault", choices=FAULTS, default="none")
+    parser.add_argument("--stamped", action="store_true", help="RTSP: write the time in row 0")
     arguments = parser.parse_args()
     kind = {"http": HttpCamera, "rtsp": RtspCamera}[arguments.protocol]
-    camera = kind(arguments.rate_hz, arguments.password)
+    camera = kind(arguments.rate_hz, arguments.password, arguments.stamped)
     print(camera.port, flush=True)
     camera.obey(arguments.fault)
     for line in sys.stdin:

@@ -114,13 +114,15 @@ class ChildPipe:
 
     def kill(self) -> None:
         """End the child and all of its own, politely first; ending twice does no harm."""
+        # One that waits for room in the pipe would not hear the signal.
+        self._selector.close()
+        self._stdout.close()
         for number, patience_s in ((signal.SIGTERM, _POLITE_S), (signal.SIGKILL, None)):
-            with contextlib.suppress(ProcessLookupError):
+            if self._process.poll() is None:
                 os.killpg(self._process.pid, number)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(patience_s)
                 break
-        self._selector.close()
-        for stream in (self._stdin, self._stdout, self._stderr):
+        for stream in (self._stdin, self._stderr):
             with contextlib.suppress(OSError):
                 stream.close()

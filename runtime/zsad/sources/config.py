@@ -97,6 +97,8 @@ class CameraConfig:
             with the rate: twenty frames, 2 s at least, 10 s while no rate is known.
         open_timeout_s: Longest time that opening may take.
         read_timeout_s: Longest time that a read may take.
+        decoder_threads: Threads that decode a network stream. Each after the first holds one
+            frame back, so more are for streams that one cannot keep up with, such as 4K.
         backoff: Waits between attempts.
         controls: What is locked.
         width: Width to ask a V4L2 or CSI camera for, in pixels.
@@ -115,6 +117,7 @@ class CameraConfig:
     stall_s: float | None = None
     open_timeout_s: float = 10.0
     read_timeout_s: float = 5.0
+    decoder_threads: int = 1
     backoff: BackoffConfig = field(default_factory=BackoffConfig)
     controls: ControlsConfig = field(default_factory=ControlsConfig)
     width: int | None = None
@@ -128,7 +131,7 @@ class CameraConfig:
             raise InputError(f"camera '{self.name}': name and source must not be empty")
         for name in ("queue", "every_n", "stall_s", "open_timeout_s", "read_timeout_s"):
             self._check_positive(name)
-        for name in ("width", "height", "rate_hz"):
+        for name in ("width", "height", "rate_hz", "decoder_threads"):
             self._check_positive(name)
         if (self.width is None) != (self.height is None):
             raise InputError(f"camera {self.name}: width and height go together")

@@ -111,7 +111,7 @@ class Acquisition:
                 yield "this camera has no automatic white balance to switch off"
 
     def run(self) -> None:
-        """Send frames until the camera is lost."""
+        """Send frames until the camera is lost, or this process is told to stop."""
         camera, triggered = self._camera, self._order["software_trigger"]
         if triggered:
             camera.set_trigger("Software")
@@ -121,19 +121,35 @@ class Acquisition:
         for _ in range(_BUFFERS):
             stream.push_buffer(self._aravis.Buffer.new_allocate(camera.get_payload()))
         camera.start_acquisition()
-        _send(self._out, {"opened": self._opened(triggered)})
-        if triggered:
-            threading.Thread(target=self._take_orders, name="orders", daemon=True).start()
-        while not (self._lost.is_set() or self._told_to_stop.is_set()):
+        try:
+            _send(self._out, {"opened": self._opened(triggered)})
+            if triggered:
+                threading.Thread(target=self._take_orders, name="orders", daemon=True).start()
+            self._send_frames(stream)
+        finally:
+            self._let_go()
+
+    def _send_frames(self, stream: Any) -> None:
+        while not self._told_to_stop.is_set():
+            if self._lost.is_set():
+                detail = "the camera does not answer any more: unplugged, or no power"
+                raise Failure("not-found", detail)
             buffer = stream.timeout_pop_buffer(_POP_US)
             if buffer is not None:
                 self._send_frame(buffer)
                 stream.push_buffer(buffer)
-        if self._told_to_stop.is_set():
-            # A camera that is not let go takes no new master until its heartbeat has run out.
-            camera.stop_acquisition()
+
+    def _let_go(self) -> None:
+        """Give the control back: else the camera takes no new master until its heartbeat ends."""
+        if self._lost.is_set():
             return
-        raise Failure("not-found", "the camera does not answer any more: unplugged, or no power")
+        device = self._camera.get_device()
+        try:
+            self._camera.stop_acquisition()
+            if hasattr(device, "leave_control"):  # GigE Vision's alone
+                device.leave_control()
+        except Exception as error:  # it may be gone by now
+            print(f"letting go: {error}", file=sys.stderr, flush=True)
 
     def _opened(self, triggered: bool) -> dict[str, Any]:
         camera = self._camera

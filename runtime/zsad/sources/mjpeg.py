@@ -61,7 +61,7 @@ class MjpegStream:
             waited = f"{self._read_timeout_s:.1f} s"
             raise StreamError(Cause.NO_DATA, f"no byte for {waited}") from None
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise StreamError(Cause.END_OF_FILE, f"the connection was cut: {error}") from None
+            raise StreamError(Cause.FAILED, f"the connection was cut: {error}") from None
         if not block:
             raise StreamError(Cause.END_OF_FILE, "the camera ended its answer")
         try:

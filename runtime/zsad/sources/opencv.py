@@ -17,6 +17,9 @@ _TCP = "rtsp_transport;tcp"
 _HIGHEST_RATE_HZ = 1000.0
 """Some streams give the clock of their time stamps, 90000, for a rate."""
 _TIMED_OUT = 0.9
+_USUAL_RATE_HZ = 25.0
+_WAITED = 0.3
+_LONGEST_BACKLOG_S = 1.0
 
 
 class OpenCvStream:
@@ -52,13 +55,14 @@ class OpenCvStream:
             StreamError: The connection is over, or nothing came in time.
         """
         begun_s = time.monotonic()
-        if not self._capture.grab():
-            waited_s = time.monotonic() - begun_s
-            if waited_s >= _TIMED_OUT * self._read_timeout_s:
-                # OpenCV's reader does not go on after its own time-out.
-                raise StreamError(Cause.NO_DATA, f"no frame for {waited_s:.1f} s")
-            raise self._gone()
+        good = self._capture.grab()
         captured_s = time.monotonic()
+        waited_s = captured_s - begun_s
+        if waited_s >= _TIMED_OUT * self._read_timeout_s:
+            # After its time-out OpenCV hands out what its decoder had kept back, as if it were new.
+            raise StreamError(Cause.NO_DATA, f"no frame for {waited_s:.1f} s")
+        if not good:
+            raise self._gone()
         good, image = self._capture.retrieve()
         decoded_s = time.monotonic()
         if not good or image is None:
@@ -92,19 +96,23 @@ class UrlOpener:
         import cv2
 
         config = self._config
-        _force_tcp()
+        _prepare_ffmpeg()
         # Time-outs take effect only here, with the back end named; `set` afterwards is too late.
         options = [
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
             round(config.open_timeout_s * 1000),
             cv2.CAP_PROP_READ_TIMEOUT_MSEC,
             round(config.patience_s * 1000),
+            # Each further thread keeps a frame back: half a second of them on a large machine.
+            cv2.CAP_PROP_N_THREADS,
+            config.decoder_threads,
         ]
         begun_s = time.monotonic()
         capture: Any = cv2.VideoCapture(config.source, cv2.CAP_FFMPEG, options)
         if not capture.isOpened():
             capture.release()
             raise self._why(time.monotonic() - begun_s)
+        skip_backlog(capture)
         return OpenCvStream(capture, describe(capture, self._reason()), config.patience_s, _over)
 
     def _why(self, waited_s: float) -> StreamError:
@@ -122,15 +130,32 @@ class UrlOpener:
         return "FFmpeg, which reads any URL"
 
 
-def _force_tcp() -> None:
-    """Have FFmpeg take RTSP over TCP; OpenCV reads this whenever it opens something."""
+def _prepare_ffmpeg() -> None:
+    """Have FFmpeg take RTSP over TCP, and not print a line for each attempt that fails.
+
+    OpenCV reads the first whenever it opens something, the second once.
+    """
     options = os.environ.get(_FFMPEG_OPTIONS)
     if options is None or "rtsp_transport" not in options:
         os.environ[_FFMPEG_OPTIONS] = _TCP if not options else f"{options}|{_TCP}"
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 def _over() -> StreamError:
     return StreamError(Cause.END_OF_FILE, "the stream ended, or its connection was cut")
+
+
+def skip_backlog(capture: Any) -> None:
+    """Let go of the frames that queued up while FFmpeg looked at the stream, a second or two.
+
+    Nothing tells their age, and they would be judged as new. The first frame that had to be
+    waited for is the first fresh one; it goes with them.
+    """
+    period_s = 1 / (claimed_rate_hz(capture) or _USUAL_RATE_HZ)
+    end_s = time.monotonic() + _LONGEST_BACKLOG_S
+    while (begun_s := time.monotonic()) < end_s:
+        if not capture.grab() or time.monotonic() - begun_s > _WAITED * period_s:
+            return
 
 
 def describe(capture: Any, reason: str) -> Backing:

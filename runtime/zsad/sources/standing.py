@@ -104,8 +104,10 @@ class Standing:
     def closed(self) -> float:
         """Take note of the connection's end; return for how long it gave frames, in seconds."""
         with self._lock:
-            self._open = False
-            return 0.0 if not self._good else max(0.0, self._last_good() - self._opened_s)
+            was_open, self._open = self._open, False
+            if not (was_open and self._good):
+                return 0.0
+            return max(0.0, self._last_good() - self._opened_s)
 
     def silence(self, now_s: float, asked_s: float | None) -> Silence | None:
         """Return why an open source is silent for longer than it may be, or None.
