@@ -7,6 +7,7 @@ wrong type is an error that names the key, never a silent default.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -138,9 +139,14 @@ def _convert(kind: Any, data: Any, where: str) -> Any:
     return _expect(data, kind, where)
 
 
+@functools.cache  # they are compiled from text each time, and every verdict read asks for them
+def _hints(kind: Any) -> Mapping[str, Any]:
+    return typing.get_type_hints(kind)
+
+
 def _convert_dataclass(kind: Any, data: Any, where: str) -> Any:
     table = _expect(data, dict, where)
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     fields = {f.name: f for f in dataclasses.fields(kind)}
     if unknown := sorted(set(table) - set(fields)):
         raise InputError(f"{where}: unknown key '{unknown[0]}'; known: {', '.join(fields)}")
