@@ -11,11 +11,15 @@ from zsad.sinks.base import (
 from zsad.sinks.config import ServerConfig, SinksConfig
 from zsad.sinks.courier import Courier
 from zsad.sinks.open import open_sinks
+from zsad.sinks.pulse import Pulse, Reading
 from zsad.sinks.secret import SecretRef
+from zsad.sinks.server import StatusServer
 
 __all__ = [
     "Courier",
     "OutboxLike",
+    "Pulse",
+    "Reading",
     "RefusedError",
     "SecretRef",
     "ServerConfig",
@@ -24,5 +28,6 @@ __all__ = [
     "SinkContext",
     "SinkError",
     "SinksConfig",
+    "StatusServer",
     "open_sinks",
 ]

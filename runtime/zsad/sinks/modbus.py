@@ -154,7 +154,7 @@ class ModbusServer:
         await server.serve_forever(background=True)
         self._listening.set()
         await self._over.wait()
-        await server.shutdown()
+        await server.shutdown()  # type: ignore[no-untyped-call]
 
     async def _answer(
         self,
@@ -199,7 +199,7 @@ def _make_server(config: ModbusConfig, answer: Any) -> ModbusTcpServer:
         def callback_new_connection(self) -> Any:
             while len(self.active_connections) >= config.max_clients:
                 next(iter(self.active_connections.values())).close()
-            return super().callback_new_connection()
+            return super().callback_new_connection()  # type: ignore[no-untyped-call]
 
     def bits() -> list[SimData]:
         return [SimData(0, count=16, values=False, datatype=DataType.BITS)]
