@@ -199,6 +199,7 @@ class Line:
 
     def _tick(self) -> None:
         breaches = self.accounts.check()
+        self.monitor.breached(len(breaches))
         self._condition("accounts", "; ".join(breaches) or None)
         self._condition("ledger", self._ledger.fault)
         beat = str(self.monitor.heartbeat)
