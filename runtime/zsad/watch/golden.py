@@ -91,8 +91,7 @@ class GoldenReplay:
         """
         self._artifact, self._limits = artifact, limits
         self._frames, self._reference = read_golden(artifact)
-        if not self._frames:
-            raise InputError(f"{artifact.path} keeps no golden frame: export it again")
+        _check_reference(artifact, self._reference)
         self._inputs = read_golden_inputs(artifact)
         self._waiting: list[int] = []
         self._seen: list[tuple[int, GoldenOutputs]] = []
@@ -206,6 +205,21 @@ def scores_of(outputs: GoldenOutputs, kind: ScoreKind) -> list[float]:
     """Return the score of a kind that a recipe compares, per frame."""
     pairs = zip(outputs.scores, outputs.anomaly_maps, strict=True)
     return [score_of(kind, float(score), anomaly_map) for score, anomaly_map in pairs]
+
+
+def _check_reference(artifact: Artifact, reference: GoldenOutputs) -> None:
+    spec, frames = artifact.manifest.preprocess, len(reference.scores)
+    arrays = [reference.scores, reference.anomaly_maps]
+    shapes: list[tuple[int, ...]] = [(frames,), (frames, spec.height, spec.width)]
+    if reference.type_scores is not None:
+        arrays.append(reference.type_scores)
+        shapes.append((frames, len(artifact.manifest.words.types)))
+    sound = all(
+        array.shape == shape and array.dtype == np.float32 and np.isfinite(array).all()
+        for array, shape in zip(arrays, shapes, strict=True)
+    )
+    if not (frames and sound):
+        raise InputError(f"{artifact.path}: golden frames do not fit its graphs: export it again")
 
 
 def _wider(a: ParityLimits, b: ParityLimits) -> ParityLimits:
