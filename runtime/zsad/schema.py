@@ -7,6 +7,7 @@ wrong type is an error that names the key, never a silent default.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -153,9 +154,14 @@ def _to_float(data: int | float, where: str) -> float:
         raise InputError(f"{where}: the number is too large") from None
 
 
+@functools.cache  # they are compiled from text each time, and every verdict read asks for them
+def _hints(kind: Any) -> Mapping[str, Any]:
+    return typing.get_type_hints(kind)
+
+
 def _convert_dataclass(kind: Any, data: Any, where: str) -> Any:
     table = _expect(data, dict, where)
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     fields = {f.name: f for f in dataclasses.fields(kind)}
     if unknown := sorted(set(table) - set(fields)):
         raise InputError(f"{where}: unknown key '{unknown[0]}'; known: {', '.join(fields)}")

@@ -60,12 +60,14 @@ class SinkHealth:
         detail: One line for a person, secrets masked.
         backlog: Committed verdicts that it has not acknowledged.
         delivered: Verdicts it acknowledged since the start.
+        parked: Verdicts it refused for good since the start; they are in the ledger alone.
     """
 
     up: bool
     detail: str
     backlog: int
     delivered: int
+    parked: int = 0
 
 
 @dataclass(frozen=True)

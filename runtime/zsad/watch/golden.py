@@ -47,8 +47,8 @@ class ReplayResult:
         findings: What is over the limits, one line per frame, worst first, or why the engine gave
             nothing; empty where all is well.
         flips: Frames whose verdict at the recipe's threshold is another than the reference's; None
-            without a threshold. Within the limits a flip is rounding next to the threshold, and no
-            breach.
+            without a threshold, or where it is for a region or tiles, which golden frames do not
+            have. Within the limits a flip is rounding next to the threshold, and no breach.
         parity: The differences; None where the engine gave nothing.
     """
 
@@ -238,8 +238,9 @@ def _findings(parity: Parity) -> tuple[str, ...]:
 
 
 def _flips(replay: Replay, calibration: Calibration | None) -> int | None:
-    if calibration is None:
+    if calibration is None or calibration.inspection_sha256 is not None:
         return None
     scores = (scores_of(each, calibration.score_kind) for each in (replay.reference, replay.found))
     pairs = zip(*scores, strict=True)
-    return sum(calibration.verdict(a) is not calibration.verdict(b) for a, b in pairs)
+    threshold = calibration.threshold
+    return sum((a > threshold) != (b > threshold) for a, b in pairs)

@@ -1,0 +1,84 @@
+"""Whether a line could run, without contacting a camera, a broker or a PLC."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from zsad.artifact import Artifact
+from zsad.backends.base import choose_precision
+from zsad.errors import InputError
+from zsad.line.config import LineConfig
+from zsad.recipe import read_recipe
+from zsad.sinks import SecretRef
+
+
+def check_line(config: LineConfig) -> list[str]:
+    """Open the files that a configuration names, and return what is worth knowing.
+
+    Returns:
+        One line each; a line that begins with `warning:` is about something that will not work as
+        it may have been meant.
+
+    Raises:
+        InputError: Something cannot be used.
+    """
+    artifact = Artifact.open(config.artifact)
+    said = [f"artifact {config.artifact}: {artifact.sha256[:12]}"]
+    for camera in config.cameras:
+        said.append(_recipe_line(config, artifact, camera.name))
+    for secret in _secrets(config.sinks):
+        secret.read()
+    if config.server is not None:
+        for secret in _secrets(config.server):
+            secret.read()
+    _check_writable(Path(config.ledger_folder))
+    return said
+
+
+def _recipe_line(config: LineConfig, artifact: Artifact, camera: str) -> str:
+    path = config.recipe_of(camera)
+    if path is None:
+        return f"warning: camera {camera} has no recipe: scores without a verdict"
+    recipe = read_recipe(path)
+    manifest = artifact.manifest
+    graphs = {each.graph_sha256 for each in recipe.calibrations}
+    engine = config.engine
+    precision = engine.precision or choose_precision(manifest, engine.backend, graphs)
+    if artifact.graph(precision).sha256 not in graphs:
+        return (
+            f"warning: camera {camera}: {path} was not calibrated for the {precision} graph: every"
+            " verdict would be NO_RESULT"
+        )
+    if recipe.preprocess_sha256 != manifest.preprocess.sha256:
+        return (
+            f"warning: camera {camera}: {path} was calibrated for another preprocessing: every"
+            " verdict would be NO_RESULT"
+        )
+    return f"camera {camera}: recipe {path}, {precision} graph"
+
+
+def _secrets(value: Any) -> Iterator[SecretRef]:
+    """Yield every reference to a secret inside a configuration."""
+    if isinstance(value, SecretRef):
+        yield value
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from _secrets(getattr(value, field.name))
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _secrets(item)
+
+
+def _check_writable(folder: Path) -> None:
+    """Refuse a ledger's folder that could not be made or written."""
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise InputError(f"ledger_folder {folder}: {existing} is not a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"ledger_folder {folder}: {existing} cannot be written")

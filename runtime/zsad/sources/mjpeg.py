@@ -1,0 +1,167 @@
+"""HTTP cameras that send JPEG after JPEG: read directly, so that every fault has its name."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections import deque
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+
+from zsad.sources.config import CameraConfig
+from zsad.sources.health import Cause
+from zsad.sources.multipart import Multipart, is_whole_jpeg
+from zsad.sources.opencv import UrlOpener
+from zsad.sources.stream import Backing, Reading, Stream, StreamError
+
+_BLOCK = 1 << 16
+
+
+class MjpegStream:
+    """The answer of an HTTP camera, `multipart/x-mixed-replace`."""
+
+    paced = True
+    rate_hz: float | None = None
+
+    def __init__(self, response: Any, read_timeout_s: float, backing: Backing) -> None:
+        """Take over an answer whose body was not read yet."""
+        self._response = response
+        # The standard library hands out the socket nowhere else.
+        self._socket: socket.socket = response.fp.raw._sock
+        self._socket.settimeout(read_timeout_s)
+        self._read_timeout_s = read_timeout_s
+        self._parts = Multipart(response.headers.get_param("boundary", "") or "--")
+        self._bodies: deque[bytes] = deque()
+        self.backing = backing
+
+    def read(self, timeout_s: float) -> Reading | None:
+        """Return the next picture; the time-out is the one it was opened with.
+
+        Raises:
+            StreamError: The connection is over, or no whole picture came in time.
+        """
+        # The socket's own time-out never strikes where single bytes trickle in.
+        deadline_s = time.monotonic() + self._read_timeout_s
+        while not self._bodies:
+            if time.monotonic() > deadline_s:
+                raise StreamError(Cause.NO_DATA, "bytes trickle in, but no whole picture")
+            self._bodies.extend(self._receive())
+        return _decode(self._bodies.popleft())
+
+    def _receive(self) -> list[bytes]:
+        try:
+            block = self._response.read1(_BLOCK)
+        except TimeoutError:
+            waited = f"{self._read_timeout_s:.1f} s"
+            raise StreamError(Cause.NO_DATA, f"no byte for {waited}") from None
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise StreamError(Cause.FAILED, f"the connection was cut: {error}") from None
+        if not block:
+            raise StreamError(Cause.END_OF_FILE, "the camera ended its answer")
+        try:
+            return list(self._parts.feed(block))
+        except ValueError as error:
+            raise StreamError(Cause.CODEC, error) from None
+
+    def interrupt(self) -> None:
+        """Cut the connection, which wakes a read that waits."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the connection; closing twice does no harm."""
+        self._response.close()
+
+
+def _decode(body: bytes) -> Reading:
+    import cv2
+
+    captured_s = time.monotonic()
+    if not is_whole_jpeg(body):
+        return Reading(None, captured_s, captured_s, "half a picture")
+    image: Any = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR)
+    error = "no JPEG that can be decoded" if image is None else None
+    return Reading(image, captured_s, time.monotonic(), error)
+
+
+class HttpOpener:
+    """Opens an HTTP camera; what is no stream of JPEG goes to FFmpeg."""
+
+    def __init__(self, config: CameraConfig) -> None:
+        """Prepare; nothing is opened yet."""
+        self._config = config
+
+    def open(self) -> Stream:
+        """Ask for the stream.
+
+        Raises:
+            StreamError: The camera refuses, does not answer, or gives something else.
+        """
+        response = self._ask()
+        kind = response.headers.get_content_type()
+        if kind == "multipart/x-mixed-replace":
+            backing = Backing("HTTP", "JPEG by OpenCV", f"read directly, as the answer is {kind}")
+            return MjpegStream(response, self._config.patience_s, backing)
+        response.close()
+        if kind.startswith(("text/", "image/")):
+            raise StreamError(Cause.CODEC, f"the answer is {kind}, not a stream of pictures")
+        return UrlOpener(self._config).open()
+
+    def _ask(self) -> Any:
+        address, place = (
+            self._config.source,
+            urlsplit(self._config.source).netloc.rpartition("@")[2],
+        )
+        try:
+            return _client(address).open(_bare(address), timeout=self._config.open_timeout_s)
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise _refusal(error.code, place) from None
+        except urllib.error.URLError as error:
+            raise _unreachable(error.reason, place) from None
+        except TimeoutError as error:
+            raise _unreachable(error, place) from None
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise StreamError(Cause.REFUSED, f"{place} gives no answer: {error}") from None
+
+
+def _client(address: str) -> urllib.request.OpenerDirector:
+    url = urlsplit(address)
+    passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
+    if url.username is not None:
+        user, password = unquote(url.username), unquote(url.password or "")
+        passwords.add_password(None, _bare(address), user, password)
+    return urllib.request.build_opener(
+        urllib.request.ProxyHandler({}),  # a camera is never behind the office's proxy
+        urllib.request.HTTPBasicAuthHandler(passwords),
+        urllib.request.HTTPDigestAuthHandler(passwords),
+    )
+
+
+def _bare(address: str) -> str:
+    url = urlsplit(address)
+    return url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
+
+
+def _refusal(status: int, place: str) -> StreamError:
+    if status in (401, 403, 407):
+        return StreamError(Cause.AUTH, f"user or password is refused (HTTP {status})")
+    if status in (404, 410):
+        return StreamError(Cause.NOT_FOUND, f"{place} has no such stream (HTTP {status})")
+    return StreamError(Cause.REFUSED, f"{place} refuses (HTTP {status})")
+
+
+def _unreachable(reason: Any, place: str) -> StreamError:
+    if isinstance(reason, socket.gaierror):
+        return StreamError(Cause.NOT_FOUND, f"there is no host for {place}")
+    if isinstance(reason, ConnectionRefusedError):
+        return StreamError(Cause.REFUSED, f"{place} refuses the connection")
+    if isinstance(reason, TimeoutError):
+        return StreamError(Cause.TIMEOUT, f"{place} does not answer")
+    return StreamError(Cause.NOT_FOUND, f"{place} cannot be reached: {reason}")

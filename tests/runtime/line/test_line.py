@@ -1,0 +1,153 @@
+"""A whole line, as the real process that systemd or a shell would start."""
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+
+FRAMES = 12
+
+
+class Daemon:
+    """`zsad-run --config`, and what it wrote so far."""
+
+    def __init__(self, folder, **environment):
+        self.folder = folder
+        paths = [path for path in sys.path if path]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **environment}
+        command = [sys.executable, "-c", "from zsad.cli.run import main; main()"]
+        self.log = (folder / "log").open("wb")
+        self.process = subprocess.Popen(
+            [*command, "--config", str(folder / "line.yaml")],
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
+
+    def said(self):
+        return (self.folder / "log").read_text()
+
+    def rows(self, query):
+        file = self.folder / "ledger" / "ledger.sqlite"
+        if not file.exists():
+            return []
+        with sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=5) as database:
+            return database.execute(query).fetchall()
+
+    def lines(self):
+        file = self.folder / "verdicts.jsonl"
+        text = file.read_text() if file.exists() else ""
+        return [json.loads(line) for line in text.splitlines()]
+
+    def until(self, condition, timeout_s=40):
+        until_s = time.monotonic() + timeout_s
+        while not condition():
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < until_s, self.said()
+            time.sleep(0.05)
+
+    def stop(self):
+        """Ask it to stop, and return how long that took."""
+        begin_s = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+        return time.monotonic() - begin_s
+
+
+@pytest.fixture
+def start(line_folder):
+    daemons = []
+
+    def start(**environment):
+        daemons.append(Daemon(line_folder, **environment))
+        return daemons[-1]
+
+    yield start
+    for daemon in daemons:
+        daemon.process.kill()
+        daemon.process.wait()
+        daemon.log.close()
+
+
+def test_two_cameras_become_verdicts_and_sigterm_ends_it_within_five_seconds(drop, start):
+    daemon = start()
+    daemon.until(lambda: len(daemon.lines()) == FRAMES)
+    drop("good", 51)
+    drop("bad", 204)
+    daemon.until(lambda: len(daemon.lines()) == FRAMES + 2)
+    assert daemon.stop() < 5
+    assert daemon.process.returncode == 0
+    lines = daemon.lines()
+    assert [line["seq"] for line in lines] == list(range(1, FRAMES + 3))
+    found = {(v["camera"], v["frame"]): line for line in lines for v in line["views"]}
+    assert found["drop", "good.png"]["verdict"] == "OK"
+    assert found["drop", "bad.png"]["verdict"] == "NG"
+    assert {found["film", str(n)]["verdict"] for n in range(FRAMES)} == {"OK"}
+    assert {line["line"] for line in lines} == {"press 4"}
+    rows = daemon.rows("SELECT seq, verdict FROM verdicts ORDER BY seq")
+    assert rows == [(line["seq"], line["verdict"]) for line in lines]
+    said = daemon.said()
+    assert f"film: {FRAMES} captured = {FRAMES} judged + 0 dropped + 0 in flight" in said
+    assert "drop: 2 captured = 2 judged + 0 dropped + 0 in flight" in said
+    assert "acknowledged by file" in said
+    assert "Traceback" not in said
+
+
+def test_systemd_is_told_of_readiness_of_progress_and_of_the_stop(tmp_path, start):
+    """The line is idle: it is the engine's own checks that feed the watchdog."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(40)
+        daemon = start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="2000000")
+        told = []
+        while told.count("WATCHDOG=1") < 3:
+            told.append(manager.recv(4096).decode())
+        assert told[0] == "READY=1\nSTATUS=press 4: 2 cameras"
+        gaps = []
+        for _ in range(2):
+            begin_s = time.monotonic()
+            while manager.recv(4096) != b"WATCHDOG=1":
+                pass
+            gaps.append(time.monotonic() - begin_s)
+        assert max(gaps) < 2
+        daemon.stop()
+        manager.setblocking(False)
+        rest = []
+        with pytest.raises(BlockingIOError):
+            while True:
+                rest.append(manager.recv(4096).decode())
+    assert rest[-1] == "STOPPING=1\nSTATUS=stopping"
+
+
+def test_a_line_whose_cameras_have_all_ended_ends(line_folder, start):
+    text = (line_folder / "line.yaml").read_text()
+    (line_folder / "line.yaml").write_text(text.replace("  - {name: drop, source: drop}\n", ""))
+    daemon = start()
+    assert daemon.process.wait(40) == 0, daemon.said()
+    assert len(daemon.lines()) == FRAMES
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("artifact: artifact", "artifact: nothing", "nothing"),
+        ("recipe: part.json", "recipe: line.yaml", "line.yaml is not JSON"),
+        ("film.avi", "film.avi, sped: 3", "line.yaml:7: cameras[0]: unknown key 'sped'"),
+        ("backend: cpu", "backend: gpu", "line.yaml:5: engine: backend 'gpu' is not one of"),
+    ],
+)
+def test_a_line_that_cannot_run_ends_with_one_line(line_folder, start, old, new, message):
+    text = (line_folder / "line.yaml").read_text()
+    (line_folder / "line.yaml").write_text(text.replace(old, new))
+    daemon = start()
+    assert daemon.process.wait(40) == 2
+    errors = [line for line in daemon.said().splitlines() if "error:" in line]
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert "Traceback" not in daemon.said()
