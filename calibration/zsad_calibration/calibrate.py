@@ -22,6 +22,7 @@ from zsad.recipe import (
     type_scores_of,
 )
 from zsad.types import AnomalyResult
+from zsad.watch.appearance import DriftCollector
 from zsad_calibration.curve import false_rejects
 from zsad_calibration.good_frames import GoodFrame
 from zsad_calibration.threshold import CONFIDENCE, thresholds_from
@@ -71,8 +72,11 @@ def calibrate(
     if settings.by_type and not types:
         raise InputError(f"--by-type: {artifact.path} names no defect types: only dapo does")
     found: list[dict[int, _Good]] = [{} for _ in detectors]
+    look = DriftCollector()
     for frame in frames:
         inspection = _same_size(inspection, frame)
+        if frame.part not in found[0]:
+            look.add(frame.frame_bgr)
         for detector, parts in zip(detectors, found, strict=True):
             _keep_highest(parts, frame.part, _judged(detector, frame, settings))
     pairs = zip(detectors, found, strict=True)
@@ -88,6 +92,7 @@ def calibrate(
         roi=inspection.roi,
         tiles=inspection.tiles,
         frame_hw=inspection.frame_hw,
+        drift=look.reference(),
     )
 
 

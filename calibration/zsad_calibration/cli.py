@@ -168,6 +168,7 @@ def main(
     from zsad_calibration.summary import (
         curve_table,
         described,
+        described_drift,
         described_frames,
         described_merge,
         described_score,
@@ -196,6 +197,7 @@ def main(
         click.echo(f"  {graph}: {described(calibration)}")
         click.echo(curve_table(calibration))
     click.echo(promise(made.calibrations[0]))
+    click.echo(described_drift(merged.recipe.drift))
     if (others := described_merge(merged)) is not None:
         click.echo(others)
 

@@ -48,4 +48,9 @@ def merge(old: Recipe | None, made: Recipe) -> Merged:
     changed = [name for key, name in _SHARED.items() if getattr(old, key) != getattr(made, key)]
     if changed:
         return Merged(made, dropped=len(others), reason=changed[0])
-    return Merged(replace(made, calibrations=(*made.calibrations, *others)), kept=len(others))
+    merged = replace(
+        made,
+        calibrations=(*made.calibrations, *others),
+        drift=made.drift or old.drift,  # fewer good parts than before tell less
+    )
+    return Merged(merged, kept=len(others))

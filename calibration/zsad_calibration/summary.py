@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zsad.inspection.config import Inspection
 from zsad.recipe import Calibration, ScoreKind
+from zsad.watch.appearance import MIN_PARTS, DriftReference
 from zsad_calibration.good_frames import UniqueFrames
 from zsad_calibration.merge import Merged
 from zsad_calibration.threshold import parts_needed, percent
@@ -74,3 +75,10 @@ def described_merge(merged: Merged) -> str | None:
 
 def _calibrations(count: int) -> str:
     return f"{count} calibration{'s' if count > 1 else ''}"
+
+
+def described_drift(look: DriftReference | None) -> str:
+    """Return from what drift will be told, or why it will not."""
+    if look is None:
+        return f"drift of light, lens and fixture is not watched: that takes {MIN_PARTS} good parts"
+    return f"drift is watched by the look of {len(look.levels)} good parts"

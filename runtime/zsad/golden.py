@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from zsad.artifact import Artifact
 from zsad.errors import InputError
+from zsad.images import read_image
 from zsad.types import Array, ArrayF32, ImageU8
 
 FOLDER = "golden"
@@ -88,15 +89,18 @@ def read_golden(artifact: Artifact) -> tuple[tuple[GoldenFrame, ...], GoldenOutp
     Raises:
         InputError: The artifact has none, or they cannot be read.
     """
+    stored = _stored(artifact)
     try:
-        with np.load(artifact.file(REFERENCE), allow_pickle=False) as stored:
-            names = [str(name) for name in stored["names"]]
-            outputs = GoldenOutputs(
-                stored["scores"], stored["anomaly_maps"], stored.get("type_scores")
-            )
+        names = [str(name) for name in stored["names"]]
+        outputs = GoldenOutputs(stored["scores"], stored["anomaly_maps"], stored.get("type_scores"))
         frames = tuple(_read_frame(artifact, name) for name in names)
-    except (KeyError, ValueError, OSError, UnidentifiedImageError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{artifact.path}: golden frames cannot be read: {error}") from None
+    if len(frames) != len(outputs.scores):
+        raise InputError(
+            f"{artifact.path}: golden frames cannot be read: {len(frames)} names of"
+            f" {len(outputs.scores)} frames"
+        )
     return frames, outputs
 
 
@@ -108,15 +112,19 @@ def read_golden_inputs(artifact: Artifact) -> dict[str, Array]:
     Raises:
         InputError: The artifact has no golden frames, or they cannot be read.
     """
+    stored = _stored(artifact)
+    return {name.removeprefix(INPUT): stored[name] for name in stored if name.startswith(INPUT)}
+
+
+def _stored(artifact: Artifact) -> dict[str, Any]:
+    path = artifact.file(REFERENCE)
     try:
-        with np.load(artifact.file(REFERENCE), allow_pickle=False) as stored:
-            names = [name for name in stored if name.startswith(INPUT)]
-            return {name.removeprefix(INPUT): stored[name] for name in names}
-    except (ValueError, OSError) as error:
+        # numpy leaves a file open that it opened itself and could not read.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except Exception as error:  # zip, zlib and numpy raise anything on bytes that are no archive
         raise InputError(f"{artifact.path}: golden frames cannot be read: {error}") from None
 
 
 def _read_frame(artifact: Artifact, name: str) -> GoldenFrame:
-    with Image.open(artifact.file(f"{FOLDER}/{name}.png")) as image:
-        rgb = np.asarray(image)
-    return GoldenFrame(name, np.ascontiguousarray(rgb[..., ::-1]))
+    return GoldenFrame(name, read_image(artifact.file(f"{FOLDER}/{name}.png")))

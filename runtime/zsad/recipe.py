@@ -15,6 +15,7 @@ from zsad.images import Scale16
 from zsad.inspection.config import DebounceConfig, Inspection, Roi, Tiles
 from zsad.schema import from_json, read_json, write_json
 from zsad.types import ArrayBool, ArrayF32, Verdict
+from zsad.watch.appearance import DriftReference
 
 SCHEMA = 2
 """2 brought region, tiles, debounce and thresholds by type; 1 is read as a recipe without them."""
@@ -133,6 +134,7 @@ class Recipe:
     `scale_16bit` is how deeper frames became 8 bits when it was made; None for 8-bit frames.
     `words_sha256` is the hash of the text table it was made with; None where the text is baked.
     `roi`, `tiles` and `frame_hw` are those of `Inspection`; `debounce` is for free-running cameras.
+    `drift` is how the good parts looked; None where they were too few or it was not kept yet.
     """
 
     schema: int
@@ -144,6 +146,7 @@ class Recipe:
     tiles: Tiles | None = None
     frame_hw: tuple[int, int] | None = None
     debounce: DebounceConfig | None = None
+    drift: DriftReference | None = None
 
     def __post_init__(self) -> None:
         keys = [(c.graph_sha256, c.arithmetic) for c in self.calibrations]

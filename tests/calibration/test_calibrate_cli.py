@@ -396,3 +396,37 @@ class TestTypes:
         result = run(make_artifact(), *options)
         assert result.exit_code == 2
         assert "names no defect types" in result.output
+
+
+def textured(folder, count, seed=0):
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    for index in range(count):
+        cv2.imwrite(str(folder / f"p{index:03}.png"), rng.integers(0, 90, (8, 12, 3), np.uint8))
+    return folder
+
+
+def test_the_recipe_keeps_how_good_parts_look_each_part_once(make_artifact, tmp_path):
+    artifact, good = make_artifact(), textured(tmp_path / "good", 20)
+    (good / "q000.png").write_bytes((good / "p000.png").read_bytes())  # a part seen twice
+    path, output = calibrated(artifact, good, tmp_path)
+    look = read_recipe(path).drift
+    assert len(look.levels) == len(look.offsets) == 20
+    assert min(look.levels) == pytest.approx(45, abs=8)
+    assert "drift is watched by the look of 20 good parts" in output
+
+
+def test_too_few_parts_leave_drift_unwatched_and_say_so(make_artifact, tmp_path):
+    artifact = make_artifact(precisions=("fp32", "fp16"))
+    path, output = calibrated(artifact, textured(tmp_path / "few", 19), tmp_path)
+    assert read_recipe(path).drift is None
+    assert "drift of light, lens and fixture is not watched: that takes 20 good parts" in output
+
+
+def test_fewer_parts_for_another_graph_keep_the_look_of_those_before(make_artifact, tmp_path):
+    artifact = make_artifact(precisions=("fp32", "fp16"))
+    many, few = textured(tmp_path / "many", 25), textured(tmp_path / "few", 5, seed=1)
+    path, _ = calibrated(artifact, many, tmp_path, "--precision", "fp32")
+    before = read_recipe(path).drift
+    calibrated(artifact, few, tmp_path, "--precision", "fp16")
+    assert len(read_recipe(path).calibrations) == 2 and read_recipe(path).drift == before

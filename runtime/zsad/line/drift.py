@@ -55,9 +55,7 @@ class DriftWatch:
         if key not in self._watches:
             recipe = self._recipes[camera]
             calibration = _of_hash(recipe, calibration_sha256)
-            self._watches[key] = DriftMonitor(
-                self._drift, calibration, getattr(recipe, "drift", None)
-            )
+            self._watches[key] = DriftMonitor(self._drift, calibration, recipe.drift)
             for line in self._watches[key].unwatched:
                 LOG.warning("camera %s: %s", camera, line)
         return self._watches[key]

@@ -47,8 +47,8 @@ class ReplayResult:
         findings: What is over the limits, one line per frame, worst first, or why the engine gave
             nothing; empty where all is well.
         flips: Frames whose verdict at the recipe's threshold is another than the reference's; None
-            without a threshold. Within the limits a flip is rounding next to the threshold, and no
-            breach.
+            without a threshold, or where it is for a region or tiles, which golden frames do not
+            have. Within the limits a flip is rounding next to the threshold, and no breach.
         parity: The differences; None where the engine gave nothing.
     """
 
@@ -91,8 +91,7 @@ class GoldenReplay:
         """
         self._artifact, self._limits = artifact, limits
         self._frames, self._reference = read_golden(artifact)
-        if not self._frames:
-            raise InputError(f"{artifact.path} keeps no golden frame: export it again")
+        _check_reference(artifact, self._reference)
         self._inputs = read_golden_inputs(artifact)
         self._waiting: list[int] = []
         self._seen: list[tuple[int, GoldenOutputs]] = []
@@ -208,6 +207,21 @@ def scores_of(outputs: GoldenOutputs, kind: ScoreKind) -> list[float]:
     return [score_of(kind, float(score), anomaly_map) for score, anomaly_map in pairs]
 
 
+def _check_reference(artifact: Artifact, reference: GoldenOutputs) -> None:
+    spec, frames = artifact.manifest.preprocess, len(reference.scores)
+    arrays = [reference.scores, reference.anomaly_maps]
+    shapes: list[tuple[int, ...]] = [(frames,), (frames, spec.height, spec.width)]
+    if reference.type_scores is not None:
+        arrays.append(reference.type_scores)
+        shapes.append((frames, len(artifact.manifest.words.types)))
+    sound = all(
+        array.shape == shape and array.dtype == np.float32 and np.isfinite(array).all()
+        for array, shape in zip(arrays, shapes, strict=True)
+    )
+    if not (frames and sound):
+        raise InputError(f"{artifact.path}: golden frames do not fit its graphs: export it again")
+
+
 def _wider(a: ParityLimits, b: ParityLimits) -> ParityLimits:
     return ParityLimits(
         max(a.score_max_abs, b.score_max_abs),
@@ -224,8 +238,9 @@ def _findings(parity: Parity) -> tuple[str, ...]:
 
 
 def _flips(replay: Replay, calibration: Calibration | None) -> int | None:
-    if calibration is None:
+    if calibration is None or calibration.inspection_sha256 is not None:
         return None
     scores = (scores_of(each, calibration.score_kind) for each in (replay.reference, replay.found))
     pairs = zip(*scores, strict=True)
-    return sum(calibration.verdict(a) is not calibration.verdict(b) for a, b in pairs)
+    threshold = calibration.threshold
+    return sum((a > threshold) != (b > threshold) for a, b in pairs)
