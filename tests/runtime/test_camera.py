@@ -45,7 +45,7 @@ class Script:
         self.backing = Backing("script", "none", "a test")
         self.opened = self.closed = 0
 
-    def open(self):
+    def open(self, closing):
         self.opened += 1
         if self.opened > len(self.connections):
             self.clock.over.set()
@@ -240,7 +240,7 @@ class HandFed:
         self.ready = threading.Semaphore(0)
         self.failure = None
 
-    def open(self):
+    def open(self, closing):
         return self
 
     def read(self, timeout_s):

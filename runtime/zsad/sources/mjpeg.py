@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import socket
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -97,7 +98,7 @@ class HttpOpener:
         """Prepare; nothing is opened yet."""
         self._config = config
 
-    def open(self) -> Stream:
+    def open(self, closing: threading.Event) -> Stream:
         """Ask for the stream.
 
         Raises:
@@ -111,7 +112,7 @@ class HttpOpener:
         response.close()
         if kind.startswith(("text/", "image/")):
             raise StreamError(Cause.CODEC, f"the answer is {kind}, not a stream of pictures")
-        return UrlOpener(self._config).open()
+        return UrlOpener(self._config, lambda address, timeout_s: kind).open(closing)
 
     def _ask(self) -> Any:
         address, place = (
