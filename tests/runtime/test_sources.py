@@ -9,10 +9,12 @@ import pytest
 from zsad.errors import InputError
 from zsad.sources import (
     Camera,
+    CameraConfig,
     FolderSource,
     LiveSource,
     VideoSource,
     mask_credentials,
+    open_camera,
     open_source,
 )
 from zsad.sources.health import Cause, SourceState
