@@ -127,6 +127,15 @@ def test_a_folder_that_goes_away_is_waited_for_and_nothing_is_given_twice(watche
     shutil.rmtree(folder)
 
 
+def test_deep_pictures_are_scaled_as_configured(tmp_path):
+    cv2.imwrite(str(tmp_path / "deep.png"), np.full((8, 12), 4095, np.uint16))
+    camera = open_camera(CameraConfig("folder", str(tmp_path), scale_16bit="12"))
+    camera.start()
+    (frame,) = collect(camera, 1)
+    camera.close()
+    assert (frame.error, frame.image_bgr[0, 0].tolist()) == (None, [255, 255, 255])
+
+
 def test_a_full_queue_holds_the_folder_up_and_loses_nothing(tmp_path):
     for level in LEVELS:
         (tmp_path / f"{level:03d}.png").write_bytes(png(level))

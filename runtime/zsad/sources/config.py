@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from zsad.errors import InputError
+from zsad.images import Scale16
 from zsad.sources.credentials import mask_credentials
 
 Kind = Literal["v4l2", "rtsp", "http", "url", "gstreamer", "csi", "genicam", "video", "folder"]
@@ -106,6 +107,7 @@ class CameraConfig:
         rate_hz: Frame rate, likewise.
         pixel_format: What a V4L2 camera should send, four letters such as MJPG, or a GenICam
             camera, such as BayerRG8.
+        scale_16bit: How 16-bit pictures of a folder become 8 bits, as `read_image` takes it.
         isolate: Whether a child process does the reading, which is killed when it hangs.
     """
 
@@ -126,6 +128,7 @@ class CameraConfig:
     height: int | None = None
     rate_hz: float | None = None
     pixel_format: str | None = None
+    scale_16bit: Scale16 | None = None
     isolate: bool = False
 
     def __post_init__(self) -> None:
@@ -160,6 +163,8 @@ class CameraConfig:
             )
         if self.pixel_format is not None and kind not in ("v4l2", "genicam"):
             raise InputError(f"camera {self.name}: a {kind} source takes no pixel_format")
+        if self.scale_16bit is not None and kind != "folder":
+            raise InputError(f"camera {self.name}: scale_16bit is for folders: {kind} gives 8 bits")
         if kind == "v4l2" and len(self.pixel_format or "MJPG") != 4:
             raise InputError(
                 f"camera {self.name}: pixel_format {self.pixel_format} should be four letters,"

@@ -12,6 +12,7 @@ import shlex
 import shutil
 import threading
 import time
+from typing import Any
 
 import numpy as np
 
@@ -60,6 +61,8 @@ class GStreamerStream:
         Raises:
             StreamError: The pipeline ended.
         """
+        import cv2
+
         deadline_s = time.monotonic() + timeout_s
         while (size := header_size(self._child.buffer)) is None:
             left_s = deadline_s - time.monotonic()
@@ -76,8 +79,8 @@ class GStreamerStream:
             return None
         captured_s = time.monotonic()
         pixels = np.frombuffer(self._child.take(end), np.uint8, offset=begin)
-        rgb = pixels.reshape(height, width, 3)
-        image_bgr = np.ascontiguousarray(rgb[..., ::-1])
+        rgb: Any = pixels.reshape(height, width, 3)
+        image_bgr: Any = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
         return Reading(image_bgr, captured_s, time.monotonic())
 
     def interrupt(self) -> None:

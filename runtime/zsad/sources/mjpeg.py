@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import socket
+import ssl
 import threading
 import time
 import urllib.error
@@ -159,6 +160,9 @@ def _refusal(status: int, place: str) -> StreamError:
 
 
 def _unreachable(reason: Any, place: str) -> StreamError:
+    if isinstance(reason, ssl.SSLError):
+        advice = "name its authority's file in SSL_CERT_FILE"
+        return StreamError(Cause.AUTH, f"{place} has no certificate to trust: {reason}: {advice}")
     if isinstance(reason, socket.gaierror):
         return StreamError(Cause.NOT_FOUND, f"there is no host for {place}")
     if isinstance(reason, ConnectionRefusedError):

@@ -115,7 +115,8 @@ class UrlOpener:
         if not capture.isOpened():
             capture.release()
             raise self._why(time.monotonic() - begun_s)
-        skip_backlog(capture)
+        if capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 0:  # a file at a URL has no frame to lose
+            skip_backlog(capture)
         return OpenCvStream(capture, describe(capture, self._reason()), config.patience_s, _over)
 
     def _why(self, waited_s: float) -> StreamError:

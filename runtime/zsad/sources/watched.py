@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zsad.errors import InputError
-from zsad.images import SUFFIXES, read_image
+from zsad.images import SUFFIXES, Scale16, read_image
 from zsad.sources.config import CameraConfig
 from zsad.sources.health import Cause
 from zsad.sources.stream import Backing, Reading, StreamError
@@ -41,6 +41,7 @@ class WatchedFolder:
     def __init__(self, config: CameraConfig) -> None:
         """Prepare; nothing is read yet."""
         self._folder = Path(config.source)
+        self._scale_16bit = config.scale_16bit
         self._given: dict[str, _Version] = {}
 
     def open(self, closing: threading.Event) -> FolderStream:
@@ -49,7 +50,7 @@ class WatchedFolder:
         Raises:
             StreamError: There is no such folder, or it cannot be read.
         """
-        stream = FolderStream(self._folder, self._given)
+        stream = FolderStream(self._folder, self._given, self._scale_16bit)
         stream.scan()
         return stream
 
@@ -61,10 +62,13 @@ class FolderStream:
     rate_hz: float | None = None
     backing = Backing("watched folder", "Pillow and OpenCV", "each file once, when it is complete")
 
-    def __init__(self, folder: Path, given: dict[str, _Version]) -> None:
+    def __init__(
+        self, folder: Path, given: dict[str, _Version], scale_16bit: Scale16 | None = None
+    ) -> None:
         """Watch `folder`; `given` holds what was handed on, and is kept up to date."""
         self._folder = folder
         self._given = given
+        self._scale_16bit = scale_16bit
         self._seen: dict[str, tuple[_Version, float]] = {}
         self._ready: deque[tuple[str, _Version]] = deque()
         self._next_scan_s = 0.0
@@ -128,7 +132,7 @@ class FolderStream:
         captured_s = time.monotonic()
         image, reason = None, None
         try:
-            image = read_image(self._folder / name)
+            image = read_image(self._folder / name, self._scale_16bit)
         except InputError as error:
             reason = str(error)
         if _version(self._folder / name) != version:
