@@ -226,26 +226,26 @@ class Ledger:
         self, record: VerdictRecord, pictures: tuple[Picture, ...], connection: sqlite3.Connection
     ) -> VerdictRecord:
         self._settle_late(connection)
-        seq = newest_seq(connection) + 1
+        record = replace(record, seq=newest_seq(connection) + 1)
         stored: tuple[StoredPicture, ...] = ()
-        wanted = self._config.snapshots.wants(record.verdict, seq)
+        wanted = self._config.snapshots.wants(record.verdict, record.seq)
         if pictures and wanted and self._retention.takes_pictures():
-            stored = store(self._root, seq, pictures)
-        numbered = name_pictures(replace(record, seq=seq), stored)
+            stored = store(self._root, record, pictures)
+        record = name_pictures(record, stored)
         with transaction(connection):
             written = self._write_cursors(connection)
             reading = self._write_clock(connection)
-            rows.insert(connection, numbered, audit.newest_id(connection), reading.ledger_s)
+            rows.insert(connection, record, audit.newest_id(connection), reading.ledger_s)
             connection.executemany(
                 "INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?)",
                 [
-                    (s.file, seq, s.view, s.kind, int(record.verdict == "NG"), s.size_bytes)
+                    (s.file, record.seq, s.view, s.kind, int(record.verdict == "NG"), s.size_bytes)
                     for s in stored
                 ],
             )
         self._cursors.settle(written)
         self._retention.pictures_bytes += sum(s.size_bytes for s in stored)
-        return numbered
+        return record
 
     def _audit(self, event: AuditEvent, connection: sqlite3.Connection) -> AuditRow:
         with transaction(connection):

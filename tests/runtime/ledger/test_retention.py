@@ -57,11 +57,11 @@ def test_pictures_go_by_age_those_of_ng_later_and_verdicts_last(
     assert why(connection)[0][0].startswith("deleted 2 pictures (")
     assert why(connection)[0][1] == "older than 10 days"
     clocks.advance(90 * DAY_S)
-    prune()
+    prune().close()
     assert files(tmp_path) == []
     assert connection.execute("SELECT count(*) FROM verdicts").fetchone() == (3,)
     clocks.advance(100 * DAY_S)
-    prune()
+    prune().close()
     # Both others are old enough too, and the newest stays so that numbers go on from it.
     assert connection.execute("SELECT seq FROM verdicts").fetchall() == [(3,)]
     assert why(connection)[-1] == ("deleted verdicts 1 to 2", "older than 200 days")
