@@ -1,7 +1,8 @@
 """Writes the frozen files of one schema: `python tests/data/freeze.py tests/data/schema1`.
 
-A path that ends in `.json` gets a recipe alone, for the artifact that is frozen as `schema1`. Every schema once published stays readable, so a frozen folder is never written again: after a
-change of schema, run this into a new one and add it to `tests/runtime/test_frozen.py`.
+A path that ends in `.json` gets a recipe alone, for the artifact that is frozen as `schema1`. Every
+schema once published stays readable, so what is frozen is never written again: after a change of
+schema, run this into something new and add it to `tests/runtime/test_frozen.py`.
 """
 
 import sys
@@ -13,8 +14,8 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "runtime")]
 
 from conftest import write_artifact  # noqa: E402
 from zsad.artifact import MANIFEST, Artifact, seal  # noqa: E402
-from zsad.manifest import ParityRecord, read_manifest  # noqa: E402
 from zsad.inspection.config import DebounceConfig, Inspection, Roi, Tiles  # noqa: E402
+from zsad.manifest import ParityRecord, read_manifest  # noqa: E402
 from zsad.recipe import (  # noqa: E402
     SCHEMA,
     Bound,
@@ -24,7 +25,6 @@ from zsad.recipe import (  # noqa: E402
     write_recipe,
 )
 from zsad.results import ResultRow, ResultWriter  # noqa: E402
-
 
 TILES = Tiles(8, 12, 4)
 LEFT = Roi((((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)),))
