@@ -1,4 +1,4 @@
-"""A line that never rests: a network camera with a fault every so often, and a folder that fills."""
+"""A line that never rests: a camera with a fault every so often, and a folder that fills."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from fault_injection import CameraProcess, fake_camera
 
 FAULTS = ("stall", "reset", "garbage", "size", "end", "half", "no-data")
 """Put into the network camera in turn; between two of them it is well."""
+
+_COUNT = "SELECT coalesce(max(seq), 0) FROM verdicts"
 
 _LINE = """\
 line: soak
@@ -74,9 +76,7 @@ class SoakLine:
         try:
             ledger = sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=5)
             try:
-                return int(
-                    ledger.execute("SELECT coalesce(max(seq), 0) FROM verdicts").fetchone()[0]
-                )
+                return int(ledger.execute(_COUNT).fetchone()[0])
             finally:
                 ledger.close()
         except sqlite3.OperationalError:
