@@ -227,6 +227,11 @@ def _calibrations(artifact: Artifact, recipe: Recipe | None) -> dict[Key, Calibr
     found = {key: each for key, each in known.items() if each is not None}
     if not found:
         raise InputError("the recipe covers no graph of the artifact: run zsad-calibrate with it")
+    if recipe.inspection.needs_map or any(each.types for each in found.values()):
+        raise InputError(
+            "the recipe judges by a region, tiles or types, and engines are compared on whole"
+            " frames: give one that zsad-calibrate made without"
+        )
     if len({each.score_kind for each in found.values()}) > 1:
         raise InputError("the recipe judges by several kinds of scores: calibrate all with one")
     return found

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from zsad.inspection.config import Inspection
     from zsad.manifest import Precision
     from zsad.recipe import ScoreKind
-    from zsad.types import ArrayBool
 
 
 @click.command(cls=Command)
@@ -162,6 +161,7 @@ def main(
     from zsad.recipe import read_recipe, write_recipe
     from zsad.schema import write_atomic
     from zsad_calibration.calibrate import Settings, calibrate
+    from zsad_calibration.duplicates import cells_of
     from zsad_calibration.good_frames import UniqueFrames, good_frames
     from zsad_calibration.merge import merge
     from zsad_calibration.options import debounce_of, inspection_of, score_kind_of
@@ -182,7 +182,7 @@ def main(
     rule = debounce_of(old, debounce, hysteresis)
     settings = Settings(kind, max_false_reject, confidence, scale_16bit, by_type)
     read = good_frames(good, seed, shuffle=limit is not None, scale_16bit=scale_16bit)
-    frames = UniqueFrames(read, limit, each_frame_a_part, _compared(inspection))
+    frames = UniqueFrames(read, limit, each_frame_a_part, cells_of(inspection.roi))
     with ExitStack() as stack:
         opened = _detectors(artifact, precisions, backend, inspection)
         detectors = [stack.enter_context(detector) for detector in opened]
@@ -200,15 +200,6 @@ def main(
     click.echo(described_drift(merged.recipe.drift))
     if (others := described_merge(merged)) is not None:
         click.echo(others)
-
-
-def _compared(inspection: Inspection) -> ArrayBool | None:
-    from zsad.inspection.roi import rasterise
-    from zsad_calibration.duplicates import THUMBNAIL
-
-    if inspection.roi is None:
-        return None
-    return rasterise(inspection.roi, THUMBNAIL, THUMBNAIL)
 
 
 def _detectors(

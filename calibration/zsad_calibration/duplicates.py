@@ -19,6 +19,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from zsad.inspection.config import Roi
+from zsad.inspection.roi import rasterise
 from zsad.types import ArrayBool, ArrayF32, ImageU8
 
 THUMBNAIL = 48
@@ -41,6 +43,7 @@ SHIFT_ERROR = 0.2
 
 _BLUR = 1.0  # cells; makes the gradients of a thumbnail those of what it shows
 _BORDER = 2  # cells at the rim, where a shift brings in what the other frame does not show
+_FINE = 10  # steps across a cell in which a region is drawn
 _QUANTISATION = 1 / 12  # variance of rounding to a grey level
 _LAPLACIAN = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)  # Immerkaer, 1996
 _LAPLACIAN_NORM = 6.0
@@ -112,6 +115,14 @@ class Parts:
         known.add(thumbnail, self.count)
         self.count += 1
         return self.count - 1
+
+
+def cells_of(roi: Roi | None) -> ArrayBool | None:
+    """Return the cells of a thumbnail that a region touches; None without a region."""
+    if roi is None:
+        return None
+    fine = rasterise(roi, THUMBNAIL * _FINE, THUMBNAIL * _FINE)
+    return fine.reshape(THUMBNAIL, _FINE, THUMBNAIL, _FINE).any(axis=(1, 3))
 
 
 def thumbnail_of(frame_bgr: ImageU8, region: ArrayBool | None = None) -> Thumbnail:

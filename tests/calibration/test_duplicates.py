@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from zsad.data import open_dataset
-from zsad_calibration.duplicates import THUMBNAIL, Parts, noise_of, thumbnail_of
+from zsad.inspection.config import Roi
+from zsad_calibration.duplicates import THUMBNAIL, Parts, cells_of, noise_of, thumbnail_of
 from zsad_calibration.good_frames import GoodFrame, UniqueFrames
 
 RNG = np.random.default_rng(0)
@@ -118,6 +119,14 @@ def test_only_the_region_is_compared():
     parts = Parts(narrow)
     assert [parts.number_of(noisy(frame)) for frame in frames] == [0] * 5
     assert parts.number_of(noisy(np.hstack([background[:, :160], part[:, 160:]]))) == 1
+
+
+def test_a_region_takes_every_cell_that_it_touches():
+    assert cells_of(None) is None
+    corner = Roi((((0.0, 0.0), (0.03, 0.0), (0.03, 0.03), (0.0, 0.03)),))  # 1.44 cells
+    cells = cells_of(corner)
+    assert cells[:2, :2].all()
+    assert cells.sum() == 4
 
 
 def test_noise_is_measured_on_what_shows_nothing_else():

@@ -56,6 +56,10 @@ class Mosquitto:
         wait_for_port(self.port)
         return self
 
+    @property
+    def is_dead(self):
+        return self._process is None
+
     def kill(self):
         if self._process is not None:
             self._process.kill()

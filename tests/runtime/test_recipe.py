@@ -105,6 +105,13 @@ def test_a_region_that_was_changed_after_calibration_leaves_none():
     assert replace(recipe, roi=None).calibration_for(*key) is None
 
 
+def test_whole_numbers_and_fractions_are_one_region():
+    whole = Roi((((0, 0), (1, 0), (0, 1)),))
+    assert (
+        Inspection(whole).sha256 == Inspection(Roi((((0.0, 0.0), (1.0, 0.0), (0.0, 1.0)),))).sha256
+    )
+
+
 def test_the_graphs_own_score_knows_no_region():
     with pytest.raises(InputError, match="knows no region and no tiles"):
         replace(CALIBRATION, inspection_sha256="i" * 64)

@@ -36,6 +36,9 @@ class Roi:
             raise InputError("roi: it has no polygon: leave it out to judge the whole frame")
         for polygon in (*self.include, *self.ignore):
             _check_polygon(polygon)
+        # The identity of a region must not depend on whether a corner was written as 0 or 0.0.
+        object.__setattr__(self, "include", tuple(map(_as_floats, self.include)))
+        object.__setattr__(self, "ignore", tuple(map(_as_floats, self.ignore)))
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,10 @@ class PartConfig:
             raise InputError(f"part: takt_s {self.takt_s} must be positive")
         if self.remembered < 1:
             raise InputError(f"part: remembered {self.remembered} must be 1 or more")
+
+
+def _as_floats(polygon: Polygon) -> Polygon:
+    return tuple((float(x), float(y)) for x, y in polygon)
 
 
 def _check_polygon(polygon: Polygon) -> None:

@@ -62,7 +62,7 @@ class Ledger:
         except BaseException:
             connection.close()
             raise
-        self._writer = Writer(connection, self._connect, self._keep_up, f"ledger {root}")
+        self._writer = Writer(connection, self._reconnect, self._keep_up, f"ledger {root}")
         self._writer.start()
 
     @classmethod
@@ -206,6 +206,11 @@ class Ledger:
         # A third of the patience, so that a lock held by another program is told as such.
         path = self._root / database.FILE
         return database.open_to_write(path, self._config.commit_timeout_s / 3)
+
+    def _reconnect(self) -> sqlite3.Connection:
+        connection = self._connect()
+        self._retention.measure(connection)  # what failed may have turned up after all
+        return connection
 
     def _publish(self, record: VerdictRecord) -> None:
         self._known_up_to(record.seq)

@@ -68,7 +68,7 @@ class Monitor:
         self._last: tuple[VerdictRecord, float] | None = None
         self._heartbeat = 0
         self._beat_s = clock.monotonic_s()
-        self._overruns = 0
+        self._overruns = self._breaches = 0
         self._backend = ""
         self._ready = self._stopping = self._dead = False
 
@@ -146,6 +146,11 @@ class Monitor:
             self._verdicts[record.verdict] += 1
             self._last = (record, self._clock.monotonic_s())
 
+    def breached(self, count: int) -> None:
+        """The accounts of frames did not hold, for so many reasons."""
+        with self._lock:
+            self._breaches += count
+
     def overrun(self) -> None:
         """A part's verdict came after the takt deadline."""
         with self._lock:
@@ -171,6 +176,7 @@ class Monitor:
                 last=self._last_verdict(),
                 backend=self._backend,
                 alarms=tuple(self._conditions["alarm"].values()),
+                breaches=self._breaches,
             )
 
     def _last_verdict(self) -> LastVerdict | None:

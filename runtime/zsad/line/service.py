@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +37,9 @@ LOG = logging.getLogger(__name__)
 
 STOP_WITHIN_S = 5.0
 
-_ENGINE_S, _RECORDER_S, _SINKS_S = 2.0, 1.0, 1.0  # shares of it; what is left is for the ledger
+_ENGINE_S, _RECORDER_S, _SINKS_S = 1.5, 1.0, 1.0  # shares of it; what is left is for the ledger
+_SLACK_S = 0.2
+_PATIENCE_S = 60.0
 _TICK_S = 1.0
 _POLL_S = 0.1
 _ENGINE_MEMORY = "engine.json"
@@ -81,7 +82,8 @@ class Line:
         healths = {camera.name: _health_of(camera) for camera in cameras}
         counts = {camera.name: _counts_of(camera) for camera in cameras}
         self.monitor = Monitor(config.line, healths, self.latencies, hang_s=config.engine.hang_s)
-        self.accounts = Accounts(counts, time.monotonic)
+        patience_s = max(_PATIENCE_S, 2e-3 * (config.takt_ms or 0.0))
+        self.accounts = Accounts(counts, time.monotonic, patience_s)
         self._batcher = Batcher(cameras, self.accounts, config.engine)
         self._archive = Archive(self._ledger)
         self._recorder = self._make_recorder()
@@ -125,13 +127,8 @@ class Line:
         )
 
     def _make_couriers(self) -> list[Courier]:
-        sinks = self._config.sinks
-        if self._config.dry_run and sinks.modbus:
-            # A PLC acts on its registers, whatever a record beside them says.
-            LOG.info("dry run: no Modbus server")
-            sinks = replace(sinks, modbus={})
         couriers = open_sinks(
-            sinks,
+            self._config.sinks,
             self._ledger,
             self.monitor.status,
             trigger=self.trigger if self._config.is_triggered else None,
@@ -199,6 +196,7 @@ class Line:
 
     def _tick(self) -> None:
         breaches = self.accounts.check()
+        self.monitor.breached(len(breaches))
         self._condition("accounts", "; ".join(breaches) or None)
         self._condition("ledger", self._ledger.fault)
         beat = str(self.monitor.heartbeat)
@@ -234,26 +232,20 @@ class Line:
         begin_s = time.monotonic()
         self.monitor.stopping()
         self._notifier.stopping()
-        closing = [Worker(f"close {n}", c.close, _ignore) for n, c in self._cameras.items()]
-        for each in closing:
-            each.start()
+        closing = _begin({name: camera.close for name, camera in self._cameras.items()})
         self._engine.stop()
         ended = [self._engine_thread.end(_ENGINE_S)]
         self._recorder.finish(0.1 if self._recorder_thread.is_alive() else 0.0)
         ended.append(self._recorder_thread.end(_RECORDER_S))
-        ended += self._stop_couriers()
-        ended += [each.end(begin_s + STOP_WITHIN_S - time.monotonic()) for each in closing]
+        ended += _together({c.name: _stop_of(c) for c in self._couriers}, _SINKS_S + _SLACK_S)
+        last: dict[str, Callable[[], object]] = {"ledger": self._ledger.close}
         if self._server is not None:
-            self._server.stop()
-        self._ledger.close()
+            last["server"] = self._server.stop
+        left_s = begin_s + STOP_WITHIN_S - _SLACK_S - time.monotonic()
+        ended += _together(last, left_s)
+        ended += [each.end(0.0) for each in closing]
         LOG.info("line %s stopped in %.1f s", self._config.line, time.monotonic() - begin_s)
         return all(ended)
-
-    def _stop_couriers(self) -> list[bool]:
-        stopping = [Worker(f"stop {c.name}", _stop_of(c), _ignore) for c in self._couriers]
-        for each in stopping:
-            each.start()
-        return [each.end(_SINKS_S + 0.2) for each in stopping]
 
     def _audit_engine(self, change: EngineChange) -> None:
         what = f"engine of {self._config.line}"
@@ -282,6 +274,20 @@ def _stop_of(courier: Courier) -> Callable[[], None]:
         courier.stop(_SINKS_S)
 
     return stop
+
+
+def _begin(work: Mapping[str, Callable[[], object]]) -> list[Worker]:
+    """Begin to close several parts at once, so that one that hangs costs no other its time."""
+    workers = [Worker(f"close {name}", each, _ignore) for name, each in work.items()]
+    for worker in workers:
+        worker.start()
+    return workers
+
+
+def _together(work: Mapping[str, Callable[[], object]], within_s: float) -> list[bool]:
+    """Close several parts at once, and return of each whether it was done in time."""
+    until_s = time.monotonic() + within_s
+    return [worker.end(until_s - time.monotonic()) for worker in _begin(work)]
 
 
 def _ignore(name: str, error: BaseException) -> None:

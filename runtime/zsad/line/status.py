@@ -87,6 +87,7 @@ class LineStatus:
         last: The newest committed verdict; None before the first.
         backend: Backend and graph that judge at the moment.
         alarms: Drift and parity alarms that are on, one line each.
+        breaches: How often the accounts of frames did not hold.
     """
 
     line: str
@@ -101,3 +102,4 @@ class LineStatus:
     last: LastVerdict | None
     backend: str
     alarms: tuple[str, ...] = field(default_factory=tuple)
+    breaches: int = 0

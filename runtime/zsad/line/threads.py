@@ -21,7 +21,7 @@ class Worker(threading.Thread):
     """
 
     def __init__(
-        self, name: str, work: Callable[[], None], on_death: Callable[[str, BaseException], None]
+        self, name: str, work: Callable[[], object], on_death: Callable[[str, BaseException], None]
     ) -> None:
         """Prepare the thread.
 

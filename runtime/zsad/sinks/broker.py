@@ -107,6 +107,9 @@ class Broker:
         if socket is not None:
             with contextlib.suppress(OSError):
                 socket.close()
+        # They refer to us and we to the client: left alone, its other sockets stay open until the
+        # collector comes by, two more with every attempt.
+        self._client.on_connect = self._client.on_disconnect = self._client.on_publish = None
 
     def leave(self) -> None:
         """Say good-bye, so that the broker publishes no will, once everything sent is out."""

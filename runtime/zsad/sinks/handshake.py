@@ -79,7 +79,7 @@ class Handshake:
         self._triggers = 0
 
     def show(self, record: VerdictRecord) -> bool:
-        """Put a record on show where nothing else is; return whether it is acknowledged already.
+        """Put a record on show unless another still is; return whether it is acknowledged already.
 
         A dry run's verdict moves nothing, so no PLC is shown it.
         """
@@ -88,7 +88,6 @@ class Handshake:
                 return True
             if self._shown is None:
                 self._shown, self._shown_s, self._expired = record, self._clock(), False
-            assert self._shown.seq == record.seq, "a result must be acknowledged before the next"
             self._refresh()
             self._take_acknowledgement()  # the order to pass over expired ones may stand already
             return self._acknowledged_seq >= record.seq

@@ -74,6 +74,12 @@ def _line(status: LineStatus) -> Iterator[Metric]:
         (),
         [((), status.overruns)],
     )
+    yield _counter(
+        "zsad_account_breaches",
+        "How often the accounts of frames did not hold.",
+        (),
+        [((), status.breaches)],
+    )
     yield _gauge(
         "zsad_alarms", "Drift and parity alarms that are on.", (), [((), len(status.alarms))]
     )

@@ -130,7 +130,7 @@ class MqttSink:
         known = broker.count
         broker.serve(timeout_s)
         now_s = time.monotonic()
-        if broker.count != known or not self._in_flight:
+        if broker.count != known or broker.answers.keys() >= set(self._in_flight.values()):
             self._progress_s = now_s
         elif now_s - self._progress_s > self._config.ack_s:
             raise SinkError(
@@ -162,6 +162,9 @@ class MqttSink:
     def _publish_new(self, records: Sequence[VerdictRecord]) -> None:
         broker = self._connection()
         topic = f"{self._topic}/verdict"
+        # A gap record stands for records that were under way and are not asked about any more.
+        first = records[0].seq
+        self._in_flight = {seq: mid for seq, mid in self._in_flight.items() if seq >= first}
         for position, record in enumerate(records):
             if record.seq in self._in_flight:
                 continue

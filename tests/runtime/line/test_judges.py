@@ -158,7 +158,7 @@ def test_without_anything_in_parity_all_is_no_result_and_the_line_in_fault(
 def test_an_engine_that_changes_while_the_line_runs_is_caught_in_an_idle_slot(
     open_judges, artifact, make_recipe, monkeypatch
 ):
-    judges, monitor, changes = open_judges(
+    judges, monitor, _ = open_judges(
         {"top": both(artifact, make_recipe)}, every_s=0.01, fall_back=False
     )
     assert monitor.status().state is LineState.RUNNING

@@ -8,8 +8,14 @@ import sqlite3
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+ROOT = Path(__file__).parents[3]
 
 FRAMES = 12
 
@@ -81,7 +87,7 @@ def test_two_cameras_become_verdicts_and_sigterm_ends_it_within_five_seconds(dro
     drop("good", 51)
     drop("bad", 204)
     daemon.until(lambda: len(daemon.lines()) == FRAMES + 2)
-    assert daemon.stop() < 5
+    assert daemon.stop() < 5, daemon.said()
     assert daemon.process.returncode == 0
     lines = daemon.lines()
     assert [line["seq"] for line in lines] == list(range(1, FRAMES + 3))
@@ -151,3 +157,116 @@ def test_a_line_that_cannot_run_ends_with_one_line(line_folder, start, old, new,
     assert len(errors) == 1
     assert message in errors[0]
     assert "Traceback" not in daemon.said()
+
+
+@pytest.fixture
+def camera():
+    """A network camera in a process of its own: its port, and `obey(fault)`."""
+    command = [sys.executable, str(ROOT / "tests" / "fakes" / "fake_camera.py"), "http"]
+    process = subprocess.Popen(
+        [*command, "--rate-hz", "10"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    port = int(process.stdout.readline())
+
+    def obey(fault):
+        process.stdin.write(f"{fault}\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "done\n"
+
+    yield SimpleNamespace(port=port, obey=obey)
+    process.kill()
+    process.communicate()
+
+
+def free_port():
+    with socket.socket() as link:
+        link.bind(("127.0.0.1", 0))
+        return link.getsockname()[1]
+
+
+def get(port, path):
+    """Return status and body, also of an answer that is an error."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as answer:
+        with answer:
+            return answer.code, answer.read()
+    except OSError:
+        return 0, b""
+
+
+def test_a_camera_that_falls_silent_shows_and_holds_up_neither_the_other_nor_the_stop(
+    line_folder, drop, start, camera
+):
+    port = free_port()
+    text = (line_folder / "line.yaml").read_text()
+    net = f'name: net, source: "http://127.0.0.1:{camera.port}/live", stall_s: 1'
+    text = text.replace("name: film, source: film.avi", net)
+    (line_folder / "line.yaml").write_text(f"{text}server: {{port: {port}}}\n")
+    daemon = start()
+
+    def status():
+        return json.loads(get(port, "/status")[1])["status"]
+
+    def count(name):
+        return sum(v["camera"] == name for line in daemon.lines() for v in line["views"])
+
+    daemon.until(lambda: count("net") > 3)
+    assert status()["cameras"]["net"]["state"] == "live"
+    camera.obey("stall")
+    daemon.until(lambda: status()["cameras"]["net"]["state"] != "live")
+    assert any("camera net is" in reason for reason in status()["reasons"])
+    begin_s = time.monotonic()
+    drop("good", 51)
+    daemon.until(lambda: count("drop") == 1)
+    assert time.monotonic() - begin_s < 3, "the folder is looked at twice, and so is a file's size"
+    camera.obey("none")
+    before = count("net")
+    daemon.until(lambda: count("net") > before + 3)
+    metrics = get(port, "/metrics")[1].decode()
+    assert 'zsad_camera_state{camera="net",state="live"} 1.0' in metrics
+    assert 'zsad_verdicts_total{verdict="OK"}' in metrics
+    assert 'stage="acknowledged by file"' in metrics
+    code, picture = get(port, "/snapshot.jpg")
+    assert (code, picture[:2]) == (200, b"\xff\xd8")
+    camera.obey("silent")
+    assert daemon.stop() < 5, daemon.said()
+    assert daemon.process.returncode == 0, daemon.said()
+    assert get(port, "/healthz") == (0, b"")
+    assert "Traceback" not in daemon.said()
+
+
+def test_a_plcs_trigger_becomes_a_verdict_about_a_part(line_folder, start, camera):
+    """The client does what a PLC does: wait for Ready, trigger, read the result, acknowledge."""
+    from pymodbus.client import ModbusTcpClient
+
+    from zsad.sinks.registers import Flag, Register
+
+    port = free_port()
+    text = (line_folder / "line.yaml").read_text()
+    net = f'name: net, source: "http://127.0.0.1:{camera.port}/live", trigger: software'
+    text = text.replace("name: film, source: film.avi", net)
+    text = text.replace("part.json\n", "part.json\ntakt_ms: 8000\nviews: {net: 1}\n")
+    (line_folder / "line.yaml").write_text(f"{text}  modbus:\n    plc: {{port: {port}}}\n")
+    daemon = start()
+    with ModbusTcpClient("127.0.0.1", port=port, timeout=2, retries=0) as plc:
+
+        def registers():
+            answer = plc.read_input_registers(0, count=13) if plc.connect() else None
+            return [0] * 13 if answer is None or answer.isError() else answer.registers
+
+        daemon.until(lambda: registers()[Register.FLAGS] & Flag.READY)
+        assert not plc.write_registers(2, [0, 4711]).isError()
+        assert not plc.write_coil(0, True).isError()
+        daemon.until(lambda: registers()[Register.FLAGS] & Flag.RESULT_VALID)
+        found = registers()
+        assert found[Register.FLAGS] & Flag.OK
+        assert found[Register.PART : Register.PART + 2] == [0, 4711]
+        assert not plc.write_registers(
+            0, found[Register.RESULT_ID : Register.RESULT_ID + 2]
+        ).isError()
+        daemon.until(lambda: not registers()[Register.FLAGS] & Flag.RESULT_VALID)
+        assert daemon.stop() < 5, daemon.said()
+    assert daemon.rows("SELECT part, verdict FROM verdicts") == [("4711", "OK")]
+    assert "untriggered" in daemon.said()

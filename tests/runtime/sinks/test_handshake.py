@@ -84,9 +84,11 @@ def test_a_result_stays_until_its_own_id_is_written():
 def test_a_result_is_never_overwritten():
     plc = Plc()
     plc.handshake.show(make_record(1, "NG"))
-    with pytest.raises(AssertionError):
-        plc.handshake.show(make_record(2, "OK"))
+    assert not plc.handshake.show(make_record(2, "OK"))
     assert plc.result_id == 1 and plc.flags & Flag.NG
+    plc.acknowledge(1)
+    assert not plc.handshake.show(make_record(2, "OK"))
+    assert plc.result_id == 2 and plc.flags & Flag.OK
 
 
 def test_an_acknowledged_result_is_not_shown_again():

@@ -1,5 +1,8 @@
 """The MQTT sink against a real broker that is down, killed, silent, slow, or says no."""
 
+import gc
+import os
+import socket
 import subprocess
 import threading
 import time
@@ -9,7 +12,7 @@ from broker_rig import Cable, Listener, Mosquitto, free_port
 from fake_outbox import FakeLine, FakeOutbox
 
 from zsad.errors import InputError
-from zsad.sinks.base import SinkContext
+from zsad.sinks.base import SinkContext, SinkError
 from zsad.sinks.config import BackoffConfig, MqttConfig, TlsConfig
 from zsad.sinks.courier import Courier
 from zsad.sinks.mqtt import MqttSink
@@ -303,6 +306,31 @@ def test_what_is_wrong_with_the_configuration_is_known_at_the_start(tmp_path):
     with pytest.raises(InputError, match=r"tls: ca .*nowhere\.pem cannot be used"):
         tls = TlsConfig(ca=str(tmp_path / "nowhere.pem"))
         MqttSink("b", MqttConfig("localhost", tls=tls), context)
+
+
+def test_attempts_leave_nothing_open():
+    """For days without a broker, and in front of one that accepts and stays silent."""
+
+    def descriptors():
+        return len(os.listdir("/proc/self/fd"))
+
+    gc.disable()  # what only the collector closes piles up in between
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            port = silent.getsockname()[1]
+            config = MqttConfig("127.0.0.1", port, connect_s=0.05)
+            sink = MqttSink("broker", config, SinkContext("press-3", FakeLine().status))
+            before = descriptors()
+            for _ in range(10):
+                with pytest.raises(SinkError, match="does not answer a login"):
+                    sink.open()
+            assert descriptors() <= before
+        for _ in range(10):
+            with pytest.raises(SinkError, match="refused"):
+                sink.open()
+        assert descriptors() <= before
+    finally:
+        gc.enable()
 
 
 def test_a_host_that_nobody_knows_is_not_found(rig, until):
