@@ -10,12 +10,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-
-ROOT = Path(__file__).parents[3]
 
 FRAMES = 12
 
@@ -155,25 +151,6 @@ def test_a_line_that_cannot_run_ends_with_one_line(line_folder, start, old, new,
     assert len(errors) == 1
     assert message in errors[0]
     assert "Traceback" not in daemon.said()
-
-
-@pytest.fixture
-def camera():
-    """A network camera in a process of its own: its port, and `obey(fault)`."""
-    command = [sys.executable, str(ROOT / "tests" / "fakes" / "fake_camera.py"), "http"]
-    process = subprocess.Popen(
-        [*command, "--rate-hz", "10"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    port = int(process.stdout.readline())
-
-    def obey(fault):
-        process.stdin.write(f"{fault}\n")
-        process.stdin.flush()
-        assert process.stdout.readline() == "done\n"
-
-    yield SimpleNamespace(port=port, obey=obey)
-    process.kill()
-    process.communicate()
 
 
 def free_port():

@@ -1,8 +1,10 @@
 """A line in this process, with faults that no configuration brings about."""
 
+import json
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from zsad.backends.ort import OrtBackend
@@ -192,3 +194,36 @@ def test_a_stop_while_the_engine_loads_is_obeyed(start, monkeypatch):
     running.stop()
     assert running.stopped_in_s < STOP_WITHIN_S
     assert running.status.state is LineState.STOPPING
+
+
+@pytest.mark.parametrize("camera", [30], indirect=True)
+@pytest.mark.parametrize(
+    ("seconds", "share"), [(4, 0.95), pytest.param(120, 0.99, marks=pytest.mark.slow)]
+)
+def test_a_camera_three_times_as_fast_as_the_engine_makes_no_frame_old(
+    start, line_folder, camera, monkeypatch, seconds, share
+):
+    whole = OrtBackend.infer
+
+    def infer(self, feeds):
+        time.sleep(0.1)
+        return whole(self, feeds)
+
+    monkeypatch.setattr(OrtBackend, "infer", infer)
+    file = line_folder / "line.yaml"
+    net = f'name: net, source: "http://127.0.0.1:{camera.port}/live"'
+    file.write_text(file.read_text().replace("name: drop, source: drop", net))
+    running = start("idle_check_s: 0.05")
+    running.until(lambda: running.status.last is not None and running.status.last.seq > 3)
+    time.sleep(seconds)
+    running.stop()
+    balance = running.parts.accounts.balances()["net"]
+    assert balance.dropped["displaced"] > balance.judged, "it was faster than the engine"
+    lines = (line_folder / "verdicts.jsonl").read_text().splitlines()
+    told = [json.loads(line) for line in lines[3:]]
+    spent = [r["views"][0]["stages_ms"] for r in told if r["verdict"] != "NO_RESULT"]
+    ages_ms = [each["judged"] for each in spent]
+    period_ms = max(each["judged"] - each["queued"] for each in spent)
+    assert np.quantile(ages_ms, share) <= period_ms + 100
+    half = len(ages_ms) // 2
+    assert np.median(ages_ms[half:]) <= np.median(ages_ms[:half]) + 50, "and no older as it runs"
