@@ -12,6 +12,9 @@ import urllib.error
 import urllib.request
 
 import pytest
+from click.testing import CliRunner
+
+from zsad.cli.ledger import main as ledger
 
 FRAMES = 12
 
@@ -77,7 +80,20 @@ def start(line_folder):
         daemon.log.close()
 
 
-def test_two_cameras_become_verdicts_and_sigterm_ends_it_within_five_seconds(drop, start):
+@pytest.fixture
+def ledger_command(line_folder, monkeypatch):
+    """Return `run(command, *arguments)`: `zsad-ledger` on the line's ledger."""
+    monkeypatch.chdir(line_folder)
+
+    def run(command, *arguments):
+        return CliRunner().invoke(ledger, [command, "--ledger", "ledger", *map(str, arguments)])
+
+    return run
+
+
+def test_two_cameras_become_verdicts_and_sigterm_ends_it_within_five_seconds(
+    line_folder, drop, start, ledger_command
+):
     daemon = start()
     daemon.until(lambda: len(daemon.lines()) == FRAMES)
     drop("good", 51)
@@ -99,6 +115,10 @@ def test_two_cameras_become_verdicts_and_sigterm_ends_it_within_five_seconds(dro
     assert "drop: 2 captured = 2 judged + 0 dropped + 0 in flight" in said
     assert "acknowledged by file" in said
     assert "Traceback" not in said
+    bad = found["drop", "bad.png"]["seq"]
+    replayed = ledger_command("replay", bad, "--artifact", "artifact", "--recipe", "part.json")
+    assert replayed.exit_code == 0, replayed.output
+    assert ledger_command("verify").exit_code == 0
 
 
 def test_systemd_is_told_of_readiness_of_progress_and_of_the_stop(tmp_path, start):
