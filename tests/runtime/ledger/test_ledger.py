@@ -182,7 +182,7 @@ class HeldDisk:
     """Holds up every commit of a ledger's connection while `hold` is set."""
 
     def __init__(self, monkeypatch):
-        from zsad.ledger import ledger as module
+        from zsad.ledger import journal as module
 
         self.free, self.reached = threading.Event(), threading.Event()
         self.free.set()
