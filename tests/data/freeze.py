@@ -13,8 +13,8 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "runtime")]
 
 from conftest import write_artifact  # noqa: E402
 from zsad.artifact import MANIFEST, Artifact, seal  # noqa: E402
-from zsad.manifest import ParityRecord, read_manifest  # noqa: E402
 from zsad.inspection.config import DebounceConfig, Inspection, Roi, Tiles  # noqa: E402
+from zsad.manifest import ParityRecord, read_manifest  # noqa: E402
 from zsad.recipe import (  # noqa: E402
     SCHEMA,
     Bound,
@@ -24,7 +24,6 @@ from zsad.recipe import (  # noqa: E402
     write_recipe,
 )
 from zsad.results import ResultRow, ResultWriter  # noqa: E402
-
 
 TILES = Tiles(8, 12, 4)
 LEFT = Roi((((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)),))
