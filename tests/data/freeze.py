@@ -1,7 +1,8 @@
 """Writes the frozen files of one schema: `python tests/data/freeze.py tests/data/schema1`.
 
-A path that ends in `.json` gets a recipe alone, for the artifact that is frozen as `schema1`. Every schema once published stays readable, so a frozen folder is never written again: after a
-change of schema, run this into a new one and add it to `tests/runtime/test_frozen.py`.
+A path that ends in `.json` gets a recipe alone, for the artifact that is frozen as `schema1`. Every
+schema once published stays readable, so what is frozen is never written again: after a change of
+schema, run this into something new and add it to `tests/runtime/test_frozen.py`.
 """
 
 import sys
