@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
+Array = npt.NDArray[np.float64]
 Resource = Literal["rss_mb", "fds", "threads"]
 Judgement = Literal["within", "leaks", "not shown"]
 
@@ -101,7 +103,7 @@ def growths(
     }
 
 
-def growth(hours: np.ndarray, values: np.ndarray, limit_per_h: float) -> Growth:
+def growth(hours: Array, values: Array, limit_per_h: float) -> Growth:
     """Return the slope of `values` (N,) over `hours` (N,), ascending, through block medians."""
     if len(values) < 3:
         raise ValueError(f"{len(values)} samples have no trend: run longer")

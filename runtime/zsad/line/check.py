@@ -101,8 +101,11 @@ def _check_files(config: LineConfig) -> None:
 def _check_writable(folder: Path) -> None:
     """Refuse a ledger's folder that could not be made or written."""
     existing = folder
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
+    try:
+        while not existing.exists() and existing != existing.parent:
+            existing = existing.parent
+    except OSError as error:  # a name that is too long
+        raise InputError(f"ledger_folder {folder}: {error.strerror}") from None
     if not existing.is_dir():
         raise InputError(f"ledger_folder {folder}: {existing} is not a folder")
     if not os.access(existing, os.W_OK | os.X_OK):

@@ -11,7 +11,7 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -137,7 +137,8 @@ class _Builder:
         if origin is tuple and isinstance(node.value, list) and arguments[-1] is Ellipsis:
             items = enumerate(node.value)
             return tuple(self.build(arguments[0], item, f"{path}[{i}]") for i, item in items)
-        if origin is not None and isinstance(node.value, dict):
+        is_table = isinstance(origin, type) and issubclass(origin, Mapping)
+        if is_table and isinstance(node.value, dict):
             pairs = node.value.items()
             return {key: self.build(arguments[1], v, f"{path}.{key}") for key, v in pairs}
         value = _plain(node)
@@ -166,7 +167,7 @@ class _Builder:
             raise InputError(
                 f"{self._where(node, path)}: key 'kind' is missing: {', '.join(names)}"
             )
-        if given.value not in names:
+        if not isinstance(given.value, str) or given.value not in names:
             where = self._where(given, f"{path}.kind")
             raise InputError(f"{where}: {given.value!r} is not one of {', '.join(names)}")
         return self._dataclass(names[given.value], node, path)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from zsad.errors import InputError
@@ -227,4 +227,5 @@ def infer_kind(source: str) -> Kind:
         return "url"
     if " ! " in source:
         return "gstreamer"
-    return "folder" if Path(source).is_dir() else "video"
+    # Unlike Path.is_dir, this answers for a name that no file system takes, too.
+    return "folder" if os.path.isdir(source) else "video"
