@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from zsad.errors import ZsadError
 from zsad.line.record import VerdictRecord
 from zsad.line.status import SinkHealth
 from zsad.sinks.backoff import Backoff
 from zsad.sinks.base import OutboxLike, RefusedError, Sink, SinkError, committed_head
 from zsad.sinks.config import BackoffConfig
+from zsad.sources.base import mask_credentials
 
 _log = logging.getLogger(__name__)
 
@@ -90,12 +92,17 @@ class Courier:
         Returns:
             Whether the thread has ended; one that hangs in a network call dies with the process.
         """
-        self._stop_by_s = time.monotonic() + deadline_s
+        return stop_couriers([self], deadline_s)
+
+    def _ask_to_stop(self, by_s: float) -> None:
+        self._stop_by_s = by_s
         self._stop.set()
+
+    def _join(self, by_s: float) -> bool:
         if self._thread.is_alive():
-            self._thread.join(deadline_s)
+            self._thread.join(max(0.0, by_s - time.monotonic()))
         if self._thread.is_alive():
-            _log.warning("sink %s did not stop within %.1f s: left behind", self.name, deadline_s)
+            _log.warning("sink %s did not stop in time: left behind", self.name)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
@@ -116,13 +123,8 @@ class Courier:
             taken = self._deliver(records) if records else 0
         except RefusedError as refusal:
             return self._refused(records, refusal)
-        except SinkError as error:
-            self._wait_out(str(error), error.retry_s)
-            return False
-        except Exception as error:  # a bug of ours must not end deliveries for good
-            _log.exception("sink %s failed", self.name)
-            self._wait_out(f"failed: {type(error).__name__}: {error}", None)
-            return False
+        except Exception as error:
+            return self._failed(error)
         self._went_well()
         if records and not taken:
             self._stop.wait(_NOTHING_TAKEN_S)
@@ -157,11 +159,20 @@ class Courier:
                 self._wait_out(f"refused verdict {record.seq}: {refusal.detail}", refusal.retry_s)
                 return False
             self._park(record, refusal.detail)
-        except Exception as error:  # the outbox or a callback
-            _log.exception("sink %s failed", self.name)
-            self._wait_out(f"failed: {type(error).__name__}: {error}", None)
-            return False
+        except Exception as error:
+            return self._failed(error)
         return True
+
+    def _failed(self, error: Exception) -> bool:
+        """Wait out what a sink, the outbox or a callback raised; none of it ends deliveries."""
+        if isinstance(error, SinkError):
+            self._wait_out(str(error), error.retry_s)
+        elif isinstance(error, ZsadError):
+            self._wait_out(mask_credentials(f"failed: {error}"), None)
+        else:  # a bug of ours
+            _log.exception("sink %s failed", self.name)
+            self._wait_out(mask_credentials(f"failed: {type(error).__name__}: {error}"), None)
+        return False
 
     def _park(self, record: VerdictRecord, reason: str) -> None:
         _log.error("sink %s refused verdict %d for good: %s", self.name, record.seq, reason)
@@ -186,7 +197,7 @@ class Courier:
         self._health = replace(
             health,
             up=True,
-            detail=f"delivering{parked}",
+            detail=("delivering" if health.delivered else "ready") + parked,
             backlog=self._backlog(),
         )
 
@@ -217,3 +228,11 @@ class Courier:
             self._sink.close()
         except Exception:  # closing what is broken may fail; nothing is left to do about it
             _log.exception("sink %s did not close in good order", self.name)
+
+
+def stop_couriers(couriers: Sequence[Courier], deadline_s: float) -> bool:
+    """Stop couriers all at once, within one deadline; see `Courier.stop`."""
+    by_s = time.monotonic() + deadline_s
+    for courier in couriers:
+        courier._ask_to_stop(by_s)
+    return all([courier._join(by_s) for courier in couriers])
