@@ -18,6 +18,7 @@ from fault_injection import SCENARIOS, Judge, Limits, Outcome, inject
 from machine import describe
 from zsad.command import Command
 from zsad.schema import to_json, write_json
+from zsad.sources import Frame
 
 
 @click.command(cls=Command)
@@ -58,7 +59,12 @@ def _judge(artifact: Path | None) -> Judge:
 
     detector = Detector.load(artifact)
     detector.warm_up()
-    return lambda frame: detector.predict(frame.image_bgr)
+
+    def judge(frame: Frame) -> None:
+        assert frame.image_bgr is not None, "only good frames are judged here"
+        detector.predict(frame.image_bgr)
+
+    return judge
 
 
 def line(outcome: Outcome) -> str:

@@ -148,6 +148,7 @@ SCENARIOS = (
     Scenario("http", "sends what is no picture", "garbage", "none", ("codec",)),
     Scenario("http", "changes its size", "size", "none", ()),
     *(Scenario("rtsp", name, order, "none", rtsp) for name, order, _, rtsp in _FAKE_FAULTS),
+    Scenario("rtsp", "offers a codec that nobody knows", "garbage", "none", ("codec",)),
     Scenario("rtsp", "time stamps jump back", "jump", "none", ()),
     Scenario("rtsp", "stalls", "stall", "none", ("no-data",), isolate=True),
     Scenario("rtsp", "accepts and never answers", "silent", "none", ("timeout",), isolate=True),

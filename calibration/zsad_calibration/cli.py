@@ -67,8 +67,8 @@ if TYPE_CHECKING:
     "ignored",
     multiple=True,
     metavar="POLYGON",
-    help="One more polygon that is not judged, repeatable: 'x,y x,y x,y' in shares of the frame's"
-    " width and height.",
+    help="A polygon that is not judged, beside those of --roi, repeatable: 'x,y x,y x,y' in shares"
+    " of the frame's width and height.",
 )
 @click.option(
     "--tiles",

@@ -108,7 +108,7 @@ class Parts:
         thumbnail = thumbnail_of(frame_bgr, self._region)
         known = self._known.setdefault(frame_bgr.shape, _Known())
         if known.count:
-            excess = unlikeness(thumbnail, known)
+            excess = _unlikeness(thumbnail, known)
             nearest = int(excess.argmin())
             if excess[nearest] <= 1:
                 return known.parts[nearest]
@@ -122,7 +122,7 @@ def cells_of(roi: Roi | None) -> ArrayBool | None:
     if roi is None:
         return None
     fine = rasterise(roi, THUMBNAIL * _FINE, THUMBNAIL * _FINE)
-    return fine.reshape(THUMBNAIL, _FINE, THUMBNAIL, _FINE).any(axis=(1, 3))
+    return np.asarray(fine.reshape(THUMBNAIL, _FINE, THUMBNAIL, _FINE).any(axis=(1, 3)), bool)
 
 
 def thumbnail_of(frame_bgr: ImageU8, region: ArrayBool | None = None) -> Thumbnail:
@@ -156,16 +156,15 @@ def noise_of(grey: ArrayF32) -> float:
     return float(np.median(np.abs(response))) / (_LAPLACIAN_NORM * _MEDIAN_OF_NORMAL)
 
 
-def unlikeness(thumbnail: Thumbnail, known: _Known) -> npt.NDArray[np.float64]:
-    """Return how far each known part is from being the one shown: 1 at the limit, 0 for the same.
+def unlikeness(one: Thumbnail, other: Thumbnail) -> float:
+    """Return how far two frames are from showing one part: 0 for equal ones, 1 at the limit."""
+    known = _Known()
+    known.add(other, 0)
+    return float(_unlikeness(one, known)[0])
 
-    Args:
-        thumbnail: Of the frame in question.
-        known: M parts.
 
-    Returns:
-        (M,) float64.
-    """
+def _unlikeness(thumbnail: Thumbnail, known: _Known) -> npt.NDArray[np.float64]:
+    """Return how far a frame is from showing each of M known parts, (M,)."""
     values, slopes = known.values[: known.count], known.slopes[: known.count]
     difference = values - thumbnail.values  # (M, P)
     # The mean of both slopes leaves an error of third order in the shift.

@@ -25,8 +25,9 @@ def inspection_of(
 
     Args:
         old: The recipe that is there already.
-        roi: File of polygons, `none`, or None to keep the recipe's.
-        ignore: Polygons as text, `x,y x,y x,y`; they join the region's.
+        roi: File of polygons, `none` for the whole frame, or None.
+        ignore: Polygons as text, `x,y x,y x,y`, beside those of the file. With neither, the
+            recipe's region stays.
         tiles: `SIZE[:OVERLAP]`, `none`, or None to keep the recipe's.
 
     Raises:
@@ -34,12 +35,8 @@ def inspection_of(
     """
     region = None if old is None else old.roi
     pieces = None if old is None else old.tiles
-    if roi is not None:
-        region = None if roi == NONE else read_roi(roi)
-    if ignore:
-        polygons = tuple(map(_polygon, ignore))
-        before = Roi(ignore=polygons) if region is None else region
-        region = before if region is None else replace(before, ignore=(*before.ignore, *polygons))
+    if roi is not None or ignore:
+        region = _region(roi, ignore)
     if tiles is not None:
         pieces = None if tiles == NONE else _tiles(tiles)
     return Inspection(region, pieces)
@@ -82,6 +79,14 @@ def debounce_of(
             raise InputError(f"--debounce {rule} is no rule: write K/N, such as 2/3")
         config = replace(config, ng_frames=int(match[1]), of_frames=int(match[2]))
     return config if hysteresis is None else replace(config, hysteresis=hysteresis)
+
+
+def _region(roi: str | None, ignore: Sequence[str]) -> Roi | None:
+    drawn = None if roi in (None, NONE) else read_roi(str(roi))
+    polygons = tuple(map(_polygon, ignore))
+    if drawn is None:
+        return Roi(ignore=polygons) if polygons else None
+    return replace(drawn, ignore=(*drawn.ignore, *polygons))
 
 
 def _polygon(text: str) -> Polygon:

@@ -280,6 +280,16 @@ class TestRegionAndTiles:
         assert read_recipe(path).inspection.needs_map is False
         assert read_recipe(path).calibrations[0].score_kind == "graph"
 
+    def test_the_same_command_makes_the_same_region(self, make_artifact, good, roi, tmp_path):
+        artifact = make_artifact()
+        options = ("--roi", roi, "--ignore", "0,0 0.1,0 0,0.1")
+        first = read_recipe(calibrated(artifact, good, tmp_path, *options)[0])
+        second = read_recipe(calibrated(artifact, good, tmp_path, *options)[0])
+        assert first == second
+        assert (len(first.roi.include), len(first.roi.ignore)) == (1, 1)
+        alone = read_recipe(calibrated(artifact, good, tmp_path, *options[2:])[0])
+        assert (len(alone.roi.include), len(alone.roi.ignore)) == (0, 1)
+
     def test_frames_of_another_size_are_refused(self, make_artifact, good, roi, tmp_path):
         cv2.imwrite(str(good / "q.png"), np.full((16, 24, 3), 70, np.uint8))
         options = ("--good", good, "--recipe", tmp_path / "part.json", "--roi", roi)

@@ -33,7 +33,7 @@ FAULTS = (
     "jump",  # time stamps jump back
     "missing",  # there is no such stream
 )
-CUTTING = ("refuse", "silent", "no-data", "missing")
+CUTTING = ("refuse", "silent", "no-data", "missing", "garbage")
 """Faults that a connection which is there already would not show."""
 SIZE_WH = (64, 48)
 OTHER_WH = (32, 24)

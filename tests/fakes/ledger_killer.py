@@ -17,8 +17,7 @@ from pathlib import Path
 
 import ledger_child
 
-from zsad.ledger import Ledger, database, pictures, verify
-from zsad.ledger import ledger as ledger_module
+from zsad.ledger import Ledger, database, journal, pictures, verify
 from zsad.ledger.rows import records
 
 STATEMENTS = {
@@ -38,9 +37,9 @@ CALLS = {
     "picture written": (pictures.os, "fsync"),
     "picture renamed": (pictures.os, "replace"),
     "folder synced": (pictures, "sync_folder"),
-    "pictures stored": (ledger_module, "name_pictures"),
+    "pictures stored": (journal, "name_pictures"),
     "files removed": (pictures.Path, "unlink"),
-    "swept": (ledger_module, "sweep"),
+    "swept": (journal, "sweep"),
 }
 RANDOM = "any moment"
 POINTS = (*STATEMENTS, *(f"{when} {name}" for name in CALLS for when in ("before", "after")))

@@ -45,7 +45,7 @@ class Script:
         self.backing = Backing("script", "none", "a test")
         self.opened = self.closed = 0
 
-    def open(self):
+    def open(self, closing):
         self.opened += 1
         if self.opened > len(self.connections):
             self.clock.over.set()
@@ -240,7 +240,7 @@ class HandFed:
         self.ready = threading.Semaphore(0)
         self.failure = None
 
-    def open(self):
+    def open(self, closing):
         return self
 
     def read(self, timeout_s):
@@ -354,6 +354,10 @@ def test_no_thread_is_left_and_closing_twice_does_no_harm():
         ({"every_n": 3}, "every_n 3 needs trigger: every-n"),
         ({"controls": ControlsConfig(gain=1.0)}, "gain cannot be set through a rtsp source"),
         ({"width": 640, "height": 480}, "size and rate of a rtsp source"),
+        ({"pixel_format": "MJPG"}, "a rtsp source takes no pixel_format"),
+        ({"source": "/dev/video0", "pixel_format": "YUYV2"}, "should be four letters"),
+        ({"scale_16bit": "12"}, "scale_16bit is for folders"),
+        ({"trigger": "software", "policy": "latest"}, "use policy: every"),
     ],
 )
 def test_a_configuration_that_cannot_be_is_one_line(options, message):

@@ -107,9 +107,8 @@ def test_a_region_that_was_changed_after_calibration_leaves_none():
 
 def test_whole_numbers_and_fractions_are_one_region():
     whole = Roi((((0, 0), (1, 0), (0, 1)),))
-    assert (
-        Inspection(whole).sha256 == Inspection(Roi((((0.0, 0.0), (1.0, 0.0), (0.0, 1.0)),))).sha256
-    )
+    fractions = Roi((((0.0, 0.0), (1.0, 0.0), (0.0, 1.0)),))
+    assert Inspection(whole).sha256 == Inspection(fractions).sha256
 
 
 def test_the_graphs_own_score_knows_no_region():

@@ -1,3 +1,4 @@
+import os
 import threading
 import time
 
@@ -8,13 +9,16 @@ import pytest
 from zsad.errors import InputError
 from zsad.sources import (
     Camera,
+    CameraConfig,
     FolderSource,
     LiveSource,
     VideoSource,
     mask_credentials,
+    open_camera,
     open_source,
 )
-from zsad.sources.health import Cause
+from zsad.sources.health import Cause, SourceState
+from zsad.sources.opencv import OpenCvStream, UrlOpener, skip_backlog
 from zsad.sources.stream import Backing, Reading, StreamError
 
 
@@ -104,6 +108,7 @@ def test_cameras_and_urls_are_live(spec):
         ),
         ("cannot open rtsp://a:b@c/d now", "cannot open rtsp://***@c/d now"),
         ("rtsp://10.0.0.5:554/live", "rtsp://10.0.0.5:554/live"),
+        ("rtspsrc user-id=admin user-pw='a b' ! x", "rtspsrc user-id=*** user-pw=*** ! x"),
         ("/dev/v4l/by-id/usb-cam@1", "/dev/v4l/by-id/usb-cam@1"),
     ],
 )
@@ -122,7 +127,7 @@ class Script:
         self.opened = self.closed = 0
         self.finished = threading.Event()
 
-    def open(self):
+    def open(self, closing):
         self.opened += 1
         if self.failure is not None:
             failure, self.failure = self.failure, self.failure if self.stays else None
@@ -209,3 +214,103 @@ def test_a_network_camera_that_is_not_there_is_waited_for():
         else:
             pytest.fail("it never came")
         assert script.opened == 2
+
+
+def test_time_outs_tcp_and_one_decoder_thread_are_asked_for_when_a_url_is_opened(monkeypatch):
+    calls = []
+    monkeypatch.delenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", raising=False)
+
+    class Capture:
+        def __init__(self, *arguments):
+            calls.append((arguments, os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"]))
+
+        def isOpened(self):
+            return True
+
+        def grab(self):
+            return False
+
+        def get(self, which):
+            return {cv2.CAP_PROP_FPS: 90000.0}.get(which, 0.0)
+
+        def getBackendName(self):
+            return "FFMPEG"
+
+    monkeypatch.setattr(cv2, "VideoCapture", Capture)
+    config = CameraConfig("cam", "rtsp://cam/1", open_timeout_s=7, read_timeout_s=4, stall_s=3)
+    stream = UrlOpener(config).open(threading.Event())
+    (address, backend, options), environment = calls[0]
+    asked = dict(zip(options[::2], options[1::2], strict=True))
+    assert (address, backend) == ("rtsp://cam/1", cv2.CAP_FFMPEG)
+    assert asked == {
+        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC: 7000,
+        cv2.CAP_PROP_READ_TIMEOUT_MSEC: 3000,
+        cv2.CAP_PROP_N_THREADS: 1,
+    }
+    assert environment == "rtsp_transport;tcp"
+    assert stream.rate_hz is None, "some streams give the clock of their time stamps for a rate"
+    monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "hwaccel;cuda")
+    UrlOpener(config).open(threading.Event())
+    assert calls[1][1] == "hwaccel;cuda|rtsp_transport;tcp"
+
+
+class LateCapture:
+    """Gives its frames at once, and then one that its decoder kept back until the time-out."""
+
+    def __init__(self, at_once):
+        self.left = at_once
+
+    def get(self, which):
+        return 25.0 if which == cv2.CAP_PROP_FPS else 0.0
+
+    def grab(self):
+        if self.left == 0:
+            time.sleep(0.2)
+        self.left = max(0, self.left - 1)
+        return True
+
+    def retrieve(self):
+        return True, np.zeros((4, 6, 3), np.uint8)
+
+
+def test_what_comes_with_the_time_out_is_old_and_not_a_frame():
+    backing = Backing("OpenCV", "none", "a test")
+    stream = OpenCvStream(LateCapture(2), backing, 0.2, lambda: StreamError(Cause.FAILED, "gone"))
+    assert stream.read(0) is not None
+    assert stream.read(0) is not None
+    with pytest.raises(StreamError, match=r"no frame for 0\.2 s") as caught:
+        stream.read(0)
+    assert caught.value.cause is Cause.NO_DATA
+
+
+def test_what_queued_up_while_the_stream_was_looked_at_is_let_go():
+    capture = LateCapture(30)
+    skip_backlog(capture)
+    assert capture.left == 0
+
+
+def test_a_video_as_a_camera_gives_every_frame_and_ends(video):
+    camera = open_camera(CameraConfig("cam", str(video), queue=2))
+    camera.start()
+    levels, end_s = [], time.monotonic() + 10
+    while camera.health.state is not SourceState.ENDED or camera.health.counts.waiting:
+        assert time.monotonic() < end_s
+        if (frame := camera.take()) is not None:
+            levels.append(float(frame.image_bgr.mean()))
+        else:
+            time.sleep(0.005)
+    np.testing.assert_allclose(levels, 20.0 * np.arange(12), atol=2)
+    health = camera.health
+    assert (health.cause, health.counts.dropped) == (Cause.END_OF_FILE, {})
+    camera.close()
+    assert camera.health.cause is Cause.END_OF_FILE, "closing does not change why it ended"
+
+
+def test_a_video_that_is_not_there_yet_is_waited_for(tmp_path):
+    camera = open_camera(CameraConfig("cam", str(tmp_path / "later.avi")))
+    camera.start()
+    end_s = time.monotonic() + 10
+    while camera.health.cause is not Cause.NOT_FOUND:
+        assert time.monotonic() < end_s
+        time.sleep(0.005)
+    camera.close()

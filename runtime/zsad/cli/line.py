@@ -11,8 +11,8 @@ import click
 from zsad.errors import InputError
 
 if TYPE_CHECKING:
+    from zsad.line.assembly import Assembly
     from zsad.line.config import LineConfig
-    from zsad.line.service import Line
 
 
 def run_config(path: Path, check: bool) -> None:
@@ -47,31 +47,33 @@ def run_config(path: Path, check: bool) -> None:
 
 def _run(config: LineConfig, effective: str) -> None:
     from zsad.cli.signals import StopOnSignal
+    from zsad.line.assembly import Assembly
     from zsad.line.service import Line
     from zsad.line.systemd import Notifier
 
+    notifier = Notifier()
     with StopOnSignal() as stop:
-        line = Line(config, effective, Notifier())
+        line = Line(Assembly(config, effective, notifier.watchdog_s), notifier)
         try:
             if line.start(stop):
                 line.run(stop)
         finally:
             ended = line.stop()
-            click.echo(summary(line), err=True)
+            click.echo(summary(line.parts), err=True)
     if not ended:
         # A thread that hangs in a native call would hold up the interpreter's own end.
         os._exit(1)
 
 
-def summary(line: Line) -> str:
+def summary(parts: Assembly) -> str:
     """Return where every frame went and how long each stage took, as text."""
-    status = line.monitor.status()
+    status = parts.monitor.status()
     lines = [f"{name:<14}{count:>10}" for name, count in sorted(status.verdicts.items())]
     lines.append(f"{'latency':<34}{'p50 ms':>10}{'p95 ms':>10}{'p99 ms':>10}{'max ms':>10}")
-    for stage, found in line.latencies.percentiles().items():
+    for stage, found in parts.latencies.percentiles().items():
         values = (found.p50_ms, found.p95_ms, found.p99_ms, found.max_ms)
         lines.append(f"  {stage:<32}" + "".join(f"{value:>10.1f}" for value in values))
-    for camera, balance in line.accounts.balances().items():
+    for camera, balance in parts.accounts.balances().items():
         dropped = ", ".join(f"{n} {why}" for why, n in sorted(balance.dropped.items()))
         lines.append(
             f"{camera}: {balance.captured} captured = {balance.judged} judged"

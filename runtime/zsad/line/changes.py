@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zsad.errors import InputError
+from zsad.errors import InputError, LedgerError
 from zsad.ledger import AuditEvent, Ledger
 from zsad.ledger.audit import AuditKind
 from zsad.line.config import LineConfig
+from zsad.line.monitor import Monitor
 from zsad.recipe import read_recipe
 from zsad.schema import from_json, read_json, sha256_of, write_json
+from zsad.watch.parity import EngineChange
 
 MEMORY = "line.json"
 
@@ -25,6 +29,46 @@ class Setting:
     configuration: str
     recipes: Mapping[str, str] = field(default_factory=dict)
     thresholds: Mapping[str, str] = field(default_factory=dict)
+
+
+class AuditTrail:
+    """What must be in the audit, written as soon as the ledger takes it; any thread may add.
+
+    A change that was not written yet is a fault of the line, and is not undone: an engine that was
+    ruled out must not come back for want of a row.
+    """
+
+    def __init__(self, ledger: Ledger, monitor: Monitor) -> None:
+        """Write into `ledger`."""
+        self._ledger = ledger
+        self._monitor = monitor
+        self._lock = threading.Lock()
+        self._waiting: deque[AuditEvent] = deque()
+
+    def add(self, event: AuditEvent) -> None:
+        """Write an event, or keep it for `retry`."""
+        with self._lock:
+            self._waiting.append(event)
+        self.retry()
+
+    def retry(self) -> None:
+        """Write what waits, oldest first."""
+        with self._lock:
+            try:
+                while self._waiting:
+                    self._ledger.audit(self._waiting[0])
+                    self._waiting.popleft()
+            except LedgerError as error:
+                reason = f"the audit cannot be written: {error}"
+                self._monitor.raise_condition("fault", "audit", reason)
+                return
+        self._monitor.clear_condition("fault", "audit")
+
+
+def engine_event(line: str, change: EngineChange) -> AuditEvent:
+    """Return the event that another engine judges, or none."""
+    what = f"engine of {line}"
+    return AuditEvent("engine", _WHO, what, change.reason, change.before, change.after)
 
 
 def audit_changes(ledger: Ledger, folder: Path, config: LineConfig, effective: str) -> None:

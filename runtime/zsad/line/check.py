@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from zsad.artifact import Artifact
 from zsad.backends.base import choose_precision
-from zsad.errors import InputError
+from zsad.errors import InputError, MissingExtraError
 from zsad.line.config import LineConfig
 from zsad.recipe import read_recipe
 from zsad.sinks import SecretRef
@@ -30,11 +31,10 @@ def check_line(config: LineConfig) -> list[str]:
     said = [f"artifact {config.artifact}: {artifact.sha256[:12]}"]
     for camera in config.cameras:
         said.append(_recipe_line(config, artifact, camera.name))
-    for secret in _secrets(config.sinks):
+    for secret in (*_secrets(config.sinks), *_secrets(config.server)):
         secret.read()
-    if config.server is not None:
-        for secret in _secrets(config.server):
-            secret.read()
+    _check_extras(config)
+    _check_files(config)
     _check_writable(Path(config.ledger_folder))
     return said
 
@@ -71,6 +71,31 @@ def _secrets(value: Any) -> Iterator[SecretRef]:
     elif isinstance(value, dict):
         for item in value.values():
             yield from _secrets(item)
+
+
+def _check_extras(config: LineConfig) -> None:
+    wanted = {
+        "paho": ("paho-mqtt", "an MQTT sink", bool(config.sinks.mqtt)),
+        "pymodbus": ("pymodbus", "a Modbus sink", bool(config.sinks.modbus)),
+        "prometheus_client": ("prometheus-client", "the status server", config.server is not None),
+    }
+    for module, (package, purpose, is_wanted) in wanted.items():
+        if is_wanted and importlib.util.find_spec(module) is None:
+            raise MissingExtraError(package, "line", purpose)
+
+
+def _check_files(config: LineConfig) -> None:
+    for name, jsonl in config.sinks.jsonl.items():
+        if not Path(jsonl.path).parent.is_dir():
+            raise InputError(f"sinks: jsonl: {name}: the folder of {jsonl.path} does not exist")
+    files: list[tuple[str, str | None]] = []
+    for name, mqtt in config.sinks.mqtt.items():
+        if mqtt.tls is not None:
+            files += [(name, f) for f in (mqtt.tls.ca, mqtt.tls.certificate, mqtt.tls.key)]
+    files += [(name, webhook.ca) for name, webhook in config.sinks.webhook.items()]
+    for name, file in files:
+        if file is not None and not os.access(file, os.R_OK):
+            raise InputError(f"sinks: {name}: {file} cannot be read")
 
 
 def _check_writable(folder: Path) -> None:

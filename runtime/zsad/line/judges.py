@@ -88,6 +88,8 @@ class LineJudges:
             groups.setdefault(id(judge), (judge, []))[1].append(one)
         for judge, frames in groups.values():
             judged += judge.judge(frames)
+            if judge.trouble is not None:
+                judge.check()  # did it fail on this frame, or does it fail on all?
         self._tell_trouble()
         if self._watch.is_overdue(self._clock.monotonic_s()):
             self._replay_one()

@@ -207,9 +207,10 @@ class Monitor:
             return LineState.FAULT, reasons
         if not self._ready:
             return LineState.STARTING, ("the engine is being loaded", *reasons)
+        if waiting:
+            reasons = (*reasons, f"no frame yet from {', '.join(waiting)}")
         if waiting and not self._verdicts:
-            first = f"no frame yet from {', '.join(waiting)}"
-            return LineState.STARTING, (first, *reasons)
+            return LineState.STARTING, reasons
         return (LineState.DEGRADED, reasons) if reasons else (LineState.RUNNING, ())
 
     def _hang(self) -> list[str]:

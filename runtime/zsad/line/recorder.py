@@ -20,7 +20,7 @@ from zsad.inspection.parts import Part, PartCollator
 from zsad.line.accounts import Accounts
 from zsad.line.clock import SYSTEM, Clock
 from zsad.line.judge import Judged, Taken, silent_view
-from zsad.line.latency import Latencies
+from zsad.line.latency import Latencies, stage_durations_ms
 from zsad.line.monitor import Monitor
 from zsad.line.record import VerdictRecord, ViewRecord
 from zsad.types import AnomalyResult
@@ -248,26 +248,6 @@ class Recorder:
         self._latencies.add("capture to verdict", record.capture_to_verdict_ms)
         for one in evidence:
             self._seen(one)
-
-
-_STAGES = {
-    "decode": "decoded",
-    "queue": "queued",
-    "preprocess": "preprocessed",
-    "infer": "inferred",
-    "judge": "judged",
-}
-
-
-def stage_durations_ms(view: ViewRecord) -> dict[str, float]:
-    """Return how long each stage of a view took: from the end of the one before it to its own."""
-    durations_ms, before_ms = {}, 0.0
-    for stage, end in _STAGES.items():
-        if end in view.stages_ms:
-            # The ends are rounded to a microsecond each, so a stage of none may come out below 0.
-            durations_ms[stage] = max(0.0, view.stages_ms[end] - before_ms)
-            before_ms = view.stages_ms[end]
-    return durations_ms
 
 
 def _age_ms(taken: Taken, now_s: float) -> float:

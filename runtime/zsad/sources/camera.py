@@ -179,7 +179,7 @@ class Camera:
 
     def _connect(self) -> None:
         self._standing.connecting(self._clock.now_s())
-        stream = self._opener.open()
+        stream = self._opener.open(self._closing)
         with self._stream_lock:
             self._stream = stream
         self._standing.opened(stream, self._clock.now_s())

@@ -6,6 +6,7 @@ Only a process can be ended while a native call in it hangs.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import selectors
 import signal
@@ -42,6 +43,8 @@ class ChildPipe:
         assert self._process.stdin and self._process.stdout and self._process.stderr
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
         self._stderr = self._process.stderr
+        with contextlib.suppress(OSError):  # an unprivileged user's pipes may be used up
+            fcntl.fcntl(self._stdout, fcntl.F_SETPIPE_SZ, _BLOCK)
         self._selector = selectors.DefaultSelector()
         for stream in (self._stdout, self._stderr):
             os.set_blocking(stream.fileno(), False)

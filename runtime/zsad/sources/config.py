@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from zsad.errors import InputError
+from zsad.images import Scale16
 from zsad.sources.credentials import mask_credentials
 
 Kind = Literal["v4l2", "rtsp", "http", "url", "gstreamer", "csi", "genicam", "video", "folder"]
@@ -87,8 +88,8 @@ class CameraConfig:
         source: `/dev/v4l/by-id/...`, a camera's number, a URL, `genicam:ID`, `csi:NUMBER`, a
             GStreamer pipeline without its sink, a video file or a folder.
         kind: Which of these it is; None infers it from `source`.
-        policy: `latest` judges the newest frame, `every` each one; None is `every` for a video
-            and a folder and `latest` for what is live.
+        policy: `latest` judges the newest frame, `every` each one; None is `every` for a video, a
+            folder and a software trigger, and `latest` for what is live.
         queue: Frames that wait at most with `every`.
         trigger: `free-run` judges what comes, `every-n` each n-th frame, `software` the first
             frame after each call of `Camera.trigger`.
@@ -104,6 +105,9 @@ class CameraConfig:
         width: Width to ask a V4L2 or CSI camera for, in pixels.
         height: Height, likewise.
         rate_hz: Frame rate, likewise.
+        pixel_format: What a V4L2 camera should send, four letters such as MJPG, or a GenICam
+            camera, such as BayerRG8.
+        scale_16bit: How 16-bit pictures of a folder become 8 bits, as `read_image` takes it.
         isolate: Whether a child process does the reading, which is killed when it hangs.
     """
 
@@ -123,6 +127,8 @@ class CameraConfig:
     width: int | None = None
     height: int | None = None
     rate_hz: float | None = None
+    pixel_format: str | None = None
+    scale_16bit: Scale16 | None = None
     isolate: bool = False
 
     def __post_init__(self) -> None:
@@ -137,7 +143,14 @@ class CameraConfig:
             raise InputError(f"camera {self.name}: width and height go together")
         if self.every_n > 1 and self.trigger != "every-n":
             raise InputError(f"camera {self.name}: every_n {self.every_n} needs trigger: every-n")
-        kind = self.resolved_kind
+        if self.trigger == "software" and self.policy == "latest":
+            raise InputError(
+                f"camera {self.name}: with policy: latest a trigger can lose its frame to the next"
+                " one: use policy: every"
+            )
+        self._check_kind(self.resolved_kind)
+
+    def _check_kind(self, kind: Kind) -> None:
         if self.controls.asked and kind not in LOCKABLE:
             raise InputError(
                 f"camera {self.name}: {self.controls.asked[0]} cannot be set through a {kind}"
@@ -147,6 +160,15 @@ class CameraConfig:
             raise InputError(
                 f"camera {self.name}: size and rate of a {kind} source are the source's own:"
                 " set them there"
+            )
+        if self.pixel_format is not None and kind not in ("v4l2", "genicam"):
+            raise InputError(f"camera {self.name}: a {kind} source takes no pixel_format")
+        if self.scale_16bit is not None and kind != "folder":
+            raise InputError(f"camera {self.name}: scale_16bit is for folders: {kind} gives 8 bits")
+        if kind == "v4l2" and len(self.pixel_format or "MJPG") != 4:
+            raise InputError(
+                f"camera {self.name}: pixel_format {self.pixel_format} should be four letters,"
+                " such as MJPG"
             )
 
     def _check_positive(self, name: str) -> None:
@@ -162,7 +184,8 @@ class CameraConfig:
     @property
     def resolved_policy(self) -> Policy:
         """The policy, by the kind where it is not given."""
-        return self.policy or ("every" if self.resolved_kind in LOSSLESS else "latest")
+        waits = self.resolved_kind in LOSSLESS or self.trigger == "software"
+        return self.policy or ("every" if waits else "latest")
 
     @property
     def masked_source(self) -> str:

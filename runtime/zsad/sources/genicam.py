@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -41,13 +42,13 @@ _BAYER = {
 class GenicamStream(WireStream):
     """Frames of a GenICam camera."""
 
-    def __init__(self, child: ChildPipe, open_timeout_s: float) -> None:
+    def __init__(self, child: ChildPipe, open_timeout_s: float, closing: threading.Event) -> None:
         """Wait until the child has opened the camera.
 
         Raises:
             StreamError: It could not.
         """
-        super().__init__(child, to_reading, open_timeout_s)
+        super().__init__(child, to_reading, open_timeout_s, closing)
 
     def fire(self) -> None:
         """Send the camera a software trigger; one that waits for none takes no notice."""
@@ -82,7 +83,7 @@ class GenicamOpener:
             )
         self._config = config
 
-    def open(self) -> GenicamStream:
+    def open(self, closing: threading.Event) -> GenicamStream:
         """Start the child and wait until it has opened the camera.
 
         Raises:
@@ -93,12 +94,13 @@ class GenicamOpener:
         order = {
             "id": self._id,
             "software_trigger": self._config.trigger == "software",
+            "pixel_format": self._config.pixel_format,
             "exposure_us": controls.exposure_us,
             "gain": controls.gain,
             "lock_white_balance": controls.white_balance_k is not None,
         }
         child.send(json.dumps(order))
-        stream = GenicamStream(child, self._config.open_timeout_s + _START_S)
+        stream = GenicamStream(child, self._config.open_timeout_s + _START_S, closing)
         for problem in stream.problems:
             LOG.warning("camera %s: %s", self._config.name, problem)
         return stream

@@ -70,19 +70,32 @@ class Acquisition:
         signal.signal(signal.SIGTERM, lambda *_: self._told_to_stop.set())
         self._camera = self._open(order["id"])
         self._camera.get_device().connect("control-lost", lambda *_: self._lost.set())
+        self._choose_format(order["pixel_format"])
         self._problems = list(self._lock())
 
     def _open(self, camera_id: str) -> Any:
         try:
-            return self._aravis.Camera.new(camera_id)
+            camera = self._aravis.Camera.new(camera_id)
         except Exception as error:  # GLib.Error, which only exists once gi is there
             found = ", ".join(self._devices()) or "none"
             detail = f"{getattr(error, 'message', error)}; cameras found: {found}"
             raise Failure("not-found", detail) from None
+        device = camera.get_device()
+        if hasattr(device, "is_controller") and not device.is_controller():
+            raise Failure("refused", "another program has the camera")
+        return camera
 
     def _devices(self) -> list[str]:
         self._aravis.update_device_list()
         return [self._aravis.get_device_id(n) for n in range(self._aravis.get_n_devices())]
+
+    def _choose_format(self, name: str | None) -> None:
+        if name is None:
+            return
+        known = self._camera.dup_available_pixel_formats_as_strings()
+        if name not in known:
+            raise Failure("codec", f"the camera has no pixel format {name}: {', '.join(known)}")
+        self._camera.set_pixel_format_from_string(name)
 
     def _lock(self) -> Any:
         """Set and read back; yield a line for each that does not hold."""

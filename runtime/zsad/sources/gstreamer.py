@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import threading
 import time
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +30,7 @@ _SINK = "videoconvert ! video/x-raw,format=RGB ! pnmenc ! fdsink fd=1 sync=false
 _HEADER = re.compile(rb"P6\s(?:#[^\n]*\n)*(\d+)\s+(\d+)\s+255\s")
 _LONGEST_HEADER = 256
 _PROBE_TIMEOUT_S = 2.0
+_SLICE_S = 0.25
 _RTSP_URL = re.compile(r"rtsps?://[^\s\"']+")
 
 # GStreamer's own words for its error codes.
@@ -58,6 +61,8 @@ class GStreamerStream:
         Raises:
             StreamError: The pipeline ended.
         """
+        import cv2
+
         deadline_s = time.monotonic() + timeout_s
         while (size := header_size(self._child.buffer)) is None:
             left_s = deadline_s - time.monotonic()
@@ -74,8 +79,8 @@ class GStreamerStream:
             return None
         captured_s = time.monotonic()
         pixels = np.frombuffer(self._child.take(end), np.uint8, offset=begin)
-        rgb = pixels.reshape(height, width, 3)
-        image_bgr = np.ascontiguousarray(rgb[..., ::-1])
+        rgb: Any = pixels.reshape(height, width, 3)
+        image_bgr: Any = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
         return Reading(image_bgr, captured_s, time.monotonic())
 
     def interrupt(self) -> None:
@@ -109,7 +114,7 @@ class GStreamerOpener:
         except ValueError as error:
             raise InputError(f"camera {config.name}: its pipeline has a fault: {error}") from None
 
-    def open(self) -> GStreamerStream:
+    def open(self, closing: threading.Event) -> GStreamerStream:
         """Start the pipeline and wait for its first picture.
 
         Raises:
@@ -117,7 +122,7 @@ class GStreamerOpener:
         """
         child = ChildPipe([PROGRAM, "-q", *self._words])
         try:
-            self._await_picture(child)
+            self._await_picture(child, closing)
         except BaseException:
             child.kill()
             raise
@@ -125,16 +130,16 @@ class GStreamerOpener:
         backing = Backing(PROGRAM, "decoder as in its pipeline", reason)
         return GStreamerStream(child, backing, self._config.source)
 
-    def _await_picture(self, child: ChildPipe) -> None:
+    def _await_picture(self, child: ChildPipe, closing: threading.Event) -> None:
         deadline_s = time.monotonic() + self._config.open_timeout_s
         while header_size(child.buffer) is None:
             left_s = deadline_s - time.monotonic()
             if child.ended:
                 raise pipeline_error(child, self._config.source)
-            if left_s <= 0:
+            if left_s <= 0 or closing.is_set():
                 waited = f"{self._config.open_timeout_s:g} s"
                 raise StreamError(Cause.NO_DATA, f"the pipeline gave no picture within {waited}")
-            child.receive(left_s)
+            child.receive(min(left_s, _SLICE_S))
 
 
 def header_size(buffer: bytearray) -> tuple[int, int, int] | None:
@@ -164,7 +169,8 @@ def pipeline_error(child: ChildPipe, address: str) -> StreamError:
     if not words:
         return StreamError(Cause.FAILED, f"the pipeline: {ending}")
     url = _RTSP_URL.search(address)
-    if url is not None and (asked := probe_rtsp(url[0], _PROBE_TIMEOUT_S)) is not None:
+    asked = None if url is None else probe_rtsp(url[0], _PROBE_TIMEOUT_S)
+    if isinstance(asked, StreamError):
         return asked
     first = next((line for line in words.splitlines() if "ERROR" in line), words.splitlines()[0])
     causes = (cause for pattern, cause in _CAUSES if re.search(pattern, words, re.IGNORECASE))

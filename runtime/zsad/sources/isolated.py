@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ class IsolatedOpener:
         make_opener(config)
         self._config = config
 
-    def open(self) -> WireStream:
+    def open(self, closing: threading.Event) -> WireStream:
         """Start a child and wait until it has opened the source.
 
         Raises:
@@ -41,7 +42,7 @@ class IsolatedOpener:
         child = ChildPipe(command, {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)})
         # Not an argument: everybody sees those, and the address may hold a password.
         child.send(canonical_bytes(self._config).decode())
-        return WireStream(child, to_reading, self._config.open_timeout_s + _START_S)
+        return WireStream(child, to_reading, self._config.open_timeout_s + _START_S, closing)
 
 
 def to_reading(frame: dict[str, Any], pixels: bytearray) -> Reading:

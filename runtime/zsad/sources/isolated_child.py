@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import sys
+import threading
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -25,7 +26,7 @@ def main() -> None:
     os.dup2(2, 1)
     config = from_json(CameraConfig, json.loads(sys.stdin.readline()), "standard input")
     try:
-        stream = make_opener(config).open()
+        stream = make_opener(config).open(threading.Event())
         _send(out, {"opened": _opened(stream)})
         while True:
             if (reading := stream.read(_READ_SLICE_S)) is not None:

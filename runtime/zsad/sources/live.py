@@ -10,12 +10,18 @@ from types import TracebackType
 from zsad.errors import InputError
 from zsad.sources.base import Frame, StopRequest
 from zsad.sources.camera import Camera
-from zsad.sources.config import CameraConfig
+from zsad.sources.config import CameraConfig, Kind
 from zsad.sources.health import Cause, SourceHealth, SourceState
 
 LOG = logging.getLogger(__name__)
 
 _POLL_S = 0.1
+_MISTYPED: dict[Kind, tuple[Cause, ...]] = {
+    "v4l2": (Cause.NOT_FOUND, Cause.AUTH),
+    "csi": (Cause.NOT_FOUND, Cause.FAILED),
+    "gstreamer": (Cause.FAILED,),
+}
+"""A cable comes back; a device that was never there, or a false pipeline, is a mistyped command."""
 
 CameraMaker = Callable[[CameraConfig, Callable[[], None]], Camera]
 
@@ -43,7 +49,7 @@ class LiveSource:
 
         config = CameraConfig(name="camera", source=address, stall_s=stall_s)
         self.name = config.masked_source
-        self._local = config.resolved_kind in ("v4l2", "csi")
+        self._mistyped = _MISTYPED.get(config.resolved_kind, ())
         self._arrived = threading.Event()
         self._camera = (make_camera or open_camera)(config, self._arrived.set)
 
@@ -80,9 +86,8 @@ class LiveSource:
 
     def _check_there(self) -> None:
         health = self._camera.health
-        # A cable comes back; a device that was never there is a mistyped command.
-        never = self._local and health.age_s is None and health.state is SourceState.BACKING_OFF
-        if never and health.cause in (Cause.NOT_FOUND, Cause.AUTH):
+        never = health.age_s is None and health.state is SourceState.BACKING_OFF
+        if never and health.cause in self._mistyped:
             raise InputError(f"source {self.name} cannot be opened: {health.detail}")
 
     def close(self) -> None:

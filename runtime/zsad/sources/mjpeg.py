@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import http.client
 import socket
+import ssl
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -97,7 +99,7 @@ class HttpOpener:
         """Prepare; nothing is opened yet."""
         self._config = config
 
-    def open(self) -> Stream:
+    def open(self, closing: threading.Event) -> Stream:
         """Ask for the stream.
 
         Raises:
@@ -111,7 +113,7 @@ class HttpOpener:
         response.close()
         if kind.startswith(("text/", "image/")):
             raise StreamError(Cause.CODEC, f"the answer is {kind}, not a stream of pictures")
-        return UrlOpener(self._config).open()
+        return UrlOpener(self._config, lambda address, timeout_s: kind).open(closing)
 
     def _ask(self) -> Any:
         address, place = (
@@ -158,6 +160,9 @@ def _refusal(status: int, place: str) -> StreamError:
 
 
 def _unreachable(reason: Any, place: str) -> StreamError:
+    if isinstance(reason, ssl.SSLError):
+        advice = "name its authority's file in SSL_CERT_FILE"
+        return StreamError(Cause.AUTH, f"{place} has no certificate to trust: {reason}: {advice}")
     if isinstance(reason, socket.gaierror):
         return StreamError(Cause.NOT_FOUND, f"there is no host for {place}")
     if isinstance(reason, ConnectionRefusedError):

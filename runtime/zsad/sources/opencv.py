@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,9 +18,13 @@ _TCP = "rtsp_transport;tcp"
 _HIGHEST_RATE_HZ = 1000.0
 """Some streams give the clock of their time stamps, 90000, for a rate."""
 _TIMED_OUT = 0.9
+_PROBE_TIMEOUT_S = 2.0
 _USUAL_RATE_HZ = 25.0
 _WAITED = 0.3
 _LONGEST_BACKLOG_S = 1.0
+
+Probe = Callable[[str, float], "StreamError | str"]
+"""Asks the server of a URL, within seconds, what is wrong, or else what it offers."""
 
 
 class OpenCvStream:
@@ -80,14 +85,12 @@ class OpenCvStream:
 class UrlOpener:
     """Opens a URL with FFmpeg, RTSP over TCP, with time-outs, and finds out why it fails."""
 
-    def __init__(
-        self, config: CameraConfig, probe: Callable[[str, float], StreamError | None] | None = None
-    ) -> None:
+    def __init__(self, config: CameraConfig, probe: Probe | None = None) -> None:
         """Prepare; `probe` asks the server itself after OpenCV failed, which hides why."""
         self._config = config
         self._probe = probe
 
-    def open(self) -> OpenCvStream:
+    def open(self, closing: threading.Event) -> OpenCvStream:
         """Open the URL.
 
         Raises:
@@ -112,17 +115,21 @@ class UrlOpener:
         if not capture.isOpened():
             capture.release()
             raise self._why(time.monotonic() - begun_s)
-        skip_backlog(capture)
+        if capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 0:  # a file at a URL has no frame to lose
+            skip_backlog(capture)
         return OpenCvStream(capture, describe(capture, self._reason()), config.patience_s, _over)
 
     def _why(self, waited_s: float) -> StreamError:
-        found = None if self._probe is None else self._probe(self._config.source, 2.0)
-        if found is not None:
+        timed_out = waited_s >= _TIMED_OUT * self._config.open_timeout_s
+        if self._probe is None:
+            cause = Cause.TIMEOUT if timed_out else Cause.FAILED
+            return StreamError(cause, f"FFmpeg cannot open it within {waited_s:.1f} s")
+        found = self._probe(self._config.source, _PROBE_TIMEOUT_S)
+        if isinstance(found, StreamError):
             return found
-        if waited_s >= _TIMED_OUT * self._config.open_timeout_s:
-            cause = Cause.TIMEOUT if self._probe is None else Cause.NO_DATA
-            return StreamError(cause, f"it sent no picture within {waited_s:.0f} s of opening")
-        return StreamError(Cause.CODEC, "it answers, but FFmpeg opens no video in it")
+        if timed_out:
+            return StreamError(Cause.NO_DATA, f"it sent no picture within {waited_s:.0f} s")
+        return StreamError(Cause.CODEC, f"FFmpeg does not open its video, which is {found}")
 
     def _reason(self) -> str:
         if self._config.resolved_kind == "rtsp":

@@ -27,8 +27,8 @@ class _Answer:
     body: str
 
 
-def probe_rtsp(address: str, timeout_s: float) -> StreamError | None:
-    """Return why a server does not describe the stream; None if it does describe a video.
+def probe_rtsp(address: str, timeout_s: float) -> StreamError | str:
+    """Return why a server does not describe the stream; the name of its codec if it does.
 
     Args:
         address: The `rtsp://` or `rtsps://` URL, credentials included.
@@ -139,7 +139,7 @@ def _md5(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def _judge(answer: _Answer) -> StreamError | None:
+def _judge(answer: _Answer) -> StreamError | str:
     if answer.status in (401, 403):
         return StreamError(Cause.AUTH, f"user or password is refused (RTSP {answer.status})")
     if answer.status == 404:
@@ -148,10 +148,6 @@ def _judge(answer: _Answer) -> StreamError | None:
         return StreamError(Cause.REFUSED, f"the server refuses the stream (RTSP {answer.status})")
     if "m=video" not in answer.body:
         return StreamError(Cause.CODEC, "the stream describes no video")
-    return None
-
-
-def described_codec(sdp: str) -> str | None:
-    """Return the name of the first codec of a session description."""
-    match = _CODEC.search(sdp)
-    return match[1] if match else None
+    video = answer.body.partition("m=video")[2]
+    codec = _CODEC.search(video)
+    return codec[1] if codec else "of no name"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -104,8 +105,11 @@ class Triggerable(Protocol):
 class Opener(Protocol):
     """Opens a source again and again; keeps what must outlive a connection."""
 
-    def open(self) -> Stream:
+    def open(self, closing: threading.Event) -> Stream:
         """Make a connection.
+
+        Args:
+            closing: Set once nobody wants the connection any more; what can be given up then, is.
 
         Raises:
             StreamError: It cannot be made now.

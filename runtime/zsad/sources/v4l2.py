@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ class V4l2Opener:
                 better or f"its link below {BY_ID}",
             )
 
-    def open(self) -> OpenCvStream:
+    def open(self, closing: threading.Event) -> OpenCvStream:
         """Open the device, set its size, rate and controls, and read them back.
 
         Raises:
@@ -108,10 +109,13 @@ class V4l2Opener:
 
 
 def shape(capture: Any, config: CameraConfig) -> None:
-    """Ask for the size and rate; what the camera made of it is in its line at the start."""
+    """Ask for format, size and rate; what the camera made of it is in its line at the start."""
     import cv2
 
-    wanted = (
+    code = None if config.pixel_format is None else cv2.VideoWriter.fourcc(*config.pixel_format)
+    # The format first: it decides which sizes and rates there are.
+    wanted: tuple[tuple[int, float | None], ...] = (
+        (cv2.CAP_PROP_FOURCC, code),
         (cv2.CAP_PROP_FRAME_WIDTH, config.width),
         (cv2.CAP_PROP_FRAME_HEIGHT, config.height),
         (cv2.CAP_PROP_FPS, config.rate_hz),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,7 +91,7 @@ class VideoOpener:
         """Prepare; nothing is opened yet."""
         self._path = config.source
 
-    def open(self) -> VideoStream:
+    def open(self, closing: threading.Event) -> VideoStream:
         """Open the file.
 
         Raises:

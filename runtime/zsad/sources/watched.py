@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
 from zsad.errors import InputError
-from zsad.images import SUFFIXES, read_image
+from zsad.images import SUFFIXES, Scale16, read_image
 from zsad.sources.config import CameraConfig
 from zsad.sources.health import Cause
 from zsad.sources.stream import Backing, Reading, StreamError
@@ -18,6 +19,8 @@ _REST = 5.0
 """A large folder is looked at less often: looking takes a fifth of the time at most."""
 _PATIENCE_S = 2.0
 """How long a file that cannot be read may stay as it is before that is the verdict about it."""
+_ENDS = {b"\x89PNG": b"IEND", b"\xff\xd8": b"\xff\xd9"}
+_TAIL = 64
 
 
 @dataclass(frozen=True)
@@ -38,15 +41,16 @@ class WatchedFolder:
     def __init__(self, config: CameraConfig) -> None:
         """Prepare; nothing is read yet."""
         self._folder = Path(config.source)
+        self._scale_16bit = config.scale_16bit
         self._given: dict[str, _Version] = {}
 
-    def open(self) -> FolderStream:
+    def open(self, closing: threading.Event) -> FolderStream:
         """Begin to watch.
 
         Raises:
             StreamError: There is no such folder, or it cannot be read.
         """
-        stream = FolderStream(self._folder, self._given)
+        stream = FolderStream(self._folder, self._given, self._scale_16bit)
         stream.scan()
         return stream
 
@@ -58,10 +62,13 @@ class FolderStream:
     rate_hz: float | None = None
     backing = Backing("watched folder", "Pillow and OpenCV", "each file once, when it is complete")
 
-    def __init__(self, folder: Path, given: dict[str, _Version]) -> None:
+    def __init__(
+        self, folder: Path, given: dict[str, _Version], scale_16bit: Scale16 | None = None
+    ) -> None:
         """Watch `folder`; `given` holds what was handed on, and is kept up to date."""
         self._folder = folder
         self._given = given
+        self._scale_16bit = scale_16bit
         self._seen: dict[str, tuple[_Version, float]] = {}
         self._ready: deque[tuple[str, _Version]] = deque()
         self._next_scan_s = 0.0
@@ -125,13 +132,14 @@ class FolderStream:
         captured_s = time.monotonic()
         image, reason = None, None
         try:
-            image = read_image(self._folder / name)
+            image = read_image(self._folder / name, self._scale_16bit)
         except InputError as error:
             reason = str(error)
         if _version(self._folder / name) != version:
             return None  # it went on growing, or is gone: another scan will tell
         patience_s = captured_s - self._seen[name][1]
-        if reason is not None and patience_s < _PATIENCE_S:
+        whole = reason is None and _has_its_end(self._folder / name)
+        if not whole and patience_s < _PATIENCE_S:
             return None  # a slow writer may still be at it
         self._given[name] = version
         return Reading(image, captured_s, time.monotonic(), reason, name)
@@ -149,6 +157,18 @@ def _version(path: Path) -> _Version | None:
     except OSError:
         return None
     return _Version(status.st_size, status.st_mtime_ns, status.st_ino) if path.is_file() else None
+
+
+def _has_its_end(path: Path) -> bool:
+    """Whether a file ends as its format does; decoders are content as soon as the pixels are."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(4)
+            stream.seek(max(0, path.stat().st_size - _TAIL))
+            tail = stream.read()
+    except OSError:
+        return False
+    return next((end in tail for start, end in _ENDS.items() if head.startswith(start)), True)
 
 
 def _by_age(item: tuple[int, str, _Version]) -> tuple[int, str]:

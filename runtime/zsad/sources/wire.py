@@ -7,6 +7,7 @@ end `{"failure": ...}`.
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ from zsad.sources.health import Cause
 from zsad.sources.stream import Backing, Reading, StreamError
 
 _LONGEST_LINE = 1 << 16
+_SLICE_S = 0.25
 
 ToReading = Callable[[dict[str, Any], bytearray], Reading]
 """Makes a frame's description and bytes a reading."""
@@ -24,17 +26,24 @@ ToReading = Callable[[dict[str, Any], bytearray], Reading]
 class WireStream:
     """Frames of a capture child."""
 
-    def __init__(self, child: ChildPipe, to_reading: ToReading, open_timeout_s: float) -> None:
+    def __init__(
+        self,
+        child: ChildPipe,
+        to_reading: ToReading,
+        open_timeout_s: float,
+        closing: threading.Event,
+    ) -> None:
         """Wait until the child has opened its source.
 
         Raises:
-            StreamError: It says why it could not, dies, or is silent for too long.
+            StreamError: It says why it could not, dies, is silent for too long, or `closing` is
+                set; the child is ended then.
         """
         self._child = child
         self._to_reading = to_reading
         self._line: dict[str, Any] | None = None
         try:
-            opened = self._await_opened(time.monotonic() + open_timeout_s)
+            opened = self._await_opened(time.monotonic() + open_timeout_s, closing)
         except BaseException:
             child.kill()
             raise
@@ -43,9 +52,9 @@ class WireStream:
         self.paced: bool = opened["paced"]
         self.problems: tuple[str, ...] = tuple(opened["problems"])
 
-    def _await_opened(self, deadline_s: float) -> dict[str, Any]:
-        while (line := self._next_line(deadline_s)) is None:
-            if time.monotonic() >= deadline_s:
+    def _await_opened(self, deadline_s: float, closing: threading.Event) -> dict[str, Any]:
+        while (line := self._next_line(time.monotonic() + _SLICE_S)) is None:
+            if closing.is_set() or time.monotonic() >= deadline_s:
                 raise StreamError(Cause.TIMEOUT, "the capture process hangs while it opens")
         opened: dict[str, Any] = line["opened"]
         return opened

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from zsad.errors import InputError
-from zsad.ledger import AuditEvent, Ledger, LedgerConfig, LedgerError, SnapshotConfig
+from zsad.ledger import AuditEvent, Ledger, LedgerConfig, LedgerError, Picture, SnapshotConfig
 from zsad.ledger.database import FILE, SCHEMA
 from zsad.ledger.pictures import FOLDER
 
@@ -91,6 +91,17 @@ def test_policy_says_whose_pictures_are_kept(tmp_path, commit_part):
     assert kept == announced == [False, True, True, False, False, True]
 
 
+def test_a_frame_that_its_record_does_not_name_is_refused(tmp_path, make_verdict, make_frame):
+    with Ledger.open(tmp_path) as ledger:
+        record = make_verdict(1, "NG", [make_frame(1)])
+        with pytest.raises(LedgerError, match="is not the one that its record names"):
+            ledger.commit(record, [Picture(0, make_frame(2), None)])
+        with pytest.raises(LedgerError, match=r"shape \(24, 0, 3\) cannot be stored"):
+            empty = make_frame(1)[:, :0]
+            ledger.commit(make_verdict(1, "NG", [empty]), [Picture(0, empty, None)])
+        assert ledger.newest == 0
+
+
 def test_files_that_no_verdict_names_are_swept_at_the_start(tmp_path, commit_part):
     with Ledger.open(tmp_path, KEEP_ALL) as ledger:
         commit_part(ledger, 1)
@@ -171,7 +182,7 @@ class HeldDisk:
     """Holds up every commit of a ledger's connection while `hold` is set."""
 
     def __init__(self, monkeypatch):
-        from zsad.ledger import ledger as module
+        from zsad.ledger import journal as module
 
         self.free, self.reached = threading.Event(), threading.Event()
         self.free.set()

@@ -1,4 +1,8 @@
 import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -6,6 +10,7 @@ import pytest
 
 from zsad.recipe import write_recipe
 
+FAKES = Path(__file__).parents[2] / "fakes"
 FRAMES = 12
 
 LINE = """\
@@ -48,3 +53,21 @@ def drop(line_folder):
         os.rename(line_folder / f"{name}.png", line_folder / "drop" / f"{name}.png")
 
     return put
+
+
+@pytest.fixture
+def camera(request):
+    """A network camera in a process of its own: its port, and `obey(fault)`."""
+    rate_hz = getattr(request, "param", 10)
+    command = [sys.executable, str(FAKES / "fake_camera.py"), "http", "--rate-hz", str(rate_hz)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    port = int(process.stdout.readline())
+
+    def obey(fault):
+        process.stdin.write(f"{fault}\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "done\n"
+
+    yield SimpleNamespace(port=port, obey=obey)
+    process.kill()
+    process.communicate()

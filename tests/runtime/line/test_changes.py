@@ -3,12 +3,16 @@ from dataclasses import replace
 
 import pytest
 
+from zsad.errors import LedgerError
 from zsad.ledger import Ledger
-from zsad.line.changes import MEMORY, audit_changes
+from zsad.line.changes import MEMORY, AuditTrail, audit_changes, engine_event
 from zsad.line.config import LineConfig
+from zsad.line.latency import Latencies
+from zsad.line.monitor import Monitor
 from zsad.line.references import Secrets
 from zsad.line.yaml_config import read_yaml
 from zsad.recipe import read_recipe, write_recipe
+from zsad.watch.parity import EngineChange
 
 
 @pytest.fixture
@@ -72,3 +76,27 @@ def test_a_damaged_memory_counts_as_none(start, line_folder):
     start()
     (line_folder / "ledger" / MEMORY).write_text("{")
     assert len(start()) == 5
+
+
+def test_an_event_that_the_ledger_does_not_take_is_a_fault_and_not_forgotten(
+    line_folder, monkeypatch
+):
+    monitor = Monitor("press", {}, Latencies())
+    monitor.ready()
+    change = EngineChange("fp32 on cpu", "none", "out of parity")
+
+    def refuse(self, event):
+        raise LedgerError("the disk is full")
+
+    with Ledger.open(line_folder / "ledger") as ledger:
+        trail = AuditTrail(ledger, monitor)
+        with monkeypatch.context() as patch:
+            patch.setattr(Ledger, "audit", refuse)
+            trail.add(engine_event("press", change))
+            assert monitor.status().reasons == ("the audit cannot be written: the disk is full",)
+        trail.retry()
+        assert monitor.status().reasons == ()
+        trail.retry()
+    with sqlite3.connect(line_folder / "ledger" / "ledger.sqlite") as database:
+        rows = database.execute("SELECT kind, what, before, after, reason FROM audit").fetchall()
+    assert rows == [("engine", "engine of press", "fp32 on cpu", "none", "out of parity")]

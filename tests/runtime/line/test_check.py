@@ -1,3 +1,4 @@
+import importlib.util
 import os
 from pathlib import Path
 
@@ -63,6 +64,17 @@ def test_nothing_is_written_and_no_camera_is_asked(check, line_folder):
         ("line: press 4", "line: ''", "line: the line needs a name"),
         ("recipe: part.json", "views: {film: 2}", "takt_ms is missing"),
         ("recipe: part.json", "takt_ms: 0", "takt_ms 0 must be above 0"),
+        ("verdicts.jsonl", "none/x.jsonl", "the folder of none/x.jsonl does not exist"),
+        (
+            "sinks:\n",
+            "sinks:\n  mqtt: {plant: {host: h, user: u, password: {env: NONE}}}\n",
+            "the environment has no NONE",
+        ),
+        (
+            "sinks:\n",
+            "sinks:\n  mqtt: {plant: {host: h, tls: {ca: none.pem}}}\n",
+            "sinks: plant: none.pem cannot be read",
+        ),
         ("max_batch: 2", "max_batch: 0", "line.yaml:5: engine: max_batch 0 is not from 1 to 64"),
         ("max_batch: 2", "hang_s: 1", "idle_check_s 1 must be above 0 and below half of hang_s 1"),
     ],
@@ -83,6 +95,19 @@ def test_a_ledger_that_cannot_be_written_is_refused(check, line_folder, monkeypa
     outcome = check()
     assert outcome.exit_code == 2
     assert "ledger_folder ledger: . cannot be written" in outcome.stderr
+
+
+def test_a_missing_extra_is_named_before_the_start(check, monkeypatch):
+    found = importlib.util.find_spec
+
+    def find_spec(name, package=None):
+        return None if name == "pymodbus" else found(name, package)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_spec)
+    outcome = check(("sinks:\n", "sinks:\n  modbus: {plc: {}}\n"))
+    assert outcome.exit_code == 2
+    assert "a Modbus sink needs 'pymodbus'" in outcome.stderr
+    assert "pip install 'zsad[line]'" in outcome.stderr
 
 
 def test_verdicts_that_would_never_come_are_a_warning(check, make_artifact, line_folder):

@@ -201,6 +201,16 @@ def test_an_engine_that_fails_is_a_fault_until_it_answers(
     def fail(self, feeds):
         raise InferenceError("the device is gone")
 
+    whole = OrtBackend.infer
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            OrtBackend,
+            "infer",
+            lambda s, feeds: (fail if feeds["image"].any() else whole)(s, feeds),
+        )
+        assert verdicts(judges, ("top", 51))[0].verdict == "NO_RESULT"
+        assert judges.is_well(), "it failed on that frame alone"
+        assert monitor.status().state is LineState.RUNNING
     with monkeypatch.context() as patch:
         patch.setattr(OrtBackend, "infer", fail)
         assert verdicts(judges, ("top", 51))[0].reason == "the device is gone"

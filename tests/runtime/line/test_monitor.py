@@ -70,6 +70,12 @@ def test_a_camera_that_is_opened_again_is_down_until_its_frame(line):
     assert line.state is LineState.DEGRADED
 
 
+def test_a_camera_that_never_gave_a_frame_degrades_once_others_are_judged(line):
+    line.cameras["top"] = CONNECTING
+    line.monitor.committed(RECORD)
+    assert (line.state, line.reasons) == (LineState.DEGRADED, ("no frame yet from top",))
+
+
 def test_the_end_of_a_file_is_no_failure(line):
     line.cameras["top"] = ENDED
     assert line.state is LineState.RUNNING

@@ -14,9 +14,9 @@ from zsad.inspection.parts import PartCollator
 from zsad.line.accounts import Accounts
 from zsad.line.clock import Clock
 from zsad.line.judge import Identity, Judged, Taken, silent_view
-from zsad.line.latency import Latencies
+from zsad.line.latency import Latencies, stage_durations_ms
 from zsad.line.monitor import Monitor
-from zsad.line.recorder import Recorder, stage_durations_ms
+from zsad.line.recorder import Recorder
 from zsad.line.status import LineState
 from zsad.sources.base import Frame
 from zsad.sources.health import Counts, SourceHealth, SourceState

@@ -1,14 +1,17 @@
 """A line in this process, with faults that no configuration brings about."""
 
+import json
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from zsad.backends.ort import OrtBackend
 from zsad.errors import LedgerError
 from zsad.ledger import Ledger
 from zsad.line.archive import Archive
+from zsad.line.assembly import Assembly
 from zsad.line.config import LineConfig
 from zsad.line.references import Secrets
 from zsad.line.service import STOP_WITHIN_S, Line
@@ -33,7 +36,8 @@ class Running:
 
     def __init__(self, config):
         self.manager = Manager()
-        self.line = Line(config, "the configuration", self.manager)
+        self.parts = Assembly(config, "the configuration", self.manager.watchdog_s)
+        self.line = Line(self.parts, self.manager)
         self.asked = threading.Event()
         self.error = None
         self.thread = threading.Thread(target=self.run)
@@ -49,7 +53,7 @@ class Running:
 
     @property
     def status(self):
-        return self.line.monitor.status()
+        return self.parts.monitor.status()
 
     def until(self, condition, timeout_s=20):
         until_s = time.monotonic() + timeout_s
@@ -96,15 +100,15 @@ def test_every_thread_is_joined_and_what_was_in_flight_is_finished(start, drop):
     running.until(lambda: running.status.state is not LineState.STARTING)
     for number in range(5):
         drop(str(number), 51)
-    running.until(lambda: running.line.accounts.balances()["drop"].captured == 5)
+    running.until(lambda: running.parts.accounts.balances()["drop"].captured == 5)
     running.stop()
     assert running.clean
     assert running.stopped_in_s < STOP_WITHIN_S
-    balance = running.line.accounts.balances()["drop"]
+    balance = running.parts.accounts.balances()["drop"]
     assert balance.judged + sum(balance.dropped.values()) == 5
     assert set(balance.dropped) <= {"closed"}
     assert balance.in_flight == 0
-    assert running.line.accounts.check() == ()
+    assert running.parts.accounts.check() == ()
     assert threads() == before
     assert running.status.state is LineState.STOPPING
 
@@ -160,13 +164,13 @@ def test_a_ledger_that_fails_is_a_fault_until_it_takes_commits_again(start, drop
     with monkeypatch.context() as patch:
         patch.setattr(Ledger, "commit", full)
         drop("one", 51)
-        running.until(lambda: running.line.accounts.balances()["drop"].dropped)
+        running.until(lambda: running.parts.accounts.balances()["drop"].dropped)
         assert running.status.state is LineState.FAULT
         assert running.status.last is None
     drop("two", 51)
     running.until(lambda: running.status.last is not None)
     assert running.status.last.seq == 1
-    assert running.line.accounts.balances()["drop"].dropped == {"uncommitted": 1}
+    assert running.parts.accounts.balances()["drop"].dropped == {"uncommitted": 1}
     # What is left is that this artifact has no golden frames.
     running.until(lambda: running.status.state is LineState.DEGRADED)
 
@@ -183,10 +187,43 @@ def test_an_engine_that_does_not_load_is_the_starts_own_error(start, line_folder
 def test_a_stop_while_the_engine_loads_is_obeyed(start, monkeypatch):
     hang = threading.Event()
     monkeypatch.setattr(
-        "zsad.line.service.LineJudges", lambda *args: hang.wait(30) or pytest.fail("not stopped")
+        "zsad.line.assembly.LineJudges", lambda *args: hang.wait(30) or pytest.fail("not stopped")
     )
     running = start("idle_check_s: 0.05")
     running.until(lambda: "engine" in threads())
     running.stop()
     assert running.stopped_in_s < STOP_WITHIN_S
     assert running.status.state is LineState.STOPPING
+
+
+@pytest.mark.parametrize("camera", [30], indirect=True)
+@pytest.mark.parametrize(
+    ("seconds", "share"), [(4, 0.95), pytest.param(120, 0.99, marks=pytest.mark.slow)]
+)
+def test_a_camera_three_times_as_fast_as_the_engine_makes_no_frame_old(
+    start, line_folder, camera, monkeypatch, seconds, share
+):
+    whole = OrtBackend.infer
+
+    def infer(self, feeds):
+        time.sleep(0.1)
+        return whole(self, feeds)
+
+    monkeypatch.setattr(OrtBackend, "infer", infer)
+    file = line_folder / "line.yaml"
+    net = f'name: net, source: "http://127.0.0.1:{camera.port}/live"'
+    file.write_text(file.read_text().replace("name: drop, source: drop", net))
+    running = start("idle_check_s: 0.05")
+    running.until(lambda: running.status.last is not None and running.status.last.seq > 3)
+    time.sleep(seconds)
+    running.stop()
+    balance = running.parts.accounts.balances()["net"]
+    assert balance.dropped["displaced"] > balance.judged, "it was faster than the engine"
+    lines = (line_folder / "verdicts.jsonl").read_text().splitlines()
+    told = [json.loads(line) for line in lines[3:]]
+    spent = [r["views"][0]["stages_ms"] for r in told if r["verdict"] != "NO_RESULT"]
+    ages_ms = [each["judged"] for each in spent]
+    period_ms = max(each["judged"] - each["queued"] for each in spent)
+    assert np.quantile(ages_ms, share) <= period_ms + 100
+    half = len(ages_ms) // 2
+    assert np.median(ages_ms[half:]) <= np.median(ages_ms[:half]) + 50, "and no older as it runs"
