@@ -141,7 +141,9 @@ def appearance_of(frame_bgr: ImageU8) -> Appearance:
     """
     import cv2
 
-    grey: Any = cv2.cvtColor(check_frame(frame_bgr), cv2.COLOR_BGR2GRAY)
+    # OpenCV refuses what numpy has flipped or turned without copying it.
+    frame = np.ascontiguousarray(check_frame(frame_bgr))
+    grey: Any = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
     height, width = grey.shape
     # Half the size: a sensor's noise is of the finest detail and would hide the optics'.
     half: Any = cv2.resize(
@@ -150,7 +152,7 @@ def appearance_of(frame_bgr: ImageU8) -> Appearance:
     picture: Any = cv2.resize(half, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     levels = np.sort(picture, axis=None)
     cut = int(_TRIM * levels.size)
-    inside = cv2.countNonZero(cv2.inRange(half, _BLACK + 1, _WHITE - 1))  # type: ignore[call-overload]
+    inside = cv2.countNonZero(cv2.inRange(half, _BLACK + 1, _WHITE - 1))
     detail = float(cv2.meanStdDev(cv2.Laplacian(half, cv2.CV_16S))[1][0, 0]) ** 2
     contrast = float(cv2.meanStdDev(half)[1][0, 0]) ** 2
     return Appearance(

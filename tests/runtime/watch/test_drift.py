@@ -122,6 +122,11 @@ def test_a_flat_frame_of_any_size_has_a_look(hw):
     assert appearance_of(np.full((*hw, 3), 255, np.uint8)).saturation == 1.0
 
 
+def test_a_frame_that_is_a_view_of_another_looks_like_its_copy():
+    flipped = Camera().frame()[::-1, ::-1]
+    assert appearance_of(flipped).level == appearance_of(flipped.copy()).level
+
+
 def test_a_shift_is_measured_as_a_share_of_the_frame(reference):
     camera = Camera()
     found = [reference.offset(appearance_of(camera.frame(shift=(8, 0))).picture) for _ in range(20)]
