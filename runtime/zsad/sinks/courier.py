@@ -14,7 +14,7 @@ from zsad.line.status import SinkHealth
 from zsad.sinks.backoff import Backoff
 from zsad.sinks.base import OutboxLike, RefusedError, Sink, SinkError, committed_head
 from zsad.sinks.config import BackoffConfig
-from zsad.sources.base import mask_credentials
+from zsad.sources import mask_credentials
 
 _log = logging.getLogger(__name__)
 
