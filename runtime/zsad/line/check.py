@@ -15,6 +15,7 @@ from zsad.errors import InputError, MissingExtraError
 from zsad.line.config import LineConfig
 from zsad.recipe import read_recipe
 from zsad.sinks import SecretRef
+from zsad.sources import open_camera
 
 
 def check_line(config: LineConfig) -> list[str]:
@@ -30,7 +31,10 @@ def check_line(config: LineConfig) -> list[str]:
     artifact = Artifact.open(config.artifact)
     said = [f"artifact {config.artifact}: {artifact.sha256[:12]}"]
     for camera in config.cameras:
+        open_camera(camera)  # looks for the programs that it takes, and opens nothing
         said.append(_recipe_line(config, artifact, camera.name))
+        if camera.resolved_kind == "video" and not Path(camera.source).is_file():
+            said.append(f"warning: camera {camera.name}: there is no file {camera.masked_source}")
     for secret in (*_secrets(config.sinks), *_secrets(config.server)):
         secret.read()
     _check_extras(config)
