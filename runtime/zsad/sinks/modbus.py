@@ -209,8 +209,7 @@ def _make_server(config: ModbusConfig, answer: Any) -> ModbusTcpServer:
         def callback_new_connection(self) -> Any:
             while len(self.active_connections) >= config.max_clients:
                 next(iter(self.active_connections.values())).close()
-            make: Any = Connection  # pymodbus annotates it not
-            return make(self, None, None, None)
+            return Connection(self, None, None, None)  # type: ignore[no-untyped-call]
 
     def bits() -> list[SimData]:
         return [SimData(0, count=16, values=False, datatype=DataType.BITS)]

@@ -104,6 +104,17 @@ def test_a_partly_taken_batch_goes_on_where_it_stopped(carry, until):
     assert sink.given == [[1, 2, 3, 4, 5], [3, 4, 5], [5]]
 
 
+def test_the_outbox_is_not_read_anew_for_every_record(carry, until):
+    outbox, asked = FakeOutbox(), []
+    pending = outbox.pending
+    outbox.pending = lambda sink, limit: asked.append(sink) or pending(sink, limit)
+    for _ in range(32):
+        outbox.commit()
+    courier = carry(ScriptedSink(lambda records: 1), outbox)
+    until(lambda: courier.health.delivered == 32)
+    assert len(asked) <= 2
+
+
 def test_a_record_refused_for_good_is_parked_after_three_tries_and_the_rest_goes_on(carry, until):
     outbox, parked = FakeOutbox(), []
 
