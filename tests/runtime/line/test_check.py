@@ -114,7 +114,9 @@ def test_verdicts_that_would_never_come_are_a_warning(check, make_artifact, line
     make_artifact("other", gain=2.0)
     outcome = check(("artifact: artifact", "artifact: other"))
     assert outcome.exit_code == 0
-    assert "part.json was not calibrated for the fp32 graph" in outcome.stderr
+    assert "every verdict would be NO_RESULT: part.json: the recipe was calibrated for other" in (
+        outcome.stderr
+    )
     outcome = check(("recipe: part.json\n", ""))
     assert "camera drop has no recipe: scores without a verdict" in outcome.stderr
 
