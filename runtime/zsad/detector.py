@@ -157,7 +157,8 @@ class Detector:
             frames_bgr: Frames of any size, each (H, W, 3) uint8, BGR.
 
         Raises:
-            InputError: A frame is not a usable image, or the detector is closed.
+            InputError: A frame is not a usable image, or one that the recipe's tiles or region
+                cannot be laid over, or the detector is closed.
             InferenceError: The engine failed.
         """
         if not frames_bgr:
