@@ -252,4 +252,4 @@ def _flips(replay: Replay, calibration: Calibration | None) -> int | None:
     scores = (scores_of(each, calibration.score_kind) for each in (replay.reference, replay.found))
     pairs = zip(*scores, strict=True)
     threshold = calibration.threshold
-    return sum((a > threshold) != (b > threshold) for a, b in pairs)
+    return sum(1 for a, b in pairs if (a > threshold) != (b > threshold))
