@@ -206,3 +206,7 @@ def _standstill(samples: Sequence[Sample]) -> list[str]:
     if last * 4 >= before:  # half of what it was, for half the time
         return []
     return [f"verdicts all but stopped: {last} in the last quarter, {before} in the two before"]
+
+
+if __name__ == "__main__":
+    main()

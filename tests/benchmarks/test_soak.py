@@ -1,4 +1,6 @@
 import json
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -105,10 +107,12 @@ def test_a_line_that_is_broken_and_mended_keeps_its_promises(make_artifact, tmp_
     assert report["stop_s"] < soak.STOP_S
 
 
-def test_a_command_is_watched_by_its_name(tmp_path):
-    arguments = ["--minutes", "0.03", "--every-s", "0.1", "--", *child(LEAKS["fds"])]
-    done = CliRunner().invoke(soak.main, arguments)
-    assert done.exit_code == 1 and "fds: leaks" in done.output
+def test_a_command_is_watched_by_its_name_and_its_leak_fails_the_script():
+    options = ["--minutes", "0.03", "--every-s", "0.1", "--", *child(LEAKS["fds"])]
+    script = [sys.executable, soak.__file__, *options]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run(script, capture_output=True, text=True, timeout=60, env=environment)
+    assert done.returncode == 1 and "fds: leaks" in done.stdout, done.stderr
 
 
 def test_nothing_to_run_is_one_line():

@@ -125,6 +125,7 @@ class GoldenReplay:
 
         Raises:
             InferenceError: The engine failed.
+            InputError: It answers in other shapes than the reference.
         """
         found = [self._infer(backend, index) for index in range(len(self._frames))]
         return self._compare(backend, list(enumerate(found)))
@@ -142,7 +143,10 @@ class GoldenReplay:
     def _infer(self, backend: Backend, index: int) -> GoldenOutputs:
         image = resize_exact(self._frames[index].image_bgr, self._artifact.manifest.preprocess)
         outputs = backend.infer({"image": image[None], **self._inputs})
-        return collect_outputs(outputs).without_type_maps()
+        found = collect_outputs(outputs).without_type_maps()
+        if (shapes := _shapes(found)) != (wanted := _shapes(self._reference.at(index))):
+            raise InputError(f"{backend.provider} answers in shapes {shapes}, not {wanted}")
+        return found
 
     def _compare(self, backend: Backend, seen: Sequence[tuple[int, GoldenOutputs]]) -> Replay:
         limits = self._limits or limits_for(
@@ -211,15 +215,20 @@ def _check_reference(artifact: Artifact, reference: GoldenOutputs) -> None:
     spec, frames = artifact.manifest.preprocess, len(reference.scores)
     arrays = [reference.scores, reference.anomaly_maps]
     shapes: list[tuple[int, ...]] = [(frames,), (frames, spec.height, spec.width)]
-    if reference.type_scores is not None:
+    if reference.type_scores is not None:  # of the words at the export, which may have changed
         arrays.append(reference.type_scores)
-        shapes.append((frames, len(artifact.manifest.words.types)))
+        shapes.append((frames, reference.type_scores.shape[-1]))
     sound = all(
         array.shape == shape and array.dtype == np.float32 and np.isfinite(array).all()
         for array, shape in zip(arrays, shapes, strict=True)
     )
     if not (frames and sound):
         raise InputError(f"{artifact.path}: golden frames do not fit its graphs: export it again")
+
+
+def _shapes(outputs: GoldenOutputs) -> tuple[tuple[int, ...] | None, ...]:
+    arrays = (outputs.scores, outputs.anomaly_maps, outputs.type_scores)
+    return tuple(None if array is None else array.shape for array in arrays)
 
 
 def _wider(a: ParityLimits, b: ParityLimits) -> ParityLimits:
@@ -240,8 +249,7 @@ def _findings(parity: Parity) -> tuple[str, ...]:
 def _flips(replay: Replay, calibration: Calibration | None) -> int | None:
     if calibration is None or calibration.inspection_sha256 is not None:
         return None
-    reference = scores_of(replay.reference, calibration.score_kind)
-    found = scores_of(replay.found, calibration.score_kind)
+    scores = (scores_of(each, calibration.score_kind) for each in (replay.reference, replay.found))
+    pairs = zip(*scores, strict=True)
     threshold = calibration.threshold
-    pairs = zip(reference, found, strict=True)
-    return sum((a > threshold) != (b > threshold) for a, b in pairs)
+    return sum(1 for a, b in pairs if (a > threshold) != (b > threshold))

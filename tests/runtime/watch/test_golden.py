@@ -2,16 +2,19 @@ import dataclasses
 
 import numpy as np
 import pytest
-from made_engines import scale_by
+from made_engines import HW, answer, scale_by, texture
 from onnx import numpy_helper
 from PIL import Image
 
 from zsad.artifact import Artifact
 from zsad.errors import InferenceError, InputError
-from zsad.golden import read_golden
+from zsad.golden import GoldenFrame, GoldenOutputs, read_golden
+from zsad.inspection.config import Inspection, Tiles
 from zsad.manifest import ParityRecord
 from zsad.parity import LIMITS
+from zsad.text_table import change_words
 from zsad.watch.golden import GoldenReplay, limits_for
+from zsad_export.golden import write_golden
 
 
 def test_an_engine_that_computes_what_was_trained_passes(make_watched, open_detector):
@@ -117,6 +120,54 @@ def test_verdicts_that_flip_at_the_threshold_are_counted(make_watched, make_reci
 def test_an_artifact_without_golden_frames_says_so(make_artifact):
     with pytest.raises(InputError, match=r"golden/reference\.npz"):
         GoldenReplay(Artifact.open(make_artifact()))
+
+
+def test_an_engine_that_answers_in_another_shape_is_a_finding(
+    make_watched, open_detector, monkeypatch
+):
+    artifact = make_watched()
+    detector = open_detector(artifact)
+    infer = detector.backend.infer
+
+    def cropped(feeds):
+        return {**infer(feeds), "anomaly_map": np.zeros((1, 4, 4), np.float32)}
+
+    monkeypatch.setattr(detector.backend, "infer", cropped)
+    (finding,) = GoldenReplay(artifact).check(detector).findings
+    assert "answers in shapes ((1,), (1, 4, 4), None), not ((1,), (1, 8, 12), None)" in finding
+
+
+def test_other_words_leave_the_golden_frames_what_they_were(
+    make_typed_artifact, reseal, open_detector, tmp_path
+):
+    path = make_typed_artifact()
+    table = np.load(path / "text_table.npy")
+    score, grey = answer(texture(0, HW))
+    types = (grey.max() * table[1:, 0])[None]
+    outputs = GoldenOutputs(np.float32([score]), grey[None], np.float32(types))
+    frames = [GoldenFrame("only", texture(0, HW))]
+    write_golden(path, frames, outputs, {"text_table": table})
+    reseal(path)
+    before = Artifact.open(path)
+    assert GoldenReplay(before).check(open_detector(before)).ok
+    after = change_words(before, ("dent", "crack", "rust stain"), tmp_path / "other")
+    assert GoldenReplay(after).check(open_detector(after)).ok
+
+
+def test_a_region_or_tiles_have_no_verdict_about_golden_frames(
+    make_watched, make_recipe, open_detector
+):
+    artifact = make_watched()
+    inspection = Inspection(None, Tiles(8, 12, 4), (16, 24))
+    whole = make_recipe(artifact, "fp32", kind="map_max")
+    tiled = dataclasses.replace(whole.calibrations[0], inspection_sha256=inspection.sha256)
+    recipe = dataclasses.replace(
+        whole, calibrations=(tiled,), tiles=inspection.tiles, frame_hw=inspection.frame_hw
+    )
+    detector = open_detector(artifact, recipe)
+    assert detector.calibration is not None
+    result = GoldenReplay(artifact).check(detector)
+    assert result.ok and result.flips is None
 
 
 def record(score, map_max, correlation):
