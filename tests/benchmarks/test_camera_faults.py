@@ -2,7 +2,9 @@
 
 import json
 import os
+import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -118,12 +120,33 @@ def ages_at_verdict(seconds, engine_s=0.1):
     return np.array(ages_s), np.array(engines_s)
 
 
+@contextmanager
+def bystander():
+    """Gives how late this machine wakes a thread that only sleeps, in seconds."""
+    late_s, done = [], threading.Event()
+
+    def sleep():
+        while not done.is_set():
+            begun_s = time.monotonic()
+            time.sleep(0.01)
+            late_s.append(time.monotonic() - begun_s - 0.01)
+
+    thread = threading.Thread(target=sleep, name="bystander")
+    thread.start()
+    try:
+        yield late_s
+    finally:
+        done.set()
+        thread.join()
+
+
 @pytest.mark.parametrize("seconds", [4, pytest.param(180, marks=pytest.mark.slow)])
 def test_a_slow_engine_on_a_fast_camera_judges_fresh_frames_for_as_long_as_it_runs(seconds):
-    ages_s, engines_s = ages_at_verdict(seconds)
+    with bystander() as late_s:
+        ages_s, engines_s = ages_at_verdict(seconds)
     assert len(ages_s) > 7 * seconds
-    # One period of the engine, as a busy machine really lets it run, and 100 ms.
-    assert np.percentile(ages_s - engines_s, 99) < 0.1
+    # One period of the engine and 100 ms, and what a busy machine adds to any thread's sleep.
+    assert np.percentile(ages_s - engines_s, 99) < 0.1 + np.percentile(late_s, 99)
     print(f"age p50 {np.median(ages_s):.3f} s, p99 {np.percentile(ages_s, 99):.3f} s")
     half = len(ages_s) // 2
     assert np.median(ages_s[half:]) < np.median(ages_s[:half]) + 0.02

@@ -303,6 +303,55 @@ def test_triggers_die_with_the_connection(caplog):
     camera.close()
 
 
+class OnDemand(HandFed):
+    """A stream whose camera takes a frame when it is fired; the test says what comes of it."""
+
+    paced, rate_hz = False, None
+
+    def __init__(self):
+        super().__init__()
+        self.fired = 0
+        self.lost = False
+
+    def fire(self):
+        self.fired += 1
+
+    def read(self, timeout_s):
+        reading = super().read(timeout_s)
+        if reading is None or not self.lost:
+            return reading
+        return Reading(None, reading.captured_s, reading.decoded_s, "incomplete")
+
+
+def test_an_answer_that_is_incomplete_is_its_own_trigger_s_and_no_other_s():
+    stream = OnDemand()
+    camera = live_camera(stream, trigger="software")
+    wait_for(lambda: camera.trigger("a"))
+    assert not camera.trigger("b"), "the camera has not answered yet"
+    stream.lost = True
+    feed(camera, stream)
+    frame = camera.take()
+    assert (frame.trigger, frame.image_bgr, frame.error) == ("a", None, "incomplete")
+    stream.lost = False
+    assert camera.trigger("b")
+    feed(camera, stream)
+    assert camera.take().trigger == "b"
+    assert stream.fired == 2
+    camera.close()
+
+
+def test_a_trigger_that_is_never_answered_is_given_up_with_the_connection(caplog):
+    stream = OnDemand()
+    camera = live_camera(stream, trigger="software", stall_s=0.3, backoff=BackoffConfig(0.01, 0.01))
+    wait_for(lambda: camera.trigger("a"))
+    wait_for(lambda: camera.health.reconnects == 1)
+    assert "lost before their frame: a" in caplog.text
+    wait_for(lambda: camera.trigger("b"))
+    feed(camera, stream)
+    assert camera.take().trigger == "b"
+    camera.close()
+
+
 def test_every_third_frame():
     stream = HandFed()
     camera = live_camera(stream, trigger="every-n", every_n=3, policy="every")

@@ -178,6 +178,22 @@ def test_a_software_trigger_goes_to_the_camera_and_its_id_comes_back(started, gi
 
 
 @pytest.mark.system("arv-fake-gv-camera-0.8")
+def test_a_triggered_frame_that_lost_packets_is_an_error_of_its_own_part(started):
+    lossy = ["arv-fake-gv-camera-0.8", "-i", "127.0.0.1", "-r", "400"]
+    process = subprocess.Popen(lossy)
+    try:
+        camera = started("genicam:127.0.0.1", trigger="software", stall_s=3.0)
+        for number in range(3):
+            wait_for(lambda n=number: camera.trigger(f"part-{n}"))
+            frame = wait_for(camera.take)
+            assert (frame.trigger, frame.image_bgr) == (f"part-{number}", None)
+            assert frame.error.startswith("incomplete: ")
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.system("arv-fake-gv-camera-0.8")
 def test_a_camera_that_another_program_has_is_refused(started, gige):
     first = started("genicam:127.0.0.1")
     wait_for(first.take)

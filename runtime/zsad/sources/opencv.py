@@ -19,6 +19,12 @@ _HIGHEST_RATE_HZ = 1000.0
 """Some streams give the clock of their time stamps, 90000, for a rate."""
 _TIMED_OUT = 0.9
 _PROBE_TIMEOUT_S = 2.0
+# Names in session descriptions of what FFmpeg decodes; with any other it may look until its
+# time-out, which is then no lack of data.
+_DECODED = (
+    *("AV1", "H261", "H263", "H263-1998", "H263-2000", "H264", "H265", "JPEG", "MP2T", "MP4V-ES"),
+    *("MPV", "OF NO NAME", "RAW", "THEORA", "VP8", "VP9"),
+)
 _USUAL_RATE_HZ = 25.0
 _WAITED = 0.3
 _LONGEST_BACKLOG_S = 1.0
@@ -127,7 +133,7 @@ class UrlOpener:
         found = self._probe(self._config.source, _PROBE_TIMEOUT_S)
         if isinstance(found, StreamError):
             return found
-        if timed_out:
+        if timed_out and (found.upper() in _DECODED or "/" in found):
             return StreamError(Cause.NO_DATA, f"it sent no picture within {waited_s:.0f} s")
         return StreamError(Cause.CODEC, f"FFmpeg does not open its video, which is {found}")
 
