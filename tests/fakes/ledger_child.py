@@ -2,13 +2,14 @@
 
 python ledger_child.py FOLDER COUNT [TIMEOUT_S]
 
-It opens the ledger twice, for half of them each, with bounds so small that the log is worked in
-and pictures are deleted all the time. It says on standard output what the ledger answered, a line
-each: `ack SEQ PART VERDICT`, or `refused PART REASON`.
+It opens the ledger twice, for half of them each, and once where a timeout is given, with bounds so
+small that the log is worked in and pictures are deleted all the time. It says on standard output
+what the ledger answered, a line each: `ack SEQ PART VERDICT`, or `refused PART SECONDS REASON`.
 """
 
 import os
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,10 +57,11 @@ def commit_parts(folder, first, count, say, config=CONFIG):
         ledger.register(SINK)
         for number in range(first, first + count):
             record, picture = part_of(number)
+            start = time.monotonic()
             try:
                 seq = ledger.commit(record, [picture]).seq
             except LedgerError as error:
-                say(f"refused {number} {error}")
+                say(f"refused {number} {time.monotonic() - start:.3f} {error}")
                 continue
             say(f"ack {seq} {number} {record.verdict}")
             ledger.acknowledge(SINK, seq - 1)
@@ -77,11 +79,13 @@ def say_on(descriptor):
 
 def main():
     folder, count = Path(sys.argv[1]), int(sys.argv[2])
-    timeout_s = float(sys.argv[3]) if len(sys.argv) > 3 else CONFIG.commit_timeout_s
     hurry()
-    for first in (1, 1 + count // 2):
-        config = replace(CONFIG, commit_timeout_s=timeout_s)
-        commit_parts(folder, first, count // 2, say_on(1), config)
+    if len(sys.argv) > 3:
+        config = replace(CONFIG, commit_timeout_s=float(sys.argv[3]))
+        commit_parts(folder, 1, count, say_on(1), config)
+    else:
+        commit_parts(folder, 1, count // 2, say_on(1))
+        commit_parts(folder, 1 + count // 2, count // 2, say_on(1))
 
 
 if __name__ == "__main__":

@@ -90,12 +90,9 @@ class Cursors:
         with self._lock:
             moved = {n: c for n, c in self._cursors.items() if c.acknowledged != c.stored}
             written = Written({n: c.acknowledged for n, c in moved.items()}, tuple(self._events))
-            rows = [(n, c.stored + 1, c.acknowledged, c.acknowledged_utc) for n, c in moved.items()]
-        connection.executemany("INSERT INTO acknowledgements VALUES (?, ?, ?, ?)", rows)
-        connection.executemany(
-            "UPDATE sinks SET acknowledged = ? WHERE name = ?",
-            [(seq, name) for name, seq in written.cursors.items()],
-        )
+            times = {n: c.acknowledged_utc for n, c in moved.items()}
+        for name, seq in written.cursors.items():
+            _store(connection, name, seq, times[name])
         return written
 
     def settle(self, written: Written) -> None:
@@ -117,6 +114,15 @@ class Written:
 
     cursors: dict[str, int]
     events: tuple[AuditEvent, ...]
+
+
+def _store(connection: sqlite3.Connection, sink: str, seq: int, utc: str) -> None:
+    # Asked of the database: a commit that failed may turn up after all, with its cursors.
+    found = connection.execute("SELECT acknowledged FROM sinks WHERE name = ?", (sink,)).fetchone()
+    if found is not None and found[0] < seq:
+        row = (sink, found[0] + 1, seq, utc)
+        connection.execute("INSERT INTO acknowledgements VALUES (?, ?, ?, ?)", row)
+        connection.execute("UPDATE sinks SET acknowledged = ? WHERE name = ?", (seq, sink))
 
 
 def register(connection: sqlite3.Connection, sink: str, newest: int) -> int:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from zsad.errors import LedgerError
+from zsad.errors import InputError
 from zsad.images import frame_sha256
 from zsad.line.record import VerdictRecord
 from zsad.types import ImageU8
@@ -54,21 +54,29 @@ class StoredPicture:
     size_bytes: int
 
 
-def store(root: Path, seq: int, pictures: Iterable[Picture]) -> tuple[StoredPicture, ...]:
+def store(
+    root: Path, record: VerdictRecord, pictures: Iterable[Picture]
+) -> tuple[StoredPicture, ...]:
     """Write pictures durably: when this returns, a power cut loses none of them.
 
     A file's name holds a hash of what is in it, so that what is written for one commit is never
     overwritten by the next.
 
+    Args:
+        root: The ledger's folder.
+        record: The verdict that they belong to, with its number.
+        pictures: Of its views.
+
     Raises:
+        InputError: A frame is not the one that its view names by hash.
         OSError: The disk did not take them; what was written is left for `sweep`.
     """
-    folder = root / FOLDER / f"{seq // _PER_FOLDER:06d}"
+    folder = root / FOLDER / f"{record.seq // _PER_FOLDER:06d}"
     _make(folder, root)
     stored = []
     for picture in pictures:
-        for kind, suffix, digest, content in _encoded(picture):
-            name = f"{seq:09d}-{picture.view}-{digest[:12]}{suffix}"
+        for kind, suffix, digest, content in _encoded(record, picture):
+            name = f"{record.seq:09d}-{picture.view}-{digest[:12]}{suffix}"
             _write(folder / name, content)
             file = f"{FOLDER}/{folder.name}/{name}"
             stored.append(StoredPicture(file, picture.view, kind, len(content)))
@@ -144,16 +152,21 @@ def _make(folder: Path, root: Path) -> None:
     sync_folder(root)
 
 
-def _encoded(picture: Picture) -> list[tuple[PictureKind, str, str, bytes]]:
-    """Return kind, suffix, hash and bytes of each file."""
-    found: list[tuple[PictureKind, str, str, bytes]] = []
+def _encoded(
+    record: VerdictRecord, picture: Picture
+) -> Iterator[tuple[PictureKind, str, str, bytes]]:
+    """Yield kind, suffix, hash and bytes of each file."""
     if picture.frame_bgr is not None:
-        content = _encode_png(picture.frame_bgr)
-        found.append(("frame", ".png", frame_sha256(picture.frame_bgr), content))
+        digest = frame_sha256(picture.frame_bgr)
+        if digest != record.views[picture.view].frame_sha256:
+            raise InputError(
+                f"the frame of view {picture.view} of part '{record.part}' is not the one that its"
+                " record names: it could never be replayed"
+            )
+        yield "frame", ".png", digest, _encode_png(picture.frame_bgr)
     if picture.heat_map_jpeg is not None:
         digest = hashlib.sha256(picture.heat_map_jpeg).hexdigest()
-        found.append(("heat map", ".jpg", digest, picture.heat_map_jpeg))
-    return found
+        yield "heat map", ".jpg", digest, picture.heat_map_jpeg
 
 
 def _encode_png(frame_bgr: ImageU8) -> bytes:
@@ -169,9 +182,9 @@ def _encode_png(frame_bgr: ImageU8) -> bytes:
     try:
         done, encoded = cv2.imencode(".png", frame_bgr, options)
     except cv2.error as error:
-        raise LedgerError(f"a frame of shape {frame_bgr.shape} cannot be stored: {error}") from None
+        raise InputError(f"a frame of shape {frame_bgr.shape} cannot be stored: {error}") from None
     if not done:
-        raise LedgerError(f"a frame of shape {frame_bgr.shape} cannot be stored as PNG")
+        raise InputError(f"a frame of shape {frame_bgr.shape} cannot be stored as PNG")
     return encoded.tobytes()
 
 

@@ -20,7 +20,7 @@ from zsad.ledger.database import first_seq_since, newest_seq, oldest_seq, transa
 from zsad.ledger.pictures import remove
 
 _CHECK_EVERY_S = 60.0
-_PICTURES_AT_ONCE = 200
+_PICTURES_AT_ONCE = 32
 _VERDICTS_AT_ONCE = 500
 _DOWN_TO = 0.95
 """Of the limit, so that a full ledger deletes in batches rather than one picture at a time."""

@@ -133,11 +133,12 @@ class Writer:
 
     def stop(self, deadline_s: float) -> bool:
         """Finish what is queued, close the connection and join the thread; false if it hangs."""
+        end = time.monotonic() + deadline_s
         try:
             self._jobs.put(None, timeout=deadline_s)
         except queue.Full:
             return False
-        self._thread.join(deadline_s)
+        self._thread.join(max(0.0, end - time.monotonic()))
         return not self._thread.is_alive()
 
     def _given_up(self, what: str) -> LedgerError:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from zsad.errors import InputError
-from zsad.ledger import AuditEvent, Ledger, LedgerConfig, LedgerError, SnapshotConfig
+from zsad.ledger import AuditEvent, Ledger, LedgerConfig, LedgerError, Picture, SnapshotConfig
 from zsad.ledger.database import FILE, SCHEMA
 from zsad.ledger.pictures import FOLDER
+from zsad.schema import from_json
 
 KEEP_ALL = LedgerConfig(snapshots=SnapshotConfig(ok_every=1))
 
@@ -89,6 +90,17 @@ def test_policy_says_whose_pictures_are_kept(tmp_path, commit_part):
             announced.append(ledger.keeps_pictures(verdict))
             kept.append(commit_part(ledger, part, verdict).views[0].snapshot is not None)
     assert kept == announced == [False, True, True, False, False, True]
+
+
+def test_a_frame_that_its_record_does_not_name_is_refused(tmp_path, make_verdict, make_frame):
+    with Ledger.open(tmp_path) as ledger:
+        record = make_verdict(1, "NG", [make_frame(1)])
+        with pytest.raises(LedgerError, match="is not the one that its record names"):
+            ledger.commit(record, [Picture(0, make_frame(2), None)])
+        with pytest.raises(LedgerError, match=r"shape \(24, 0, 3\) cannot be stored"):
+            empty = make_frame(1)[:, :0]
+            ledger.commit(make_verdict(1, "NG", [empty]), [Picture(0, empty, None)])
+        assert ledger.newest == 0
 
 
 def test_files_that_no_verdict_names_are_swept_at_the_start(tmp_path, commit_part):
@@ -171,7 +183,7 @@ class HeldDisk:
     """Holds up every commit of a ledger's connection while `hold` is set."""
 
     def __init__(self, monkeypatch):
-        from zsad.ledger import ledger as module
+        from zsad.ledger import journal as module
 
         self.free, self.reached = threading.Event(), threading.Event()
         self.free.set()
@@ -226,3 +238,15 @@ def test_a_ledger_that_is_closed_takes_nothing(tmp_path, make_verdict):
     with pytest.raises(LedgerError):
         ledger.audit(AuditEvent("recipe", "me", "x", "y"))
     assert not [t for t in threading.enumerate() if t.name == "zsad-ledger-writer"]
+
+
+def test_the_configuration_is_plain_values_with_every_key_checked():
+    config = from_json(LedgerConfig, {"outbox": {"max_verdicts": 5}}, "line.yaml")
+    assert config.outbox.max_verdicts == 5
+    assert config.retention == LedgerConfig().retention
+    with pytest.raises(InputError, match="unknown key 'max_verdict'"):
+        from_json(LedgerConfig, {"outbox": {"max_verdict": 5}}, "line.yaml")
+    with pytest.raises(InputError, match="ok_every is -1: choose 0 or more"):
+        from_json(LedgerConfig, {"snapshots": {"ok_every": -1}}, "line.yaml")
+    with pytest.raises(InputError, match="commit_timeout_s is 0: choose more than 0"):
+        LedgerConfig(commit_timeout_s=0)

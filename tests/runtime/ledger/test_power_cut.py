@@ -83,7 +83,7 @@ def examine(operations, scratch, seed, per_point, at=("sync", "say")):
 
 @pytest.mark.system("strace")
 def test_a_power_cut_loses_no_acknowledged_verdict_and_tears_no_picture(operations, scratch):
-    states, bad = examine(operations, scratch, seed=6, per_point=10)
+    states, bad = examine(operations, scratch, seed=6, per_point=12)
     assert bad == []
     assert states > 1000
 

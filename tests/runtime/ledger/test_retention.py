@@ -28,7 +28,7 @@ def prune(tmp_path, clocks):
 
     def all_of_it(config=CONFIG, free=lambda folder: 1000 * GIB, acknowledged=10**9):
         with Ledger.open(tmp_path, config, clocks) as ledger:
-            clock = ledger._clock
+            clock = ledger._journal.clock
         connection = open_to_write(tmp_path / FILE, 1.0)
         retention = Retention(tmp_path, config.retention, clock, free)
         retention.measure(connection)
@@ -57,11 +57,11 @@ def test_pictures_go_by_age_those_of_ng_later_and_verdicts_last(
     assert why(connection)[0][0].startswith("deleted 2 pictures (")
     assert why(connection)[0][1] == "older than 10 days"
     clocks.advance(90 * DAY_S)
-    prune()
+    prune().close()
     assert files(tmp_path) == []
     assert connection.execute("SELECT count(*) FROM verdicts").fetchone() == (3,)
     clocks.advance(100 * DAY_S)
-    prune()
+    prune().close()
     # Both others are old enough too, and the newest stays so that numbers go on from it.
     assert connection.execute("SELECT seq FROM verdicts").fetchall() == [(3,)]
     assert why(connection)[-1] == ("deleted verdicts 1 to 2", "older than 200 days")
@@ -135,15 +135,15 @@ def test_a_reboot_ages_by_the_wall_clock_and_by_one_day_at_most(
 ):
     with Ledger.open(tmp_path, CONFIG, clocks) as ledger:
         commit_part(ledger, 1)
-        assert ledger._clock.now_s() == 0.0
+        assert ledger._journal.clock.now_s() == 0.0
     for off_s, age_s in ((3600.0, 3600.0), (-50 * 365 * DAY_S, 3600.0)):
         clocks.reboot(off_s)
         with Ledger.open(tmp_path, CONFIG, clocks) as ledger:
-            assert ledger._clock.now_s() == pytest.approx(age_s)
+            assert ledger._journal.clock.now_s() == pytest.approx(age_s)
             commit_part(ledger, 2)  # which keeps the clock's reading
     clocks.reboot(50 * 365 * DAY_S)  # the clock was dead, and is right again
     with Ledger.open(tmp_path, CONFIG, clocks) as ledger:
-        assert ledger._clock.now_s() == pytest.approx(3600.0 + MAX_REBOOT_S)
+        assert ledger._journal.clock.now_s() == pytest.approx(3600.0 + MAX_REBOOT_S)
     prune().close()
     assert files(tmp_path) == [1, 2, 3]
 
