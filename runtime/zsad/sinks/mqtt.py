@@ -57,7 +57,7 @@ class MqttSink:
                 self._connect()
             self._serve(0.0)
             self._tell()
-        except SinkError:
+        except Exception:
             self._drop()
             raise
 
@@ -83,6 +83,9 @@ class MqttSink:
             self._drop()
             if not taken:
                 raise
+        except Exception:
+            self._drop()
+            raise
         for record in records[:taken]:
             self._in_flight.pop(record.seq, None)
         return taken
@@ -110,7 +113,7 @@ class MqttSink:
         broker = self._make_broker()
         try:
             broker.connect()
-        except SinkError:
+        except Exception:
             broker.drop()
             raise
         self._broker = broker
