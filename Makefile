@@ -54,7 +54,7 @@ test-jetpack6: $(STAMP)  ## The device's tests on what JetPack 6 has: Python 3.1
 	@$(JETPACK6_PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 10)' || { echo 'this wants Python 3.10: JETPACK6_PYTHON=/path/to/python3.10'; exit 2; }
 	test -x $(JETPACK6)/bin/python || $(JETPACK6_PYTHON) -m venv $(JETPACK6)
 	$(JETPACK6)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-jetpack6.txt \
-		-e '.[rtx]' onnx pytest pytest-timeout scipy
+		-e '.[rtx,line]' onnx pytest pytest-timeout scipy
 	$(BIN)/zsad-export --method clip --fp16 --no-engine --out $(JETPACK6)/clip
 	ZSAD_TEST_ARTIFACT=$(CURDIR)/$(JETPACK6)/clip $(JETPACK6)/bin/python -m pytest \
 		tests/runtime tests/calibration tests/device -m 'not slow'

@@ -20,6 +20,7 @@ from zsad.inspection.tiles import Blend, crop, lay_out
 from zsad.manifest import GraphFile, Precision
 from zsad.preprocess import check_frame, resize_exact
 from zsad.recipe import Calibration, Recipe, ScoreKind, read_recipe, score_of, type_scores_of
+from zsad.recipe_match import calibration_of, covered_graphs, refusal_of
 from zsad.stages import Stages
 from zsad.text_table import constant_inputs
 from zsad.types import (
@@ -68,7 +69,9 @@ class Detector:
         self.backend = backend
         self.recipe = recipe
         self.inspection = inspection if recipe is None else recipe.inspection
-        self.calibration = self._calibration()
+        self.calibration: Calibration | None = None
+        if recipe is not None:
+            self.calibration = calibration_of(recipe, artifact, self.graph, backend.name)
         self._constants = constant_inputs(artifact)
 
     @classmethod
@@ -98,7 +101,7 @@ class Detector:
         """
         loaded = recipe if recipe is None or isinstance(recipe, Recipe) else read_recipe(recipe)
         artifact = Artifact.open(path)
-        covered = _covered(loaded, artifact, ARITHMETIC.get(backend))
+        covered = set() if loaded is None else covered_graphs(loaded, artifact, backend)
         engine = open_backend(artifact, precision, backend, threads, covered)
         try:
             return cls(artifact, engine, loaded)
@@ -131,22 +134,7 @@ class Detector:
         """Why the recipe can give no verdict here; None if it can, or if there is none."""
         if self.recipe is None or self.calibration is not None:
             return None
-        name = self.backend.name
-        remedy = "run zsad-calibrate with this artifact"
-        if self.recipe.preprocess_sha256 != self.artifact.manifest.preprocess.sha256:
-            what = "another preprocessing"
-        elif self.recipe.words_sha256 != self.artifact.manifest.words_sha256:
-            what = "other defect types than the artifact has now"
-        elif not (mine := self._of_this_graph(self.recipe)):
-            what = f"other graphs than {self.graph.file} ({self.graph.sha256[:12]})"
-        elif not (mine := [c for c in mine if c.arithmetic == self.arithmetic]):
-            what = f"{self.graph.file} on a backend that rounds otherwise than {name}"
-            remedy += f" and --backend {name}"
-        elif all(c.inspection_sha256 != self.inspection.sha256 for c in mine):
-            what = "another region or other tiles than it has now"
-        else:
-            what = "other defect types than the artifact has now"
-        return f"the recipe was calibrated for {what}: {remedy}"
+        return refusal_of(self.recipe, self.artifact, self.graph, self.backend.name)
 
     def predict(self, frame_bgr: ImageU8) -> AnomalyResult:
         """Judge one frame.
@@ -169,7 +157,8 @@ class Detector:
             frames_bgr: Frames of any size, each (H, W, 3) uint8, BGR.
 
         Raises:
-            InputError: A frame is not a usable image, or the detector is closed.
+            InputError: A frame is not a usable image, or one that the recipe's tiles or region
+                cannot be laid over, or the detector is closed.
             InferenceError: The engine failed.
         """
         if not frames_bgr:
@@ -228,21 +217,6 @@ class Detector:
     ) -> None:
         """Free the engine."""
         self.close()
-
-    def _of_this_graph(self, recipe: Recipe) -> list[Calibration]:
-        return [c for c in recipe.calibrations if c.graph_sha256 == self.graph.sha256]
-
-    def _calibration(self) -> Calibration | None:
-        if self.recipe is None:
-            return None
-        manifest = self.artifact.manifest
-        found = self.recipe.calibration_for(
-            self.graph.sha256, manifest.preprocess.sha256, manifest.words_sha256, self.arithmetic
-        )
-        if found is None or not found.types:
-            return found
-        named = tuple(each.name for each in found.types)
-        return found if named == manifest.words.types else None
 
     def _infer(self, images: Sequence[ImageU8], stages: Stages) -> dict[str, Array]:
         """Run the graph once on images of any size; outputs have one row per image."""
@@ -320,12 +294,3 @@ class Detector:
             return Verdict.NO_RESULT, self.refusal
         types = () if result.type_score is None else [float(each) for each in result.type_score]
         return self.calibration.verdict(result.score, types, lowered), None
-
-
-def _covered(recipe: Recipe | None, artifact: Artifact, arithmetic: Arithmetic | None) -> set[str]:
-    if recipe is None:
-        return set()
-    known, manifest = (recipe.preprocess_sha256, recipe.words_sha256), artifact.manifest
-    if known != (manifest.preprocess.sha256, manifest.words_sha256):
-        return set()
-    return {c.graph_sha256 for c in recipe.calibrations if c.arithmetic == arithmetic}

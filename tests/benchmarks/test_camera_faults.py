@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,7 +13,8 @@ from fake_camera import jpeg, picture, stamp_of
 
 from camera_faults import main
 from fault_injection import SCENARIOS, fake_camera, inject
-from zsad.sources import CameraConfig, open_camera
+from zsad.sources import BackoffConfig, CameraConfig, open_camera
+from zsad.sources.health import SourceState
 
 PROGRAMS = {
     "gst-rtsp": ("gst-launch-1.0",),
@@ -86,11 +88,14 @@ def test_a_fault_has_its_cause_and_is_over_when_it_is_over(scenario):
 
 
 def ages_at_verdict(seconds, engine_s=0.1):
-    """Judge a 30 Hz camera with an engine of 10 Hz; return each frame's true age at its verdict."""
+    """Judge a 30 Hz camera with an engine of 10 Hz.
+
+    Returns each frame's true age at its verdict, and how long the engine really took over it.
+    """
     camera_process = fake_camera("rtsp", "--rate-hz", "30", "--stamped")
     camera = open_camera(CameraConfig("cam", f"rtsp://127.0.0.1:{camera_process.port}/live"))
     camera.start()
-    ages_s = []
+    ages_s, engines_s = [], []
     try:
         deadline_s = time.monotonic() + 20
         while not (frame := camera.take()):
@@ -100,24 +105,58 @@ def ages_at_verdict(seconds, engine_s=0.1):
             if (frame := camera.take()) is None:
                 time.sleep(0.002)
                 continue
+            begun_s = time.monotonic()
             time.sleep(engine_s)
             ages_s.append(time.monotonic() - stamp_of(frame.image_bgr))
+            engines_s.append(time.monotonic() - begun_s)
         counts = camera.health.counts
     finally:
         camera.close()
         camera_process.close()
     assert counts.captured == counts.taken + sum(counts.dropped.values()) + counts.waiting
     assert counts.dropped["displaced"] > counts.taken
-    return np.array(ages_s)
+    return np.array(ages_s), np.array(engines_s)
 
 
 @pytest.mark.parametrize("seconds", [4, pytest.param(180, marks=pytest.mark.slow)])
 def test_a_slow_engine_on_a_fast_camera_judges_fresh_frames_for_as_long_as_it_runs(seconds):
-    ages_s = ages_at_verdict(seconds)
-    assert len(ages_s) > 8 * seconds
-    assert np.percentile(ages_s, 99) < 0.1 + 0.1
+    ages_s, engines_s = ages_at_verdict(seconds)
+    assert len(ages_s) > 7 * seconds
+    # One period of the engine, as a busy machine really lets it run, and 100 ms.
+    assert np.percentile(ages_s - engines_s, 99) < 0.1
+    print(f"age p50 {np.median(ages_s):.3f} s, p99 {np.percentile(ages_s, 99):.3f} s")
     half = len(ages_s) // 2
     assert np.median(ages_s[half:]) < np.median(ages_s[:half]) + 0.02
+
+
+def resident_mb():
+    return int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("protocol", "times"), [("http", 200), ("rtsp", 40)])
+def test_memory_does_not_grow_with_the_number_of_reconnects(protocol, times):
+    process = fake_camera(protocol)
+    config = CameraConfig(
+        "cam", f"{protocol}://127.0.0.1:{process.port}/live", backoff=BackoffConfig(0.01, 0.02)
+    )
+    camera = open_camera(config)
+    camera.start()
+    memory_mb = []
+    for count in range(times):
+        deadline_s = time.monotonic() + 20
+        while camera.health.reconnects < count or camera.health.state is not SourceState.LIVE:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.005)
+        process.obey("reset")
+        while camera.health.state is SourceState.LIVE:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.002)
+        process.obey("none")
+        memory_mb.append(resident_mb())
+    camera.close()
+    process.close()
+    assert memory_mb[-1] - memory_mb[times // 10] < 5
 
 
 def test_the_benchmark_prints_its_table_and_writes_its_figures(make_artifact, tmp_path):

@@ -334,6 +334,32 @@ def test_one_line_says_what_it_is_and_another_when_its_size_changes(caplog):
     camera.close()
 
 
+def test_a_camera_that_hangs_is_left_behind_within_two_seconds_and_only_once(caplog):
+    release = threading.Event()
+
+    class Hanging(HandFed):
+        def read(self, timeout_s):
+            release.wait(30)
+            raise StreamError(Cause.NO_DATA, "time-out")
+
+    cameras = [live_camera(Hanging()) for _ in range(3)]
+    thread = next(t for t in threading.enumerate() if t.name == "capture cam")
+    begun_s = time.monotonic()
+    for camera in cameras:
+        camera.end()
+    cameras[0].close()
+    cameras[0].close()
+    assert 1.5 < time.monotonic() - begun_s < 3.5
+    assert caplog.text.count("left behind") == 1
+    assert cameras[0].health.state is SourceState.ENDED
+    release.set()
+    for camera in cameras:
+        camera.close()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert cameras[0].health.state is SourceState.ENDED
+
+
 def test_no_thread_is_left_and_closing_twice_does_no_harm():
     before = threading.active_count()
     cameras = [live_camera(HandFed()) for _ in range(5)]

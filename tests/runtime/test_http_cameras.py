@@ -66,6 +66,7 @@ def refusing(status, kind="text/html"):
     [
         (refusing(401), Cause.AUTH, "HTTP 401"),
         (refusing(403), Cause.AUTH, "HTTP 403"),
+        (refusing(302), Cause.NOT_FOUND, "has moved the stream"),
         (refusing(404), Cause.NOT_FOUND, "HTTP 404"),
         (refusing(503), Cause.REFUSED, "HTTP 503"),
         (refusing(200), Cause.CODEC, "the answer is text/html"),
@@ -90,19 +91,20 @@ def test_a_picture_comes_as_soon_as_it_is_whole_and_the_end_is_the_end(serve):
     stream.close()
 
 
-def test_digest_passwords_are_answered(serve):
-    def md5(text):
-        return hashlib.md5(text.encode()).hexdigest()
+@pytest.mark.parametrize("algorithm", ["MD5", "SHA-256"])
+def test_digest_passwords_are_answered(serve, algorithm):
+    def digest(text):
+        return hashlib.new(algorithm.lower().replace("-", ""), text.encode()).hexdigest()
 
     def answer(handler):
         said = dict(re.findall(r'(\w+)="?([^",]*)', handler.headers.get("Authorization", "")))
-        first, last = md5("admin:camera:p@ss"), md5("GET:/live")
+        first, last = digest("admin:camera:p@ss"), digest("GET:/live")
         middle = f"n1:{said.get('nc')}:{said.get('cnonce')}:auth"
-        if said.get("response") == md5(f"{first}:{middle}:{last}"):
+        if said.get("response") == digest(f"{first}:{middle}:{last}"):
             pictures(handler)
             return
         handler.send_response(401)
-        challenge = 'Digest realm="camera", nonce="n1", qop="auth"'
+        challenge = f'Digest realm="camera", nonce="n1", qop="auth", algorithm={algorithm}'
         handler.send_header("WWW-Authenticate", challenge)
         handler.end_headers()
 

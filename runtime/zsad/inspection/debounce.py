@@ -40,7 +40,7 @@ class Debounce:
         """Return a result as the hysteresis sees it, with the threshold that was compared.
 
         After an NG the thresholds are lower by the hysteresis until a frame stays below them. A
-        result that is neither OK nor NG comes back as it is, and ends the hold.
+        result that is neither OK nor NG comes back as it is and ends nothing: nobody saw a score.
 
         Args:
             detector: What gave the result.
@@ -50,7 +50,8 @@ class Debounce:
         self._note(captured_s)
         if self._held and result.verdict is Verdict.OK:
             result = detector.decide(result, self._config.hysteresis)
-        self._held = result.verdict is Verdict.NG
+        if result.verdict in (Verdict.OK, Verdict.NG):
+            self._held = result.verdict is Verdict.NG
         return result
 
     def settle(self, verdict: Verdict, captured_s: float) -> Settled:

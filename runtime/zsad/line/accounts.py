@@ -134,18 +134,26 @@ class Accounts:
     def check(self) -> tuple[str, ...]:
         """Return what is wrong with the accounts, one line per fault.
 
-        A frame that is answered twice is reported once, every other fault for as long as it lasts.
+        A frame that is answered twice, or not within the patience, is reported once; the latter is
+        dropped as `lost`. Every other fault is reported for as long as it lasts.
         """
         found: list[str] = []
         for camera, balance in self.balances().items():
             found += _faults(camera, balance)
         with self._lock:
-            now_s = self._now_s()
-            old = [t for t in self._open.values() if now_s - t.taken_s > self._patience_s]
+            lost = self._write_off()
             strangers, self._strangers = self._strangers, Counter()
-        found += [f"{t.camera}: frame {t.number} was taken and never answered" for t in old[:1]]
+        found += [f"{t.camera}: frame {t.number} was taken and never answered" for t in lost]
         found += [f"{camera}: {n} frames were answered twice" for camera, n in strangers.items()]
         return tuple(found)
+
+    def _write_off(self) -> list[Ticket]:
+        now_s = self._now_s()
+        lost = [t for t in self._open.values() if now_s - t.taken_s > self._patience_s]
+        for ticket in lost:
+            del self._open[ticket.number]
+            self._dropped[ticket.camera]["lost"] += 1
+        return lost
 
 
 def _faults(camera: str, balance: Balance) -> list[str]:

@@ -14,7 +14,9 @@ from zsad.backends.base import choose_precision
 from zsad.errors import InputError, MissingExtraError
 from zsad.line.config import LineConfig
 from zsad.recipe import read_recipe
+from zsad.recipe_match import covered_graphs, refusal_of
 from zsad.sinks import SecretRef
+from zsad.sources import open_camera
 
 
 def check_line(config: LineConfig) -> list[str]:
@@ -30,7 +32,10 @@ def check_line(config: LineConfig) -> list[str]:
     artifact = Artifact.open(config.artifact)
     said = [f"artifact {config.artifact}: {artifact.sha256[:12]}"]
     for camera in config.cameras:
+        open_camera(camera)  # looks for the programs that it takes, and opens nothing
         said.append(_recipe_line(config, artifact, camera.name))
+        if camera.resolved_kind == "video" and not Path(camera.source).is_file():
+            said.append(f"warning: camera {camera.name}: there is no file {camera.masked_source}")
     for secret in (*_secrets(config.sinks), *_secrets(config.server)):
         secret.read()
     _check_extras(config)
@@ -43,22 +48,14 @@ def _recipe_line(config: LineConfig, artifact: Artifact, camera: str) -> str:
     path = config.recipe_of(camera)
     if path is None:
         return f"warning: camera {camera} has no recipe: scores without a verdict"
-    recipe = read_recipe(path)
-    manifest = artifact.manifest
-    graphs = {each.graph_sha256 for each in recipe.calibrations}
-    engine = config.engine
-    precision = engine.precision or choose_precision(manifest, engine.backend, graphs)
-    if artifact.graph(precision).sha256 not in graphs:
-        return (
-            f"warning: camera {camera}: {path} was not calibrated for the {precision} graph: every"
-            " verdict would be NO_RESULT"
-        )
-    if recipe.preprocess_sha256 != manifest.preprocess.sha256:
-        return (
-            f"warning: camera {camera}: {path} was calibrated for another preprocessing: every"
-            " verdict would be NO_RESULT"
-        )
-    return f"camera {camera}: recipe {path}, {precision} graph"
+    recipe, engine = read_recipe(path), config.engine
+    covered = covered_graphs(recipe, artifact, engine.backend)
+    precision = engine.precision or choose_precision(artifact.manifest, engine.backend, covered)
+    graph = artifact.graph(precision)
+    if graph.sha256 in covered:
+        return f"camera {camera}: recipe {path}, {precision} graph"
+    refusal = refusal_of(recipe, artifact, graph, engine.backend)
+    return f"warning: camera {camera}: every verdict would be NO_RESULT: {path}: {refusal}"
 
 
 def _secrets(value: Any) -> Iterator[SecretRef]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -62,6 +61,15 @@ class Judged:
     settled: Settled | None = None
 
 
+@dataclass(frozen=True)
+class _Answer:
+    """What came back for a frame: why nothing, or what, and when its run began."""
+
+    reason: str | None
+    result: AnomalyResult | None = None
+    begin_s: float = 0.0
+
+
 class Judge:
     """Judges the frames of the cameras that share one recipe; it belongs to the engine's thread.
 
@@ -77,46 +85,44 @@ class Judge:
         self.identity = identify(detector)
         self.trouble: str | None = None
         self._debounces: dict[str, Debounce] = {}
-        calibration = detector.calibration
-        self._good_scores = sorted(calibration.good_scores) if calibration else []
 
     def judge(self, taken: Sequence[Taken]) -> list[Judged]:
         """Judge frames in one run of the graph; one that cannot be judged says why.
 
         A frame that breaks the whole run is found by judging each alone.
         """
-        pictures = [(t, t.frame.image_bgr) for t in taken if t.frame.image_bgr is not None]
-        numbers = (t.ticket.number for t, _ in pictures)
-        answers = dict(zip(numbers, self._predict(pictures), strict=True))
-        return [self._judged(t, answers.get(t.ticket.number)) for t in taken]
+        pictures = {
+            t.ticket.number: t.frame.image_bgr for t in taken if t.frame.image_bgr is not None
+        }
+        answers = dict(zip(pictures, self._predict([*pictures.values()]), strict=True))
+        return [
+            self._judged(t, answers.get(t.ticket.number) or _Answer(t.frame.error)) for t in taken
+        ]
 
-    def _predict(
-        self, pictures: Sequence[tuple[Taken, ImageU8]]
-    ) -> list[tuple[AnomalyResult | None, str | None, float]]:
+    def _predict(self, pictures: Sequence[ImageU8]) -> list[_Answer]:
+        if not pictures:
+            return []
         begin_s = time.monotonic()
         try:
-            found = self.detector.predict_batch([picture for _, picture in pictures])
+            found = self.detector.predict_batch(pictures)
         except (InputError, InferenceError) as error:
             if len(pictures) > 1:
-                return [self._predict([one])[0] for one in pictures]
+                return [self._predict([picture])[0] for picture in pictures]
             if isinstance(error, InferenceError):
                 self.trouble = str(error)
-            return [(None, str(error), begin_s)]
+            return [_Answer(str(error))]
         self.trouble = None
-        return [(result, None, begin_s) for result in found]
+        return [_Answer(None, result, begin_s) for result in found]
 
-    def _judged(
-        self, taken: Taken, answer: tuple[AnomalyResult | None, str | None, float] | None
-    ) -> Judged:
-        result, reason, begin_s = answer or (None, taken.frame.error or "no image", 0.0)
+    def _judged(self, taken: Taken, answer: _Answer) -> Judged:
+        result, captured_s = answer.result, taken.frame.captured_s
         debounce = self._debounce(taken)
-        captured_s = taken.frame.captured_s
         if result is None:
-            view = silent_view(taken, reason)
+            view = silent_view(taken, answer.reason)
         else:
             if debounce is not None:
                 result = debounce.hold(self.detector, result, captured_s)
-            view = self._view(taken, result, begin_s)
+            view = self._view(taken, result, answer.begin_s)
         if debounce is None:
             return Judged(taken, view, result)
         settled = debounce.settle(Verdict(view.verdict), captured_s)
@@ -137,20 +143,15 @@ class Judge:
         view = replace(view, stages_ms=stages_ms)
         if result.verdict is Verdict.NO_RESULT:
             return view
+        calibration = self.detector.calibration
         return replace(
             view,
             verdict=result.verdict.value,
             score=result.score,
-            p_value=self._p_value(result.score),
+            p_value=None if calibration is None else calibration.p_value(result.score),
             threshold=result.threshold,
             **self._types(result),
         )
-
-    def _p_value(self, score: float) -> float | None:
-        good = self._good_scores
-        if not good:
-            return None
-        return (1 + len(good) - bisect_left(good, score)) / (len(good) + 1)
 
     def _types(self, result: AnomalyResult) -> dict[str, Any]:
         if result.type_score is None:

@@ -77,11 +77,17 @@ class Monitor:
         self._sinks = sinks
 
     def raise_condition(self, severity: Severity, key: str, reason: str) -> None:
-        """Something is wrong until it is cleared; it is logged when it begins or changes."""
+        """Something is wrong until it is cleared; the log says when it begins and when it ends.
+
+        Args:
+            severity: What it does to the line's state.
+            key: What is wrong; a second reason for the same replaces the first.
+            reason: Why, in one line.
+        """
         with self._lock:
-            changed = self._conditions[severity].get(key) != reason
+            begins = key not in self._conditions[severity]
             self._conditions[severity][key] = reason
-        if changed:
+        if begins:
             LOG.log(_LEVEL[severity], "%s: %s", severity, reason)
 
     def clear_condition(self, severity: Severity, key: str) -> None:

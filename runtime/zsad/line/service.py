@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ _ENGINE_S, _RECORDER_S, _SINKS_S = 1.5, 1.0, 1.0  # shares of it; what is left i
 _SLACK_S = 0.2
 _TICK_S = 1.0
 _POLL_S = 0.1
+_NUMBER = re.compile(r"[\d.]+")
 
 StopRequest = Callable[[], bool]
 
@@ -92,9 +94,11 @@ class Line:
         status = self.parts.monitor.status()
         told = "; ".join((status.state.value, *status.reasons))
         if told != self._told:
-            self._told = told
-            LOG.info("line %s: %s", self._name, told)
             self._notifier.status(told)
+        # "silent for 3 s", "silent for 4 s": the log has it once.
+        if _NUMBER.sub("", told) != _NUMBER.sub("", self._told):
+            LOG.info("line %s: %s", self._name, told)
+        self._told = told
 
     def _condition(self, key: str, reason: str | None) -> None:
         if reason is None:

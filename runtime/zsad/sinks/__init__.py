@@ -9,7 +9,7 @@ from zsad.sinks.base import (
     SinkError,
 )
 from zsad.sinks.config import ServerConfig, SinksConfig
-from zsad.sinks.courier import Courier
+from zsad.sinks.courier import Courier, stop_couriers
 from zsad.sinks.open import open_sinks
 from zsad.sinks.pulse import Pulse, Reading
 from zsad.sinks.secret import SecretRef
@@ -30,4 +30,5 @@ __all__ = [
     "SinksConfig",
     "StatusServer",
     "open_sinks",
+    "stop_couriers",
 ]

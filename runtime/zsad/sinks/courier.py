@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from zsad.errors import ZsadError
 from zsad.line.record import VerdictRecord
 from zsad.line.status import SinkHealth
 from zsad.sinks.backoff import Backoff
 from zsad.sinks.base import OutboxLike, RefusedError, Sink, SinkError, committed_head
 from zsad.sinks.config import BackoffConfig
+from zsad.sources import mask_credentials
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +63,7 @@ class Courier:
         self._on_parked = on_parked
         self._health = SinkHealth(up=False, detail="not yet connected", backlog=0, delivered=0)
         self._refusals = (0, 0)  # seq, and how often it was refused
+        self._waiting: list[VerdictRecord] = []  # of the outbox, not yet acknowledged
         self._next_seq = 1
         self._stop = threading.Event()
         self._stop_by_s = float("inf")
@@ -90,12 +93,17 @@ class Courier:
         Returns:
             Whether the thread has ended; one that hangs in a network call dies with the process.
         """
-        self._stop_by_s = time.monotonic() + deadline_s
+        return stop_couriers([self], deadline_s)
+
+    def _ask_to_stop(self, by_s: float) -> None:
+        self._stop_by_s = by_s
         self._stop.set()
+
+    def _join(self, by_s: float) -> bool:
         if self._thread.is_alive():
-            self._thread.join(deadline_s)
+            self._thread.join(max(0.0, by_s - time.monotonic()))
         if self._thread.is_alive():
-            _log.warning("sink %s did not stop within %.1f s: left behind", self.name, deadline_s)
+            _log.warning("sink %s did not stop in time: left behind", self.name)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
@@ -112,61 +120,66 @@ class Courier:
         """Deliver once, or wait; return whether something got across."""
         try:
             self._sink.open()
-            records = self._outbox.pending(self.name, _BATCH)
-            taken = self._deliver(records) if records else 0
+            # A sink may take one at a time; the outbox is asked again when it has taken them all.
+            self._waiting = self._waiting or self._outbox.pending(self.name, _BATCH)
+            taken = self._sink.deliver(self._waiting) if self._waiting else 0
+            self._acknowledge(taken)
         except RefusedError as refusal:
-            return self._refused(records, refusal)
-        except SinkError as error:
-            self._wait_out(str(error), error.retry_s)
-            return False
-        except Exception as error:  # a bug of ours must not end deliveries for good
-            _log.exception("sink %s failed", self.name)
-            self._wait_out(f"failed: {type(error).__name__}: {error}", None)
-            return False
+            return self._refused(refusal)
+        except Exception as error:
+            return self._failed(error)
         self._went_well()
-        if records and not taken:
+        if not taken and self._waiting:
             self._stop.wait(_NOTHING_TAKEN_S)
-        elif not records:
+        elif not taken:
             self._wait_for_more()
         return taken > 0
 
-    def _deliver(self, records: Sequence[VerdictRecord]) -> int:
-        taken = self._sink.deliver(records)
-        self._acknowledge(records[:taken])
-        return taken
-
-    def _acknowledge(self, records: Sequence[VerdictRecord]) -> None:
-        if not records:
+    def _acknowledge(self, count: int) -> None:
+        """Keep that the sink has the first `count` of what is waiting."""
+        taken, self._waiting = self._waiting[:count], self._waiting[count:]
+        if not taken:
             return
         at_s = time.monotonic()
-        self._outbox.acknowledge(self.name, records[-1].seq)
-        self._next_seq = records[-1].seq + 1
+        self._outbox.acknowledge(self.name, taken[-1].seq)
+        self._next_seq = taken[-1].seq + 1
         health = self._health
-        self._health = replace(health, delivered=health.delivered + len(records))
-        for record in records:
+        self._health = replace(health, delivered=health.delivered + count)
+        for record in taken:
             self._on_acknowledged(self.name, record, at_s)
 
-    def _refused(self, records: Sequence[VerdictRecord], refusal: RefusedError) -> bool:
+    def _refused(self, refusal: RefusedError) -> bool:
         """Try a refused record a few times, then go on without it."""
         try:
-            self._acknowledge(records[: refusal.position])
-            record = records[refusal.position]
+            self._acknowledge(refusal.position)
+            record = self._waiting[0]
             count = self._refusals[1] + 1 if self._refusals[0] == record.seq else 1
             self._refusals = (record.seq, count)
             if count < _PARK_AFTER:
                 self._wait_out(f"refused verdict {record.seq}: {refusal.detail}", refusal.retry_s)
                 return False
             self._park(record, refusal.detail)
-        except Exception as error:  # the outbox or a callback
-            _log.exception("sink %s failed", self.name)
-            self._wait_out(f"failed: {type(error).__name__}: {error}", None)
-            return False
+        except Exception as error:
+            return self._failed(error)
         return True
+
+    def _failed(self, error: Exception) -> bool:
+        """Wait out what a sink, the outbox or a callback raised; none of it ends deliveries."""
+        self._waiting = []  # by the time it goes on the outbox may have given some of them up
+        if isinstance(error, SinkError):
+            self._wait_out(str(error), error.retry_s)
+        elif isinstance(error, ZsadError):
+            self._wait_out(mask_credentials(f"failed: {error}"), None)
+        else:  # a bug of ours
+            _log.exception("sink %s failed", self.name)
+            self._wait_out(mask_credentials(f"failed: {type(error).__name__}: {error}"), None)
+        return False
 
     def _park(self, record: VerdictRecord, reason: str) -> None:
         _log.error("sink %s refused verdict %d for good: %s", self.name, record.seq, reason)
         self._on_parked(self.name, record, reason)
         self._outbox.acknowledge(self.name, record.seq)
+        self._waiting = self._waiting[1:]
         self._next_seq = record.seq + 1
         self._backoff.reset()
         health = self._health
@@ -186,7 +199,7 @@ class Courier:
         self._health = replace(
             health,
             up=True,
-            detail=f"delivering{parked}",
+            detail=("delivering" if health.delivered else "ready") + parked,
             backlog=self._backlog(),
         )
 
@@ -217,3 +230,11 @@ class Courier:
             self._sink.close()
         except Exception:  # closing what is broken may fail; nothing is left to do about it
             _log.exception("sink %s did not close in good order", self.name)
+
+
+def stop_couriers(couriers: Sequence[Courier], deadline_s: float) -> bool:
+    """Stop couriers all at once, within one deadline; see `Courier.stop`."""
+    by_s = time.monotonic() + deadline_s
+    for courier in couriers:
+        courier._ask_to_stop(by_s)
+    return all([courier._join(by_s) for courier in couriers])

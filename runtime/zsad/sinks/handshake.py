@@ -7,6 +7,7 @@ at a bad moment, sees that there was a result and never acts on a stale one.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -28,6 +29,8 @@ from zsad.sinks.registers import (
     words,
     write_result,
 )
+
+_log = logging.getLogger(__name__)
 
 _SAMPLE_S = 0.1
 
@@ -141,11 +144,18 @@ class Handshake:
             part = self._triggered_part()
             self._awaited = _Triggered(part, self._clock(), 0 if last is None else last.seq)
             self._trigger_lost = False
-        taken = self._trigger is not None and self._trigger(part)
+        taken = self._was_taken(part)
         if not taken:
             with self._lock:
                 self._awaited, self._trigger_was_on = None, False
         return taken
+
+    def _was_taken(self, part: str) -> bool:
+        try:
+            return self._trigger is not None and self._trigger(part)
+        except Exception:  # a camera's fault must end as a refusal, not as a busy line
+            _log.exception("the trigger of part %s failed", part)
+            return False
 
     def _triggered_part(self) -> str:
         """Return the id that the PLC gave, or one of our own where it gave none."""

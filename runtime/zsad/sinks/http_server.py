@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 _FULL = b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
 _MUST_MOVE = (LineState.RUNNING, LineState.DEGRADED)
 _JOIN_S = 1.0
+_PAUSE_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,14 @@ class BoundedServer(socketserver.TCPServer):
             self.address_family = socket.AF_INET6
         super().__init__((config.host, config.port), StatusHandler)
 
+    def get_request(self) -> Any:
+        """Accept a connection; without a descriptor to spare, do not ask for it without pause."""
+        try:
+            return super().get_request()
+        except OSError:
+            time.sleep(_PAUSE_S)
+            raise
+
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve a connection in a thread, or turn it away where there are enough."""
         thread = threading.Thread(
@@ -77,7 +86,12 @@ class BoundedServer(socketserver.TCPServer):
             if not full:
                 self._open[request] = (thread, time.monotonic())
         if not full:
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # the machine gives no more threads
+                with self._lock:
+                    self._open.pop(request, None)
+                raise
             return
         with contextlib.suppress(OSError):
             request.settimeout(_JOIN_S)

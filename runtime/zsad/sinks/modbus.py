@@ -191,7 +191,17 @@ class ModbusServer:
 
 def _make_server(config: ModbusConfig, answer: Any) -> ModbusTcpServer:
     from pymodbus.server import ModbusTcpServer
+    from pymodbus.server.requesthandler import ServerRequestHandler
     from pymodbus.simulator import DataType, SimData, SimDevice
+
+    class Connection(ServerRequestHandler):
+        """One PLC, which may have been displaced before its connection was set up."""
+
+        def connection_made(self, transport: Any) -> None:
+            if self.is_closing:
+                transport.abort()
+            else:
+                super().connection_made(transport)
 
     class Server(ModbusTcpServer):
         """Pymodbus's server, which does not let dead connections lock out a new one."""
@@ -199,7 +209,7 @@ def _make_server(config: ModbusConfig, answer: Any) -> ModbusTcpServer:
         def callback_new_connection(self) -> Any:
             while len(self.active_connections) >= config.max_clients:
                 next(iter(self.active_connections.values())).close()
-            return super().callback_new_connection()  # type: ignore[no-untyped-call]
+            return Connection(self, None, None, None)  # type: ignore[no-untyped-call]
 
     def bits() -> list[SimData]:
         return [SimData(0, count=16, values=False, datatype=DataType.BITS)]

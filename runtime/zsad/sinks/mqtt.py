@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 from zsad.line.record import VerdictRecord
 from zsad.schema import canonical_bytes
@@ -142,15 +141,11 @@ class MqttSink:
         """Publish the state if it changed or the last one is about to grow old."""
         now_s = time.monotonic()
         message = status_message(self._line, self._pulse.read(), self._config.valid_s)
-        if self._told is not None:
-            same = replace(
-                message,
-                heartbeat=self._told.heartbeat,
-                last_seq=self._told.last_seq,
-                sent_utc=self._told.sent_utc,
-            )
-            if same == self._told and now_s - self._told_s < self._config.status_s:
-                return
+        told = self._told
+        # Reasons may hold a number that always changes; they come along when the next one is due.
+        same = told is not None and (told.state, told.trusted) == (message.state, message.trusted)
+        if same and now_s - self._told_s < self._config.status_s:
+            return
         self._connection().publish(
             f"{self._topic}/status",
             canonical_bytes(message),

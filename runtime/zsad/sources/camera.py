@@ -132,16 +132,21 @@ class Camera:
         """The last changes of state, oldest first."""
         return self._standing.transitions
 
-    def close(self) -> None:
-        """Stop the thread and let go of the source; closing twice does no harm."""
+    def end(self) -> None:
+        """Ask the thread to end, without waiting: with many cameras, first `end` all of them."""
         self._closing.set()
         self._feed.close()
         with self._stream_lock:
             if self._stream is not None:
                 self._stream.interrupt()
-        if self._thread is not None:
-            self._thread.join(_JOIN_S)
-            if self._thread.is_alive():
+
+    def close(self) -> None:
+        """End the thread and let go of the source; closing twice does no harm."""
+        self.end()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join(_JOIN_S)
+            if thread.is_alive():
                 # It ends with the native call's own time-out, or with the process.
                 LOG.warning("camera %s: its read does not return; left behind", self.name)
         if self._standing.state is not SourceState.ENDED:

@@ -8,14 +8,14 @@ import socket
 import ssl
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections import deque
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import numpy as np
 
+from zsad.sources.authorization import Credentials, authorization
 from zsad.sources.config import CameraConfig
 from zsad.sources.health import Cause
 from zsad.sources.multipart import Multipart, is_whole_jpeg
@@ -31,14 +31,12 @@ class MjpegStream:
     paced = True
     rate_hz: float | None = None
 
-    def __init__(self, response: Any, read_timeout_s: float, backing: Backing) -> None:
+    def __init__(self, answer: _Answer, read_timeout_s: float, backing: Backing) -> None:
         """Take over an answer whose body was not read yet."""
-        self._response = response
-        # The standard library hands out the socket nowhere else.
-        self._socket: socket.socket = response.fp.raw._sock
-        self._socket.settimeout(read_timeout_s)
+        self._answer = answer
+        answer.socket.settimeout(read_timeout_s)
         self._read_timeout_s = read_timeout_s
-        self._parts = Multipart(response.headers.get_param("boundary", "") or "--")
+        self._parts = Multipart(str(answer.response.headers.get_param("boundary") or "--"))
         self._bodies: deque[bytes] = deque()
         self.backing = backing
 
@@ -58,7 +56,7 @@ class MjpegStream:
 
     def _receive(self) -> list[bytes]:
         try:
-            block = self._response.read1(_BLOCK)
+            block = self._answer.response.read1(_BLOCK)
         except TimeoutError:
             waited = f"{self._read_timeout_s:.1f} s"
             raise StreamError(Cause.NO_DATA, f"no byte for {waited}") from None
@@ -74,11 +72,11 @@ class MjpegStream:
     def interrupt(self) -> None:
         """Cut the connection, which wakes a read that waits."""
         with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+            self._answer.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection; closing twice does no harm."""
-        self._response.close()
+        self._answer.close()
 
 
 def _decode(body: bytes) -> Reading:
@@ -105,50 +103,67 @@ class HttpOpener:
         Raises:
             StreamError: The camera refuses, does not answer, or gives something else.
         """
-        response = self._ask()
-        kind = response.headers.get_content_type()
+        answer = self._ask()
+        kind = answer.response.headers.get_content_type()
         if kind == "multipart/x-mixed-replace":
             backing = Backing("HTTP", "JPEG by OpenCV", f"read directly, as the answer is {kind}")
-            return MjpegStream(response, self._config.patience_s, backing)
-        response.close()
+            return MjpegStream(answer, self._config.patience_s, backing)
+        answer.close()
         if kind.startswith(("text/", "image/")):
             raise StreamError(Cause.CODEC, f"the answer is {kind}, not a stream of pictures")
         return UrlOpener(self._config, lambda address, timeout_s: kind).open(closing)
 
-    def _ask(self) -> Any:
-        address, place = (
-            self._config.source,
-            urlsplit(self._config.source).netloc.rpartition("@")[2],
-        )
+    def _ask(self) -> _Answer:
+        url = urlsplit(self._config.source)
+        place = url.netloc.rpartition("@")[2]
         try:
-            return _client(address).open(_bare(address), timeout=self._config.open_timeout_s)
-        except urllib.error.HTTPError as error:
-            error.close()
-            raise _refusal(error.code, place) from None
-        except urllib.error.URLError as error:
-            raise _unreachable(error.reason, place) from None
-        except TimeoutError as error:
-            raise _unreachable(error, place) from None
+            answer = _get(url, self._config.open_timeout_s)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise StreamError(Cause.REFUSED, f"{place} gives no answer: {error}") from None
+            raise _unreachable(error, place) from None
+        if answer.response.status != 200:
+            answer.close()
+            raise _refusal(answer.response.status, place)
+        return answer
 
 
-def _client(address: str) -> urllib.request.OpenerDirector:
-    url = urlsplit(address)
-    passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
-    if url.username is not None:
-        user, password = unquote(url.username), unquote(url.password or "")
-        passwords.add_password(None, _bare(address), user, password)
-    return urllib.request.build_opener(
-        urllib.request.ProxyHandler({}),  # a camera is never behind the office's proxy
-        urllib.request.HTTPBasicAuthHandler(passwords),
-        urllib.request.HTTPDigestAuthHandler(passwords),
+@dataclass(frozen=True)
+class _Answer:
+    """An answer whose body is still to come, and the socket that it comes by."""
+
+    response: http.client.HTTPResponse
+    socket: socket.socket
+
+    def close(self) -> None:
+        self.response.close()
+        self.socket.close()
+
+
+def _get(url: SplitResult, timeout_s: float) -> _Answer:
+    """Ask for a page, with the password once it is asked for."""
+    credentials = Credentials.of(url)
+    path = url._replace(scheme="", netloc="", fragment="").geturl() or "/"
+    answer = _request(url, path, None, timeout_s)
+    if answer.response.status == 401 and credentials is not None:
+        challenges = answer.response.headers.get_all("WWW-Authenticate", [])
+        answer.close()
+        value = authorization(challenges, credentials, "GET", path)
+        answer = _request(url, path, value, timeout_s)
+    return answer
+
+
+def _request(url: SplitResult, path: str, value: str | None, timeout_s: float) -> _Answer:
+    # No proxy: a camera is never behind the office's.
+    kind = (
+        http.client.HTTPSConnection if url.scheme.lower() == "https" else http.client.HTTPConnection
     )
-
-
-def _bare(address: str) -> str:
-    url = urlsplit(address)
-    return url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
+    connection = kind(url.hostname or "", url.port, timeout=timeout_s)
+    try:
+        connection.request("GET", path, headers={} if value is None else {"Authorization": value})
+        own = connection.sock
+        return _Answer(connection.getresponse(), own)
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _refusal(status: int, place: str) -> StreamError:
@@ -156,17 +171,21 @@ def _refusal(status: int, place: str) -> StreamError:
         return StreamError(Cause.AUTH, f"user or password is refused (HTTP {status})")
     if status in (404, 410):
         return StreamError(Cause.NOT_FOUND, f"{place} has no such stream (HTTP {status})")
+    if 300 <= status < 400:
+        return StreamError(Cause.NOT_FOUND, f"{place} has moved the stream (HTTP {status})")
     return StreamError(Cause.REFUSED, f"{place} refuses (HTTP {status})")
 
 
-def _unreachable(reason: Any, place: str) -> StreamError:
-    if isinstance(reason, ssl.SSLError):
+def _unreachable(error: Exception, place: str) -> StreamError:
+    if isinstance(error, ssl.SSLError):
         advice = "name its authority's file in SSL_CERT_FILE"
-        return StreamError(Cause.AUTH, f"{place} has no certificate to trust: {reason}: {advice}")
-    if isinstance(reason, socket.gaierror):
+        return StreamError(Cause.AUTH, f"{place} has no certificate to trust: {error}: {advice}")
+    if isinstance(error, socket.gaierror):
         return StreamError(Cause.NOT_FOUND, f"there is no host for {place}")
-    if isinstance(reason, ConnectionRefusedError):
-        return StreamError(Cause.REFUSED, f"{place} refuses the connection")
-    if isinstance(reason, TimeoutError):
+    if isinstance(error, TimeoutError):
         return StreamError(Cause.TIMEOUT, f"{place} does not answer")
-    return StreamError(Cause.NOT_FOUND, f"{place} cannot be reached: {reason}")
+    if isinstance(error, ConnectionRefusedError):
+        return StreamError(Cause.REFUSED, f"{place} refuses the connection")
+    if isinstance(error, ConnectionError) or not isinstance(error, OSError):
+        return StreamError(Cause.REFUSED, f"{place} gives no answer: {error}")
+    return StreamError(Cause.NOT_FOUND, f"{place} cannot be reached: {error.strerror or error}")

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 import socket
 import ssl
 import time
 from dataclasses import dataclass
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
+from zsad.sources.authorization import Credentials, authorization, without_credentials
 from zsad.sources.health import Cause
 from zsad.sources.stream import StreamError
 
 _PORTS = {"rtsp": 554, "rtsps": 322}
 _LONGEST_ANSWER = 1 << 16
-_DIRECTIVE = re.compile(r'(\w+)="([^"]*)"')
+_CHALLENGE = re.compile(r"^www-authenticate:\s*(.*)$", re.IGNORECASE | re.MULTILINE)
 _CODEC = re.compile(r"^a=rtpmap:\d+ ([^/\s]+)", re.MULTILINE)
 
 
@@ -72,14 +71,15 @@ def _connect(url: SplitResult, timeout_s: float) -> socket.socket:
 
 
 def _describe(server: socket.socket, url: SplitResult, timeout_s: float) -> _Answer:
-    path = url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
+    path, credentials = without_credentials(url), Credentials.of(url)
     answer = _ask(server, path, 1, "", timeout_s)
-    if answer.status == 401 and url.username is not None:
-        # Some cameras close the connection after a 401.
-        with _connect(url, timeout_s) as again:
-            authorization = _authorization(answer.headers, url, path)
-            return _ask(again, path, 2, authorization, timeout_s)
-    return answer
+    if answer.status != 401 or credentials is None:
+        return answer
+    challenges = _CHALLENGE.findall(answer.headers)
+    value = authorization(challenges, credentials, "DESCRIBE", path)
+    # Some cameras close the connection after a 401.
+    with _connect(url, timeout_s) as again:
+        return _ask(again, path, 2, f"Authorization: {value}\r\n", timeout_s)
 
 
 def _ask(server: socket.socket, path: str, number: int, extra: str, timeout_s: float) -> _Answer:
@@ -116,27 +116,6 @@ def _parse(received: bytes) -> _Answer:
     if match is None:
         raise ValueError("not RTSP")
     return _Answer(int(match[1]), head, body)
-
-
-def _authorization(headers: str, url: SplitResult, path: str) -> str:
-    user, password = unquote(url.username or ""), unquote(url.password or "")
-    challenge = re.search(r"^www-authenticate:\s*digest (.*)$", headers, re.I | re.M)
-    if challenge is None:
-        token = base64.b64encode(f"{user}:{password}".encode()).decode()
-        return f"Authorization: Basic {token}\r\n"
-    said = dict(_DIRECTIVE.findall(challenge[1]))
-    realm, nonce = said.get("realm", ""), said.get("nonce", "")
-    secret = _md5(f"{user}:{realm}:{password}")
-    response = _md5(f"{secret}:{nonce}:{_md5(f'DESCRIBE:{path}')}")
-    return (
-        f'Authorization: Digest username="{user}", realm="{realm}", nonce="{nonce}",'
-        f' uri="{path}", response="{response}"\r\n'
-    )
-
-
-def _md5(text: str) -> str:
-    # The protocol's choice (RFC 2326), not ours.
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _judge(answer: _Answer) -> StreamError | str:

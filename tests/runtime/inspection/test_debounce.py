@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -48,6 +50,15 @@ def test_what_was_compared_gives_the_verdict_again(detector):
 def test_without_hysteresis_nothing_changes(detector):
     verdicts, thresholds = held(Debounce(DebounceConfig()), detector, (120, 130, 120))
     assert (verdicts, thresholds) == ([OK, NG, OK], [0.5] * 3)
+
+
+def test_a_frame_without_a_result_does_not_end_the_hold(detector):
+    debounce = Debounce(DebounceConfig(hysteresis=0.2))
+    seen = detector.predict(grey(130))
+    debounce.hold(detector, seen, 0.0)
+    torn = replace(seen, verdict=NO_RESULT, reason="the frame is torn")
+    assert debounce.hold(detector, torn, 0.1) is torn
+    assert debounce.hold(detector, detector.predict(grey(120)), 0.2).verdict is NG
 
 
 def test_a_pause_ends_the_hold(detector):

@@ -11,6 +11,7 @@ from zsad.errors import InputError
 from zsad.ledger import AuditEvent, Ledger, LedgerConfig, LedgerError, Picture, SnapshotConfig
 from zsad.ledger.database import FILE, SCHEMA
 from zsad.ledger.pictures import FOLDER
+from zsad.schema import from_json
 
 KEEP_ALL = LedgerConfig(snapshots=SnapshotConfig(ok_every=1))
 
@@ -237,3 +238,15 @@ def test_a_ledger_that_is_closed_takes_nothing(tmp_path, make_verdict):
     with pytest.raises(LedgerError):
         ledger.audit(AuditEvent("recipe", "me", "x", "y"))
     assert not [t for t in threading.enumerate() if t.name == "zsad-ledger-writer"]
+
+
+def test_the_configuration_is_plain_values_with_every_key_checked():
+    config = from_json(LedgerConfig, {"outbox": {"max_verdicts": 5}}, "line.yaml")
+    assert config.outbox.max_verdicts == 5
+    assert config.retention == LedgerConfig().retention
+    with pytest.raises(InputError, match="unknown key 'max_verdict'"):
+        from_json(LedgerConfig, {"outbox": {"max_verdict": 5}}, "line.yaml")
+    with pytest.raises(InputError, match="ok_every is -1: choose 0 or more"):
+        from_json(LedgerConfig, {"snapshots": {"ok_every": -1}}, "line.yaml")
+    with pytest.raises(InputError, match="commit_timeout_s is 0: choose more than 0"):
+        LedgerConfig(commit_timeout_s=0)

@@ -99,7 +99,9 @@ def test_a_frame_that_is_never_answered_is_a_breach_after_a_while(accounts, came
     assert accounts.check() == ()
     now[0] = 61.0
     assert accounts.check() == ("side: frame 1 was taken and never answered",)
-    assert accounts.in_flight == 1
+    assert accounts.check() == ()
+    assert accounts.in_flight == 0
+    assert accounts.balances()["side"].dropped == {"lost": 1}
 
 
 def test_the_identity_holds_at_every_moment_under_threads(accounts, cameras):

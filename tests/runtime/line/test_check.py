@@ -114,9 +114,24 @@ def test_verdicts_that_would_never_come_are_a_warning(check, make_artifact, line
     make_artifact("other", gain=2.0)
     outcome = check(("artifact: artifact", "artifact: other"))
     assert outcome.exit_code == 0
-    assert "part.json was not calibrated for the fp32 graph" in outcome.stderr
+    assert "every verdict would be NO_RESULT: part.json: the recipe was calibrated for other" in (
+        outcome.stderr
+    )
     outcome = check(("recipe: part.json\n", ""))
     assert "camera drop has no recipe: scores without a verdict" in outcome.stderr
+
+
+def test_a_source_that_is_not_there_is_a_warning(check):
+    outcome = check(("film.avi", "flim.avi"))
+    assert outcome.exit_code == 0
+    assert "warning: camera film: there is no file flim.avi" in outcome.stderr
+
+
+def test_a_program_that_a_camera_takes_is_looked_for(check, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    outcome = check(("film.avi", "videotestsrc ! videoconvert"))
+    assert outcome.exit_code == 2
+    assert "camera film needs gst-launch-1.0, which is not installed" in outcome.stderr
 
 
 @pytest.mark.parametrize(

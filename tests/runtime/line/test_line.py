@@ -265,3 +265,21 @@ def test_a_plcs_trigger_becomes_a_verdict_about_a_part(line_folder, start, camer
         assert daemon.stop() < 5, daemon.said()
     assert daemon.rows("SELECT part, verdict FROM verdicts") == [("4711", "OK")]
     assert "untriggered" in daemon.said()
+
+
+def test_a_line_that_is_killed_goes_on_where_it_was_and_every_verdict_is_told(start):
+    killed = start()
+    killed.until(lambda: len(killed.lines()) > 3)
+    killed.process.kill()
+    killed.process.wait()
+    before = len(killed.rows("SELECT seq FROM verdicts"))
+    again = start()
+    again.until(lambda: len(again.rows("SELECT seq FROM verdicts")) == before + FRAMES)
+    again.until(
+        lambda: {line["seq"] for line in again.lines()} == set(range(1, before + FRAMES + 1))
+    )
+    assert again.stop() < 5, again.said()
+    rows = again.rows("SELECT seq, verdict FROM verdicts ORDER BY seq")
+    assert [seq for seq, _ in rows] == list(range(1, before + FRAMES + 1)), "no gap, none twice"
+    told = {line["seq"]: line["verdict"] for line in again.lines()}
+    assert told == dict(rows)

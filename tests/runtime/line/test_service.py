@@ -1,5 +1,6 @@
 """A line in this process, with faults that no configuration brings about."""
 
+import errno
 import json
 import threading
 import time
@@ -8,8 +9,7 @@ import numpy as np
 import pytest
 
 from zsad.backends.ort import OrtBackend
-from zsad.errors import LedgerError
-from zsad.ledger import Ledger
+from zsad.ledger.writer import Writer
 from zsad.line.archive import Archive
 from zsad.line.assembly import Assembly
 from zsad.line.config import LineConfig
@@ -158,15 +158,20 @@ def test_a_ledger_that_fails_is_a_fault_until_it_takes_commits_again(start, drop
     running = start("idle_check_s: 0.05")
     running.until(lambda: running.status.state is not LineState.STARTING)
 
-    def full(self, record, pictures=()):
-        raise LedgerError("the disk is full")
+    def full(self):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "commit", full)
+        patch.setattr(Writer, "_open", full)
         drop("one", 51)
         running.until(lambda: running.parts.accounts.balances()["drop"].dropped)
+        time.sleep(0.3)  # several turns of the watch over the line
         assert running.status.state is LineState.FAULT
+        assert "No space left on device" in running.status.reasons[0]
         assert running.status.last is None
+    # A PLC that sees a fault triggers nothing: the fault must end without a verdict.
+    running.until(lambda: running.status.state is LineState.DEGRADED)
+    assert running.status.last is None
     drop("two", 51)
     running.until(lambda: running.status.last is not None)
     assert running.status.last.seq == 1

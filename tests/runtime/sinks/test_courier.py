@@ -6,10 +6,11 @@ import time
 import pytest
 from fake_outbox import FakeOutbox
 
+from zsad.errors import ZsadError
 from zsad.sinks.backoff import Backoff
 from zsad.sinks.base import RefusedError, SinkCause, SinkError, committed_head
 from zsad.sinks.config import BackoffConfig
-from zsad.sinks.courier import Courier
+from zsad.sinks.courier import Courier, stop_couriers
 
 QUICK = BackoffConfig(first_s=0.01, cap_s=0.02)
 
@@ -70,7 +71,7 @@ def test_everything_arrives_in_order_and_is_accounted(carry, until):
     assert [seq for seq, _ in told] == sink.seen
     assert all(before_s <= at_s <= time.monotonic() for _, at_s in told)
     until(lambda: courier.health.backlog == 0)
-    assert courier.health.up
+    assert courier.health.up and courier.health.detail == "delivering"
 
 
 def test_a_sink_that_is_down_loses_nothing_and_says_why(carry, until):
@@ -101,6 +102,17 @@ def test_a_partly_taken_batch_goes_on_where_it_stopped(carry, until):
     courier = carry(sink, outbox)
     until(lambda: courier.health.delivered == 5)
     assert sink.given == [[1, 2, 3, 4, 5], [3, 4, 5], [5]]
+
+
+def test_the_outbox_is_not_read_anew_for_every_record(carry, until):
+    outbox, asked = FakeOutbox(), []
+    pending = outbox.pending
+    outbox.pending = lambda sink, limit: asked.append(sink) or pending(sink, limit)
+    for _ in range(32):
+        outbox.commit()
+    courier = carry(ScriptedSink(lambda records: 1), outbox)
+    until(lambda: courier.health.delivered == 32)
+    assert len(asked) <= 2
 
 
 def test_a_record_refused_for_good_is_parked_after_three_tries_and_the_rest_goes_on(carry, until):
@@ -175,6 +187,40 @@ def test_stop_leaves_a_hanging_sink_behind_in_time(carry):
     assert not courier.stop(0.3)
     assert time.monotonic() - start_s < 2.0
     let_go.set()
+
+
+def test_several_hanging_sinks_are_left_behind_within_one_deadline():
+    outbox, let_go = FakeOutbox(), threading.Event()
+    couriers = []
+    for name in ("first", "second", "third"):
+        sink = ScriptedSink(lambda records: let_go.wait(20) and len(records))
+        sink.name = name
+        couriers.append(Courier(sink, outbox, QUICK))
+        couriers[-1].start()
+    outbox.commit()
+    start_s = time.monotonic()
+    assert not stop_couriers(couriers, 0.5)
+    assert time.monotonic() - start_s < 1.2
+    let_go.set()
+    assert stop_couriers(couriers, 5.0)
+
+
+def test_an_outbox_that_fails_is_said_without_a_traceback(carry, until, caplog):
+    outbox, sink = FakeOutbox(), ScriptedSink()
+    pending, failures = outbox.pending, [1, 2]
+
+    def fail(sink, limit):
+        if failures:
+            failures.pop()
+            raise ZsadError("the database cannot be read")
+        return pending(sink, limit)
+
+    outbox.pending = fail
+    outbox.commit()
+    courier = carry(sink, outbox)
+    until(lambda: courier.health.delivered == 1)
+    assert "failed: the database cannot be read" in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 def test_a_courier_with_nothing_to_do_is_quiet(carry, until):

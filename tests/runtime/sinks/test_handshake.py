@@ -257,6 +257,16 @@ def test_a_trigger_that_no_camera_takes_is_refused_and_may_be_tried_again():
     assert plc.flags == BUSY
 
 
+def test_a_trigger_that_fails_is_refused_and_said(caplog):
+    def trigger(part):
+        raise RuntimeError("camera top is gone")
+
+    plc = Plc(trigger=trigger)
+    assert not plc.handshake.write_trigger(True)
+    assert plc.flags == READY
+    assert "camera top is gone" in caplog.text
+
+
 def test_a_trigger_during_a_fault_is_refused():
     plc = Plc(trigger=lambda part: True)
     plc.line.changes = {"state": LineState.FAULT}

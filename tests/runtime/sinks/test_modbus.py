@@ -1,6 +1,9 @@
 """The Modbus server, asked by a real client."""
 
+import random
+import select
 import socket
+import struct
 import threading
 
 import pytest
@@ -153,11 +156,17 @@ def test_a_busy_line_answers_a_trigger_with_busy(rig, until):
 
 
 def test_dead_connections_do_not_lock_a_plc_out(rig, until):
+    """Not even a burst of them, of which some are displaced before they are set up."""
     courier = rig.carry(max_clients=3)
     until(lambda: courier.health.up)
-    dead = [socket.create_connection(("127.0.0.1", rig.port)) for _ in range(10)]
+    dead = [socket.create_connection(("127.0.0.1", rig.port)) for _ in range(40)]
     assert flags(rig.client()) == Flag.READY
-    assert dead[0].recv(1) == b""
+
+    def still_open():
+        return [each for each in dead if not select.select([each], [], [], 0)[0]]
+
+    until(lambda: len(still_open()) == 2)
+    assert still_open() == dead[-2:]
     for each in dead:
         each.close()
 
@@ -170,6 +179,25 @@ def test_noise_on_the_port_changes_nothing(rig, until):
         rig.outbox.commit("OK")
         client = rig.client()
         until(lambda: flags(client) & Flag.OK)
+
+
+def test_random_requests_neither_acknowledge_nor_trigger_nor_end_the_server(rig, until):
+    """Well-formed frames with random contents; those that would be right are left out."""
+    triggered = []
+    courier = rig.carry(trigger=lambda part: bool(triggered.append(part)))
+    until(lambda: courier.health.up)
+    rig.outbox.commit("NG")
+    draw = random.Random(5)
+    for _ in range(150):
+        function = draw.choice([1, 2, 3, 4, 7, 8, 11, 17, 20, 21, 22, 23, 24, 43, 99, 200])
+        body = draw.randbytes(draw.randrange(0, 40))
+        frame = struct.pack(">HHHBB", 7, draw.choice([0, 0, 0, 9]), len(body) + 2, 1, function)
+        with socket.create_connection(("127.0.0.1", rig.port), 2) as noisy:
+            noisy.sendall(frame + body)
+    client = rig.client()
+    until(lambda: flags(client) & Flag.NG)
+    assert client.read_holding_registers(0, count=4).registers == [0, 0, 0, 0]
+    assert triggered == [] and courier.health.delivered == 0
 
 
 def test_a_stop_ends_the_connection(rig, until):
