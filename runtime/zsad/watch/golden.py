@@ -249,7 +249,8 @@ def _findings(parity: Parity) -> tuple[str, ...]:
 def _flips(replay: Replay, calibration: Calibration | None) -> int | None:
     if calibration is None or calibration.inspection_sha256 is not None:
         return None
-    scores = (scores_of(each, calibration.score_kind) for each in (replay.reference, replay.found))
-    pairs = zip(*scores, strict=True)
+    reference = scores_of(replay.reference, calibration.score_kind)
+    found = scores_of(replay.found, calibration.score_kind)
     threshold = calibration.threshold
-    return sum(1 for a, b in pairs if (a > threshold) != (b > threshold))
+    pairs = zip(reference, found, strict=True)
+    return sum((a > threshold) != (b > threshold) for a, b in pairs)
