@@ -97,7 +97,8 @@ class CameraConfig:
         stall_s: Silence after which the source is given up and opened again; None scales it
             with the rate: twenty frames, 2 s at least, 10 s while no rate is known.
         open_timeout_s: Longest time that opening may take.
-        read_timeout_s: Longest time that a read may take.
+        read_timeout_s: Longest time that a read may block where `stall_s` does not say it. A
+            camera that is slower than that needs `stall_s`.
         decoder_threads: Threads that decode a network stream. Each after the first holds one
             frame back, so more are for streams that one cannot keep up with, such as 4K.
         backoff: Waits between attempts.
@@ -202,10 +203,8 @@ class CameraConfig:
 
     @property
     def patience_s(self) -> float:
-        """Longest time, in seconds, that one read may block."""
-        if self.stall_s is None:
-            return self.read_timeout_s
-        return min(self.read_timeout_s, self.stall_s)
+        """Longest time, in seconds, that one read may block: no longer than silence is borne."""
+        return self.read_timeout_s if self.stall_s is None else self.stall_s
 
 
 def infer_kind(source: str) -> Kind:
