@@ -200,6 +200,22 @@ def test_a_read_may_block_for_as_long_as_silence_is_borne():
     assert CameraConfig("cam", "rtsp://cam/1", stall_s=60.0).patience_s == 60
 
 
+@pytest.mark.parametrize(
+    ("source", "isolate", "isolated"),
+    [
+        ("rtsp://cam/1", None, True),
+        ("udp://239.0.0.1:5000", None, True),
+        ("rtsp://cam/1", False, False),
+        ("http://cam/1", None, False),
+        ("/dev/v4l/by-id/cam", None, False),
+        ("/dev/v4l/by-id/cam", True, True),
+        ("genicam:x", True, False),
+    ],
+)
+def test_what_can_hold_others_up_is_isolated(source, isolate, isolated):
+    assert CameraConfig("cam", source, isolate=isolate).isolated is isolated
+
+
 def test_an_unknown_rate_is_learnt_from_the_frames():
     # Ten frames, one a tenth of a second: the limit falls from 10 s to 2 s.
     clock = FakeClock()
