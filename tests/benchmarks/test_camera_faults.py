@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from fake_camera import jpeg, picture, stamp_of
 
 from camera_faults import main
-from fault_injection import SCENARIOS, Limits, fake_camera, inject
+from fault_cameras import fake_camera
+from fault_injection import SCENARIOS, Limits, inject
 from zsad.sources import BackoffConfig, CameraConfig, open_camera
 from zsad.sources.health import SourceState
 
