@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from fake_camera import jpeg, picture, stamp_of
 
 from camera_faults import main
-from fault_injection import SCENARIOS, fake_camera, inject
+from fault_cameras import fake_camera
+from fault_injection import SCENARIOS, Limits, inject
 from zsad.sources import BackoffConfig, CameraConfig, open_camera
 from zsad.sources.health import SourceState
 
@@ -34,6 +35,10 @@ SLOW = {
     "gst-rtsp: the process hangs",
     "rtsp: sends half pictures",
     "rtsp: stalls",
+    "rtsp: offers a codec that nobody knows",
+    "rtsp: time stamps jump back",
+    "rtsp: resets every connection",
+    "gst-rtsp: changes its size",
     "gst-rtsp: cuts every client",
     "gst-launch: cuts every client",
     "http: byte after byte",
@@ -66,6 +71,8 @@ def marked(scenario):
 @pytest.mark.parametrize("scenario", [marked(scenario) for scenario in SCENARIOS])
 def test_a_fault_has_its_cause_and_is_over_when_it_is_over(scenario):
     expected, judged = known_pixels(scenario.camera), []
+    # FFmpeg looks at a stream for more than a second before it is open.
+    limits = Limits(open_timeout_s=1.5 if scenario.camera == "http" else 3.0)
 
     def judge(frame):
         image = frame.image_bgr
@@ -75,7 +82,7 @@ def test_a_fault_has_its_cause_and_is_over_when_it_is_over(scenario):
         assert "size" in scenario.fault or image.shape == judged[0].shape
         assert "size" in scenario.fault or expected is None or np.array_equal(image, expected)
 
-    outcome = inject(scenario, judge)
+    outcome = inject(scenario, judge, limits)
     assert len(judged) == 2
     assert (outcome.cause is not None) == bool(scenario.causes)
     if scenario.causes:

@@ -194,6 +194,28 @@ def test_the_stall_limit_scales_with_the_rate(rate_hz, stall_s, limit_s):
     assert config.stall_limit_s(rate_hz) == limit_s
 
 
+def test_a_read_may_block_for_as_long_as_silence_is_borne():
+    assert CameraConfig("cam", "rtsp://cam/1").patience_s == 5
+    assert CameraConfig("cam", "rtsp://cam/1", stall_s=0.5).patience_s == 0.5
+    assert CameraConfig("cam", "rtsp://cam/1", stall_s=60.0).patience_s == 60
+
+
+@pytest.mark.parametrize(
+    ("source", "isolate", "isolated"),
+    [
+        ("rtsp://cam/1", None, True),
+        ("udp://239.0.0.1:5000", None, True),
+        ("rtsp://cam/1", False, False),
+        ("http://cam/1", None, False),
+        ("/dev/v4l/by-id/cam", None, False),
+        ("/dev/v4l/by-id/cam", True, True),
+        ("genicam:x", True, False),
+    ],
+)
+def test_what_can_hold_others_up_is_isolated(source, isolate, isolated):
+    assert CameraConfig("cam", source, isolate=isolate).isolated is isolated
+
+
 def test_an_unknown_rate_is_learnt_from_the_frames():
     # Ten frames, one a tenth of a second: the limit falls from 10 s to 2 s.
     clock = FakeClock()

@@ -291,6 +291,26 @@ def test_the_death_of_a_child_is_a_cause_and_a_frozen_one_is_killed(started, net
     np.testing.assert_array_equal(frame.image_bgr, picture())
 
 
+def test_a_camera_that_hangs_in_the_opening_keeps_no_other_from_coming(started, network_camera):
+    command = [sys.executable, str(FAKES / "fake_camera.py"), "rtsp", "--fault", "no-data"]
+    hung = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        # It describes a stream and plays it, and FFmpeg waits for the first picture.
+        first = started(f"rtsp://127.0.0.1:{int(hung.stdout.readline())}/live", open_timeout_s=20.0)
+        time.sleep(1.0)
+        begun_s = time.monotonic()
+        second = started(network_camera)
+        wait_for(second.take)
+        assert time.monotonic() - begun_s < 9
+        assert first.health.state is SourceState.CONNECTING
+        assert first.health.counts.captured == 0
+    finally:
+        hung.kill()
+        hung.wait()
+        hung.stdin.close()
+        hung.stdout.close()
+
+
 def parent_of_camera(address):
     return {pid for pid, line in command_lines().items() if b"fake_camera.py" in line}
 

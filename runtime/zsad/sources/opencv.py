@@ -18,7 +18,7 @@ _TCP = "rtsp_transport;tcp"
 _HIGHEST_RATE_HZ = 1000.0
 """Some streams give the clock of their time stamps, 90000, for a rate."""
 _TIMED_OUT = 0.9
-_PROBE_TIMEOUT_S = 2.0
+_IN_VAIN = (Cause.REFUSED, Cause.TIMEOUT)
 # Names in session descriptions of what FFmpeg decodes; with any other it may look until its
 # time-out, which is then no lack of data.
 _DECODED = (
@@ -92,7 +92,7 @@ class UrlOpener:
     """Opens a URL with FFmpeg, RTSP over TCP, with time-outs, and finds out why it fails."""
 
     def __init__(self, config: CameraConfig, probe: Probe | None = None) -> None:
-        """Prepare; `probe` asks the server itself after OpenCV failed, which hides why."""
+        """Prepare; `probe` asks the server itself first: OpenCV hides why it fails."""
         self._config = config
         self._probe = probe
 
@@ -105,6 +105,7 @@ class UrlOpener:
         import cv2
 
         config = self._config
+        found = self._ask()
         _prepare_ffmpeg()
         # Time-outs take effect only here, with the back end named; `set` afterwards is too late.
         options = [
@@ -120,17 +121,25 @@ class UrlOpener:
         capture: Any = cv2.VideoCapture(config.source, cv2.CAP_FFMPEG, options)
         if not capture.isOpened():
             capture.release()
-            raise self._why(time.monotonic() - begun_s)
+            raise self._why(found, time.monotonic() - begun_s)
         if capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 0:  # a file at a URL has no frame to lose
             skip_backlog(capture)
         return OpenCvStream(capture, describe(capture, self._reason()), config.patience_s, _over)
 
-    def _why(self, waited_s: float) -> StreamError:
-        timed_out = waited_s >= _TIMED_OUT * self._config.open_timeout_s
+    def _ask(self) -> StreamError | str | None:
         if self._probe is None:
+            return None
+        found = self._probe(self._config.source, self._config.open_timeout_s)
+        # While OpenCV waits for a server it opens no other stream, so it must not wait in vain.
+        if isinstance(found, StreamError) and found.cause in _IN_VAIN:
+            raise found
+        return found
+
+    def _why(self, found: StreamError | str | None, waited_s: float) -> StreamError:
+        timed_out = waited_s >= _TIMED_OUT * self._config.open_timeout_s
+        if found is None:
             cause = Cause.TIMEOUT if timed_out else Cause.FAILED
             return StreamError(cause, f"FFmpeg cannot open it within {waited_s:.1f} s")
-        found = self._probe(self._config.source, _PROBE_TIMEOUT_S)
         if isinstance(found, StreamError):
             return found
         if timed_out and (found.upper() in _DECODED or "/" in found):
