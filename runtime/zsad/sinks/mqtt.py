@@ -103,7 +103,7 @@ class MqttSink:
             broker.drop()
 
     def _make_broker(self) -> Broker:
-        client_id = self._config.client_id or f"zsad-{self._line}"
+        client_id = self._config.client_id or f"zsad-{self._line}-{self.name}"
         will = canonical_bytes(offline_message(self._line, "the connection to the line broke"))
         return Broker(self._config, client_id, (f"{self._topic}/status", will))
 

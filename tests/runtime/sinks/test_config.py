@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from zsad.sinks import SecretRef, SinkContext, StatusServer
 from zsad.sinks.config import ModbusConfig, MqttConfig, ServerConfig, SinksConfig
 from zsad.sinks.modbus import ModbusSink
 from zsad.sinks.mqtt import MqttSink
+from zsad.sinks.open import KINDS
 
 CONTEXT = SinkContext("press-3", FakeLine().status)
 
@@ -119,3 +121,7 @@ def test_the_package_itself_needs_no_extra():
     )
     for name in ("paho", "pymodbus", "prometheus_client", "yaml", "cv2", "onnxruntime", "torch"):
         assert f"'{name}'" not in done.stdout.decode()
+
+
+def test_every_kind_of_the_configuration_can_be_made():
+    assert KINDS.keys() == {each.name for each in dataclasses.fields(SinksConfig)} - {"backoff"}
