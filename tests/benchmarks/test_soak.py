@@ -85,7 +85,7 @@ def test_a_pool_that_fills_late_is_no_leak():
     hours = np.linspace(0, 0.01, 100)
     filling = growth(hours, 100 + 300 * hours, limit_per_h=4.0, floor=10.0)
     assert (filling.low, filling.judgement) == (pytest.approx(300), "not shown")
-    assert growth(100 * hours, 100 + 300 * hours, 4.0, floor=10.0).judgement == "leaks"
+    assert growth(100 * hours, 100 + 3000 * hours, 4.0, floor=10.0).judgement == "leaks"
 
 
 def test_what_fills_during_the_warm_up_is_no_leak():
