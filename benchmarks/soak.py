@@ -141,7 +141,7 @@ def soak(
     if line is not None:
         faults += [f"it ended with {code}: {said[-300:]}"] if code else []
         faults += line.faults_in_results()
-        faults += _standstill(samples)
+        faults += _standstill(samples, FAULT_EVERY)
     return Report(
         command=tuple(command),
         minutes=seconds / 60,
@@ -196,10 +196,13 @@ def _stop(process: subprocess.Popen[bytes]) -> tuple[float, int]:
     return time.monotonic() - begun, code
 
 
-def _standstill(samples: Sequence[Sample]) -> list[str]:
-    """Whether verdicts still came in the last quarter, against the two before."""
+def _standstill(samples: Sequence[Sample], cycle: int) -> list[str]:
+    """Whether verdicts still came in the last quarter, against the two before.
+
+    A quarter that is shorter than a fault's cycle tells nothing: it may be all fault.
+    """
     counts = [sample.verdicts or 0 for sample in samples]
-    if len(counts) < 8:
+    if len(counts) < 4 * cycle:
         return []
     quarter = len(counts) // 4
     before, last = counts[-1 - quarter] - counts[quarter], counts[-1] - counts[-1 - quarter]

@@ -19,6 +19,9 @@ Judgement = Literal["within", "leaks", "not shown"]
 LIMITS_PER_H: Mapping[Resource, float] = {"rss_mb": 4.0, "fds": 2.0, "threads": 1.0}
 """Growth per hour that is allowed: 4 MB is 100 MB a day, 2 descriptors are 1024 in three weeks."""
 
+FLOORS: Mapping[Resource, float] = {"rss_mb": 10.0, "fds": 3.0, "threads": 2.0}
+"""Growth over the whole run, below which none is called a leak: pools and caches that fill late."""
+
 WARM_UP = 0.25
 """Share of the run that is left out: caches, arenas and pools fill in it."""
 
@@ -57,8 +60,9 @@ class Growth:
         low: Lower end.
         high: Upper end.
         limit_per_h: What is allowed.
-        judgement: `leaks` where even the lower end is above the limit, `within` where the upper end
-            is not; `not shown` where the run was too short to tell.
+        judgement: `leaks` where even the lower end is above the limit and all growth above its
+            floor, `within` where the upper end is not above the limit; `not shown` where the run
+            was too short to tell.
     """
 
     per_h: float
@@ -98,12 +102,17 @@ def growths(
     kept = [each for each in samples if each.at_s >= first + WARM_UP * (last - first)]
     hours = np.array([each.at_s for each in kept]) / 3600
     return {
-        resource: growth(hours, np.array([float(getattr(each, resource)) for each in kept]), limit)
+        resource: growth(
+            hours,
+            np.array([float(getattr(each, resource)) for each in kept]),
+            limit,
+            FLOORS[resource],
+        )
         for resource, limit in limits_per_h.items()
     }
 
 
-def growth(hours: Array, values: Array, limit_per_h: float) -> Growth:
+def growth(hours: Array, values: Array, limit_per_h: float, floor: float = 0.0) -> Growth:
     """Return the slope of `values` (N,) over `hours` (N,), ascending, through block medians."""
     if len(values) < 3:
         raise ValueError(f"{len(values)} samples have no trend: run longer")
@@ -117,7 +126,7 @@ def growth(hours: Array, values: Array, limit_per_h: float) -> Growth:
     below = max(0, math.floor((len(slopes) - spread) / 2))
     low, high = float(slopes[below]), float(slopes[len(slopes) - 1 - below])
     judgement: Judgement = "not shown"
-    if low > limit_per_h:
+    if low > limit_per_h and np.median(slopes) * (x[-1] - x[0]) > floor:
         judgement = "leaks"
     elif high <= limit_per_h:
         judgement = "within"

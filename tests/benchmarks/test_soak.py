@@ -81,6 +81,13 @@ def test_a_run_too_short_for_its_noise_shows_nothing():
     assert growth(hours, values, limit_per_h=4.0).judgement == "not shown"
 
 
+def test_a_pool_that_fills_late_is_no_leak():
+    hours = np.linspace(0, 0.01, 100)
+    filling = growth(hours, 100 + 300 * hours, limit_per_h=4.0, floor=10.0)
+    assert (filling.low, filling.judgement) == (pytest.approx(300), "not shown")
+    assert growth(100 * hours, 100 + 3000 * hours, 4.0, floor=10.0).judgement == "leaks"
+
+
 def test_what_fills_during_the_warm_up_is_no_leak():
     samples = [Sample(s, 100 + min(s, 20), 10, 5) for s in np.linspace(0, 100, 200)]
     found = growths(samples)
@@ -90,7 +97,7 @@ def test_what_fills_during_the_warm_up_is_no_leak():
 
 def test_verdicts_that_stop_coming_are_a_fault():
     def run(counts):
-        return soak._standstill([Sample(i, 1.0, 1, 1, n) for i, n in enumerate(counts)])
+        return soak._standstill([Sample(i, 1.0, 1, 1, n) for i, n in enumerate(counts)], 10)
 
     assert run([*range(0, 400, 10)]) == []
     assert "all but stopped: 0 in the last quarter" in run([*range(0, 300, 10), *[290] * 12])[0]
