@@ -362,6 +362,15 @@ def test_an_answer_that_is_incomplete_is_its_own_trigger_s_and_no_other_s():
     camera.close()
 
 
+def test_silence_without_a_trigger_is_no_fault():
+    stream = OnDemand()
+    camera = live_camera(stream, trigger="software", stall_s=0.1)
+    wait_for(lambda: camera.health.state is SourceState.LIVE)
+    time.sleep(0.4)
+    assert (camera.health.state, camera.health.reconnects) == (SourceState.LIVE, 0)
+    camera.close()
+
+
 def test_a_trigger_that_is_never_answered_is_given_up_with_the_connection(caplog):
     stream = OnDemand()
     camera = live_camera(stream, trigger="software", stall_s=0.3, backoff=BackoffConfig(0.01, 0.01))
