@@ -210,7 +210,7 @@ def test_every_other_path_is_not_found(serve, path):
     ],
 )  # fmt: skip
 def test_nonsense_is_refused(serve, request_bytes, status):
-    assert status in exchange(serve(), request_bytes)[:200]
+    assert status in exchange(serve(), request_bytes)
 
 
 def test_head_has_no_body(serve):
