@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import threading
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -75,6 +76,28 @@ class Latencies:
         with self._lock:
             longest = dict(self._max_ms)
         return {stage: _percentiles(found, longest[stage]) for stage, found in histograms.items()}
+
+
+class Captures:
+    """When the newest verdicts' parts were captured; its memory is the same from the start."""
+
+    def __init__(self, size: int) -> None:
+        """Remember the newest `size` verdicts."""
+        self._lock = threading.Lock()
+        self._seqs = array("q", bytes(8 * size))
+        self._moments_s = array("d", bytes(8 * size))
+
+    def put(self, seq: int, captured_s: float) -> None:
+        """Remember a verdict's number and capture, in seconds of the monotonic clock."""
+        index = seq % len(self._seqs)
+        with self._lock:
+            self._seqs[index], self._moments_s[index] = seq, captured_s
+
+    def get(self, seq: int) -> float | None:
+        """Return when it was captured; None for one that is too old, or not of this run."""
+        index = seq % len(self._seqs)
+        with self._lock:
+            return self._moments_s[index] if self._seqs[index] == seq else None
 
 
 def _percentiles(histogram: Histogram, longest_ms: float) -> Percentiles:

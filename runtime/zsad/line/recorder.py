@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,7 +19,7 @@ from zsad.inspection.parts import Part, PartCollator
 from zsad.line.accounts import Accounts
 from zsad.line.clock import SYSTEM, Clock
 from zsad.line.judge import Judged, Taken, silent_view
-from zsad.line.latency import Latencies, stage_durations_ms
+from zsad.line.latency import Captures, Latencies, stage_durations_ms
 from zsad.line.monitor import Monitor
 from zsad.line.record import VerdictRecord, ViewRecord
 from zsad.types import AnomalyResult
@@ -107,7 +106,7 @@ class Recorder:
         self._pending: dict[int, Taken] = {}
         # By identity: the collator keeps the very views that it was given.
         self._evidence: dict[int, Evidence] = {}
-        self._captured_s: OrderedDict[int, float] = OrderedDict()
+        self._captures = Captures(_REMEMBERED)
 
     def expect(self, trigger: str) -> bool:
         """Begin a part, so that it gets its verdict even if no frame ever shows it.
@@ -163,7 +162,7 @@ class Recorder:
 
     def acknowledged(self, sink: str, record: VerdictRecord, at_s: float) -> None:
         """A sink acknowledged a verdict; any thread may say so."""
-        captured_s = self._captured_s.get(record.seq)
+        captured_s = self._captures.get(record.seq)
         if captured_s is not None:  # else it is an earlier run's, or very old
             self._latencies.add(f"acknowledged by {sink}", (at_s - captured_s) * 1e3)
 
@@ -238,9 +237,7 @@ class Recorder:
     def _told(self, record: VerdictRecord, captured_s: float, evidence: Sequence[Evidence]) -> None:
         self._monitor.clear_condition("fault", "ledger")
         self._monitor.committed(record)
-        self._captured_s[record.seq] = captured_s
-        if len(self._captured_s) > _REMEMBERED:
-            self._captured_s.popitem(last=False)
+        self._captures.put(record.seq, captured_s)
         for one in evidence:
             self._accounts.judged(one.taken.ticket)
             for stage, duration_ms in stage_durations_ms(one.view).items():

@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from zsad.line.latency import BOUNDS_MS, Latencies, quantile_ms
+from zsad.line.latency import BOUNDS_MS, Captures, Latencies, quantile_ms
 from zsad.line.status import Histogram
 
 
@@ -72,3 +72,10 @@ def test_threads_lose_no_count():
     for thread in threads:
         thread.join()
     assert sum(found.histograms()["stage"].counts) == 8000
+
+
+def test_the_newest_captures_are_remembered_in_constant_memory():
+    captures = Captures(3)
+    for seq in range(1, 6):
+        captures.put(seq, float(seq))
+    assert [captures.get(seq) for seq in range(7)] == [None, None, None, 3.0, 4.0, 5.0, None]
