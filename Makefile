@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # The pins are those of Python 3.11, which CI runs; other versions resolve from the ranges.
 PINS := $(shell $(PYTHON) -c 'import sys; print("-c constraints.txt" if sys.version_info[:2] == (3, 11) else "")')
 
-.PHONY: help install demo test lint unit test-slow test-jetpack6 test-aarch64 gpu-check reproduce peers clean
+.PHONY: help install demo test lint unit test-slow soak test-jetpack6 test-aarch64 gpu-check reproduce peers clean
 
 help:  ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,6 +39,13 @@ test-slow: $(STAMP)  ## Full-size models: ViT-L at 336 and 518 px (half an hour,
 gpu-check: $(STAMP)  ## Everything that wants an NVIDIA GPU, in one JSON to send back
 	$(BIN)/python benchmarks/gpu_check.py --out gpu-check.json
 
+SOAK_MINUTES ?= 480
+SOAK := .soak
+
+soak: $(STAMP)  ## Hours of a line whose camera breaks all the time: nothing may grow (SOAK_MINUTES=480)
+	$(BIN)/zsad-export --method clip --fp32 --no-engine --out $(SOAK)/clip
+	$(BIN)/python benchmarks/soak.py $(SOAK)/clip --minutes $(SOAK_MINUTES) --json $(SOAK)/soak.json
+
 # A device has no torch and no exporter, so an artifact is exported first, as it would be for one.
 JETPACK6_PYTHON ?= python3.10
 JETPACK6 := .venv-jetpack6
@@ -47,7 +54,7 @@ test-jetpack6: $(STAMP)  ## The device's tests on what JetPack 6 has: Python 3.1
 	@$(JETPACK6_PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 10)' || { echo 'this wants Python 3.10: JETPACK6_PYTHON=/path/to/python3.10'; exit 2; }
 	test -x $(JETPACK6)/bin/python || $(JETPACK6_PYTHON) -m venv $(JETPACK6)
 	$(JETPACK6)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-jetpack6.txt \
-		-e '.[rtx]' onnx pytest pytest-timeout scipy
+		-e '.[rtx,line]' onnx pytest pytest-timeout scipy
 	$(BIN)/zsad-export --method clip --fp16 --no-engine --out $(JETPACK6)/clip
 	ZSAD_TEST_ARTIFACT=$(CURDIR)/$(JETPACK6)/clip $(JETPACK6)/bin/python -m pytest \
 		tests/runtime tests/calibration tests/device -m 'not slow'
@@ -85,4 +92,4 @@ peers: $(STAMP) $(PEERS)/.installed  ## What a user would pick instead, side by 
 	$(BIN)/python benchmarks/peers.py --peers-python $(PEERS)/bin/python
 
 clean:  ## Remove what the commands above left, the environment included
-	rm -rf $(VENV) $(PEERS) $(JETPACK6) $(AARCH64) demo-out dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(JETPACK6) $(AARCH64) $(SOAK) demo-out dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

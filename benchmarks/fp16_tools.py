@@ -113,8 +113,8 @@ def _autocast(python: str, artifact: Artifact, source: Path, out: Path) -> None:
     """Run AutoCast on a golden frame; the frames that it makes up itself are no bytes."""
     import numpy as np
 
+    from zsad.golden import read_golden, read_golden_inputs
     from zsad.preprocess import resize_exact
-    from zsad_export.golden import read_golden, read_golden_inputs
 
     frames, _ = read_golden(artifact)
     image = resize_exact(frames[0].image_bgr, artifact.manifest.preprocess)[None]
@@ -145,8 +145,8 @@ def outcome_of(name: str, convert: Convert, artifact: Artifact) -> Outcome:
 
 
 def _golden_errors(path: Path, artifact: Artifact) -> tuple[float, float]:
-    from zsad_export.golden import read_golden, read_golden_inputs
-    from zsad_export.parity import LIMITS, compare
+    from zsad.golden import read_golden, read_golden_inputs
+    from zsad.parity import LIMITS, compare
     from zsad_export.replay import replay_onnx
 
     frames, reference = read_golden(artifact)

@@ -21,13 +21,13 @@ from zsad.backends.tensorrt import TensorRtBackend
 from zsad.detector import Detector
 from zsad.device import find_gpu
 from zsad.errors import ParityError
+from zsad.golden import read_golden_inputs
 from zsad.manifest import PRECISIONS, Precision
-from zsad.preprocess import resize_exact
+from zsad.parity import LIMITS
 from zsad.tensorrt_package import NATIVE, RTX, load_tensorrt
 from zsad.types import Array, ImageU8
+from zsad.watch.golden import GoldenReplay
 from zsad_export.engine import BuiltEngine, build_native_engine, build_rtx_engine
-from zsad_export.golden import collect_outputs, read_golden, read_golden_inputs
-from zsad_export.parity import LIMITS, compare
 
 WARM_UP = 20
 BACKENDS = ("tensorrt", "tensorrt-graph", "tensorrt-rtx")
@@ -161,24 +161,14 @@ def _engine_figures(built: BuiltEngine) -> dict[str, Any]:
 
 
 def _parity(artifact: Artifact, precision: Precision, name: str) -> dict[str, Any]:
-    frames, reference = read_golden(artifact)
-    constants = read_golden_inputs(artifact)
-    spec = artifact.manifest.preprocess
     with TensorRtBackend(artifact, precision, name) as backend:
-        rows = [
-            backend.infer({"image": resize_exact(frame.image_bgr, spec)[None], **constants})
-            for frame in frames
-        ]
-    joined = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
-    joined.pop("type_map", None)  # the reference keeps no maps of types
-    names = [frame.name for frame in frames]
-    parity = compare(names, reference, collect_outputs(joined), LIMITS[precision])
+        parity = GoldenReplay(artifact, LIMITS[precision]).run(backend).parity
     if not parity.passed:
         raise ParityError(f"{parity.worst.name}: {parity.worst.describe()}")
     return {
-        "frames": len(frames),
+        "frames": len(parity.frames),
         "score_max_abs": parity.score_max_abs,
-        "map_max_abs": max(frame.map_max_abs for frame in parity.frames),
+        "map_max_abs": parity.map_max_abs,
         "map_correlation": parity.correlation,
     }
 

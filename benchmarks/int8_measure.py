@@ -15,11 +15,11 @@ from int8_peers import Made
 from timing import Stages, take_turns
 from zsad.artifact import Artifact
 from zsad.data import open_dataset
+from zsad.golden import read_golden_inputs
 from zsad.metrics import auroc
 from zsad.preprocess import resize_exact
 from zsad.types import Array, ArrayBool, ArrayF32, ImageU8
 from zsad_calibration.probing.runner import GraphRunner
-from zsad_export.golden import read_golden_inputs
 
 SEED = 27_182
 

@@ -47,7 +47,7 @@ def write_all(
         folder: Where graphs are written.
         pythons: Per tool the Python that has it, None where there is none.
     """
-    from zsad_export.golden import read_golden_inputs
+    from zsad.golden import read_golden_inputs
 
     source = _copied(artifact, folder)
     constants = read_golden_inputs(artifact)

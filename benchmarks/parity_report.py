@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import machine
 from zsad.arithmetic import ARITHMETIC, Arithmetic
 from zsad.artifact import Artifact
@@ -20,11 +18,10 @@ from zsad.errors import InputError
 from zsad.evaluate import Predictor
 from zsad.manifest import ParityRecord, Precision
 from zsad.metrics.agreement import flip_bound, flips_at
-from zsad.preprocess import resize_exact
-from zsad.recipe import Calibration, Recipe, ScoreKind, score_of
-from zsad_export.golden import GoldenOutputs, collect_outputs, read_golden, read_golden_inputs
+from zsad.parity import AUROC_BUDGETS, LIMITS, parity_record
+from zsad.recipe import Calibration, Recipe, ScoreKind
+from zsad.watch.golden import GoldenReplay, scores_of
 from zsad_export.labelled import LabelledReference
-from zsad_export.parity import AUROC_BUDGETS, LIMITS, Parity, compare, parity_record
 
 SCHEMA = 1
 Key = tuple[str, Arithmetic | None]
@@ -191,13 +188,15 @@ def _row(
     calibrations: Mapping[Key, Calibration],
 ) -> Row:
     precision, name = engine.precision, f"{engine.precision} on {engine.provider}"
-    parity, reference, found = _golden(artifact, engine)
-    record = parity_record(parity, reference, engine.provider, "benchmarks/parity.py")
+    golden = GoldenReplay(artifact, LIMITS[precision]).run(engine)
+    parity = golden.parity
+    record = parity_record(parity, golden.reference, engine.provider, "benchmarks/parity.py")
     key = (precision, ARITHMETIC.get(engine.name))
     calibration = _calibration_for(artifact, key, calibrations)
     verdicts = None
     if calibration is not None:
-        scores = (_scored(outputs, calibration.score_kind) for outputs in (reference, found))
+        kind = calibration.score_kind
+        scores = (scores_of(outputs, kind) for outputs in (golden.reference, golden.found))
         verdicts = _verdicts(calibration.threshold, *scores)
     if labelled is not None:
         compared = labelled.compare(
@@ -207,20 +206,6 @@ def _row(
         if calibration is not None:
             verdicts = _verdicts(calibration.threshold, compared.reference_scores, compared.scores)
     return Row(name, precision, parity.passed, record, verdicts)
-
-
-def _golden(artifact: Artifact, engine: Backend) -> tuple[Parity, GoldenOutputs, GoldenOutputs]:
-    """Return the differences on golden frames, what PyTorch said and what the engine said."""
-    frames, reference = read_golden(artifact)
-    constants, spec = read_golden_inputs(artifact), artifact.manifest.preprocess
-    parts = [
-        engine.infer({"image": resize_exact(frame.image_bgr, spec)[None], **constants})
-        for frame in frames
-    ]
-    outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    found = collect_outputs(outputs).without_type_maps()
-    names = [frame.name for frame in frames]
-    return compare(names, reference, found, LIMITS[engine.precision]), reference, found
 
 
 def _calibrations(artifact: Artifact, recipe: Recipe | None) -> dict[Key, Calibration]:
@@ -242,6 +227,11 @@ def _calibrations(artifact: Artifact, recipe: Recipe | None) -> dict[Key, Calibr
     found = {key: each for key, each in known.items() if each is not None}
     if not found:
         raise InputError("the recipe covers no graph of the artifact: run zsad-calibrate with it")
+    if recipe.inspection.needs_map or any(each.types for each in found.values()):
+        raise InputError(
+            "the recipe judges by a region, tiles or types, and engines are compared on whole"
+            " frames: give one that zsad-calibrate made without"
+        )
     if len({each.score_kind for each in found.values()}) > 1:
         raise InputError("the recipe judges by several kinds of scores: calibrate all with one")
     return found
@@ -262,11 +252,6 @@ def _calibration_for(
         return precision != wanted[0], arithmetic != wanted[1], precision != default, precision
 
     return calibrations[min(calibrations, key=distance)] if calibrations else None
-
-
-def _scored(outputs: GoldenOutputs, kind: ScoreKind) -> list[float]:
-    pairs = zip(outputs.scores, outputs.anomaly_maps, strict=True)
-    return [score_of(kind, float(score), anomaly_map) for score, anomaly_map in pairs]
 
 
 def _verdicts(threshold: float, reference: Sequence[float], found: Sequence[float]) -> Verdicts:

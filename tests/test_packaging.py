@@ -80,6 +80,7 @@ COMMANDS = {
     "zsad-run": "zsad.cli.run",
     "zsad-doctor": "zsad.cli.doctor",
     "zsad-words": "zsad.cli.words",
+    "zsad-ledger": "zsad.cli.ledger",
     "zsad-plan": "zsad.cli.plan",
     "zsad-calibrate": "zsad_calibration.cli",
     "zsad-train": "zsad_train.cli",

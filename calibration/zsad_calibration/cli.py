@@ -16,8 +16,9 @@ from zsad.precision import PRECISIONS
 if TYPE_CHECKING:
     from zsad.detector import Detector
     from zsad.images import Scale16
+    from zsad.inspection.config import Inspection
     from zsad.manifest import Precision
-    from zsad.recipe import Bound, Calibration, ScoreKind
+    from zsad.recipe import ScoreKind
 
 
 @click.command(cls=Command)
@@ -28,7 +29,12 @@ if TYPE_CHECKING:
     metavar="DIR|SPEC",
     help="Folder of good parts, or a data set whose good images are taken.",
 )
-@click.option("--recipe", required=True, type=click.Path(path_type=Path), help="File to write.")
+@click.option(
+    "--recipe",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="File to write; calibrations of other graphs in it are kept where they still hold.",
+)
 @click.option(
     "--max-false-reject",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -46,10 +52,53 @@ if TYPE_CHECKING:
 @click.option(
     "--score-kind",
     type=click.Choice(["graph", "map_max", "map_top1pct"]),
-    default="graph",
-    show_default=True,
     help="What is compared: the method's own score, or the maximum or the mean of the highest"
-    " percent of the anomaly map.",
+    " percent of the anomaly map. Default: graph; map_max with a region or tiles, which the"
+    " method's own score knows nothing of.",
+)
+@click.option(
+    "--roi",
+    metavar="FILE|none",
+    help="Polygons of what is judged and what is not (docs/calibrate.md); none: the whole frame."
+    " Default: as the recipe has it.",
+)
+@click.option(
+    "--ignore",
+    "ignored",
+    multiple=True,
+    metavar="POLYGON",
+    help="A polygon that is not judged, beside those of --roi, repeatable: 'x,y x,y x,y' in shares"
+    " of the frame's width and height.",
+)
+@click.option(
+    "--tiles",
+    metavar="SIZE[:OVERLAP]|none",
+    help="Cut frames into tiles of so many pixels, or HEIGHTxWIDTH, that overlap by at least so"
+    " many (a quarter); none: in one piece. Default: as the recipe has it.",
+)
+@click.option(
+    "--by-type",
+    is_flag=True,
+    help="Also a threshold for each defect type of the artifact; the promise covers all of them.",
+)
+@click.option(
+    "--debounce",
+    metavar="K/N",
+    help="For free-running cameras: NG where K of the last N frames are. Default: as the recipe"
+    " has it, else 1/1.",
+)
+@click.option(
+    "--hysteresis",
+    type=click.FloatRange(0, 1, max_open=True),
+    metavar="SHARE",
+    help="For free-running cameras: after an NG, thresholds are lower by this share until a frame"
+    " stays below them. Default: as the recipe has it, else 0.",
+)
+@click.option(
+    "--each-frame-a-part",
+    is_flag=True,
+    help="Count frames that look alike as parts of their own: you know that no part was"
+    " photographed twice.",
 )
 @click.option(
     "--precision",
@@ -85,7 +134,14 @@ def main(
     recipe: Path,
     max_false_reject: float | None,
     confidence: float,
-    score_kind: ScoreKind,
+    score_kind: ScoreKind | None,
+    roi: str | None,
+    ignored: tuple[str, ...],
+    tiles: str | None,
+    by_type: bool,
+    debounce: str | None,
+    hysteresis: float | None,
+    each_frame_a_part: bool,
     precisions: tuple[Precision, ...],
     backend: str,
     scale_16bit: Scale16 | None,
@@ -97,33 +153,58 @@ def main(
 
     A threshold comes with the bound that the number of parts supports, whatever the distribution of
     their scores, and no better one: at most 1 % false rejects with 95 % confidence takes 299 parts.
-    They must be drawn like those that will be judged, one frame per part.
+    They must be drawn like those that will be judged. Frames that show a part again, as a burst of
+    one still part does, count once.
     """
+    from dataclasses import replace
+
     from zsad.recipe import read_recipe, write_recipe
     from zsad.schema import write_atomic
     from zsad_calibration.calibrate import Settings, calibrate
+    from zsad_calibration.duplicates import cells_of
     from zsad_calibration.good_frames import UniqueFrames, good_frames
-
-    if recipe.exists():
-        read_recipe(recipe)  # an older recipe may be replaced, any other file may not
-    settings = Settings(score_kind, max_false_reject, confidence, scale_16bit)
-    frames = UniqueFrames(
-        good_frames(good, seed, shuffle=limit is not None, scale_16bit=scale_16bit), limit
+    from zsad_calibration.merge import merge
+    from zsad_calibration.options import debounce_of, inspection_of, score_kind_of
+    from zsad_calibration.summary import (
+        curve_table,
+        described,
+        described_drift,
+        described_frames,
+        described_merge,
+        described_score,
+        promise,
     )
+
+    # An older recipe may be added to or replaced, any other file may not.
+    old = read_recipe(recipe) if recipe.exists() else None
+    inspection = inspection_of(old, roi, ignored, tiles)
+    kind = score_kind_of(score_kind, inspection)
+    rule = debounce_of(old, debounce, hysteresis)
+    settings = Settings(kind, max_false_reject, confidence, scale_16bit, by_type)
+    read = good_frames(good, seed, shuffle=limit is not None, scale_16bit=scale_16bit)
+    frames = UniqueFrames(read, limit, each_frame_a_part, cells_of(inspection.roi))
     with ExitStack() as stack:
-        detectors = [stack.enter_context(d) for d in _detectors(artifact, precisions, backend)]
+        opened = _detectors(artifact, precisions, backend, inspection)
+        detectors = [stack.enter_context(detector) for detector in opened]
         made = calibrate(detectors, frames, settings)
         graphs = [f"{d.backend.precision} on {d.backend.provider}" for d in detectors]
     if names_out is not None:
         write_atomic(names_out, "".join(f"{name}\n" for name in frames.names).encode())
-    write_recipe(recipe, made)
-    click.echo(f"{recipe}: from {len(frames.names)} good frames, score kind {score_kind}")
+    merged = merge(old, made)
+    write_recipe(recipe, replace(merged.recipe, debounce=rule))
+    click.echo(f"{recipe}: {described_frames(frames)}; {described_score(kind, inspection)}")
     for graph, calibration in zip(graphs, made.calibrations, strict=True):
-        click.echo(f"  {graph}: {_describe(calibration)}")
-    click.echo(_promise(made.calibrations[0].bound))
+        click.echo(f"  {graph}: {described(calibration)}")
+        click.echo(curve_table(calibration))
+    click.echo(promise(made.calibrations[0]))
+    click.echo(described_drift(merged.recipe.drift))
+    if (others := described_merge(merged)) is not None:
+        click.echo(others)
 
 
-def _detectors(path: Path, precisions: tuple[Precision, ...], backend: str) -> Iterator[Detector]:
+def _detectors(
+    path: Path, precisions: tuple[Precision, ...], backend: str, inspection: Inspection
+) -> Iterator[Detector]:
     from zsad.artifact import Artifact
     from zsad.backends import open_backend
     from zsad.detector import Detector
@@ -132,20 +213,5 @@ def _detectors(path: Path, precisions: tuple[Precision, ...], backend: str) -> I
     artifact = Artifact.open(path)
     present = tuple(p for p in PRECISIONS if p in artifact.manifest.graphs)
     for precision in dict.fromkeys(precisions) or present:
-        yield Detector(artifact, open_backend(artifact, precision, backend))
-
-
-def _describe(calibration: Calibration) -> str:
-    low, high = calibration.good_scores[0], calibration.good_scores[-1]
-    return f"NG above {calibration.threshold:.4f}, good parts score {low:.4f} to {high:.4f}"
-
-
-def _promise(bound: Bound) -> str:
-    from zsad_calibration.threshold import parts_needed, percent
-
-    line = (
-        f"{bound.n_unique} distinct frames support at most {percent(bound.max_false_reject)} false "
-        f"rejects, with {percent(bound.confidence)} confidence"
-    )
-    needed = parts_needed(0.01, bound.confidence)
-    return line if bound.n_unique >= needed else f"{line}; 1 % takes {needed}"
+        opened = open_backend(artifact, precision, backend)
+        yield Detector(artifact, opened, inspection=inspection)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from zsad.golden import GoldenFrame, GoldenOutputs
+from zsad.parity import LIMITS, compare
 from zsad.preprocess import PreprocessSpec
-from zsad_export.golden import GoldenFrame, GoldenOutputs
-from zsad_export.parity import LIMITS, compare
 from zsad_export.reference import run_reference
 from zsad_train.checkpoint import Checkpoint
 from zsad_train.methods import EXPORT_CHOICES, check_has_options

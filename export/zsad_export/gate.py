@@ -10,10 +10,11 @@ from pathlib import Path
 from torch import nn
 
 from zsad.errors import ParityError
+from zsad.golden import GoldenFrame, GoldenOutputs
 from zsad.manifest import ParityRecord
+from zsad.parity import AUROC_BUDGETS, LIMITS, Parity, compare, parity_record
 from zsad.preprocess import PreprocessSpec, resize_exact
 from zsad.types import Array, ImageU8
-from zsad_export.golden import GoldenFrame, GoldenOutputs
 from zsad_export.graph import DeploymentGraph
 from zsad_export.graph_names import HALF, GraphPrecision
 from zsad_export.half_range import float32_modules, measure_half_range
@@ -27,7 +28,6 @@ from zsad_export.layers import (
     trace_module,
 )
 from zsad_export.memory import release_memory
-from zsad_export.parity import AUROC_BUDGETS, LIMITS, Parity, compare, parity_record
 from zsad_export.reference import reference_input, run_graph_module
 from zsad_export.replay import GraphPredictor, backend_name, replay_onnx
 from zsad_export.twins import twin_fault

@@ -14,11 +14,11 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from zsad.golden import GoldenFrame
 from zsad.preprocess import PreprocessSpec, resize_exact
 from zsad.types import Array
 from zsad_calibration.probing.probes import magnitude_probe, probed
 from zsad_calibration.probing.runner import NO_CONSTANTS
-from zsad_export.golden import GoldenFrame
 from zsad_export.onnx_types import tensor_types
 from zsad_export.twins import vanishing
 from zsad_export.widen import unit_of

@@ -10,7 +10,9 @@ from pathlib import Path
 import onnx
 
 from zsad.errors import ParityError
+from zsad.golden import GoldenOutputs
 from zsad.manifest import GraphFile, ParityRecord
+from zsad.parity import LIMITS, compare
 from zsad.preprocess import PreprocessSpec
 from zsad.schema import sha256_file, write_json
 from zsad.types import ArrayF32, ImageU8
@@ -29,14 +31,12 @@ from zsad_calibration.int8.sensitivity import (
     written_int8,
 )
 from zsad_export.gate import Gate
-from zsad_export.golden import GoldenOutputs
 from zsad_export.graph import table_width
 from zsad_export.graph_names import FLOAT_OF, GraphPrecision
 from zsad_export.memory import release_memory
 from zsad_export.onnx_contract import check_model
 from zsad_export.onnx_export import OPSET, note_weights_hash
 from zsad_export.onnx_types import check_precision
-from zsad_export.parity import LIMITS, compare
 from zsad_export.replay import replay_onnx
 
 CALIBRATION_FRAMES = 32

@@ -15,10 +15,10 @@ import numpy as np
 
 from zsad.errors import InputError
 from zsad.evaluate import Predictor
+from zsad.golden import GoldenOutputs
+from zsad.parity import FrameParity, ParityLimits, compare
 from zsad.recipe import ScoreKind, score_of
 from zsad.types import AnomalyResult, ImageU8
-from zsad_export.golden import GoldenOutputs
-from zsad_export.parity import FrameParity, ParityLimits, compare
 
 
 class Recorder:

@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from zsad.golden import GoldenFrame, GoldenOutputs, collect_outputs
 from zsad.preprocess import PreprocessSpec, resize_exact
 from zsad.types import AnomalyResult, Array, ImageU8
 from zsad_calibration.probing.runner import NO_CONSTANTS
-from zsad_export.golden import GoldenFrame, GoldenOutputs, collect_outputs
 from zsad_export.graph import DeploymentGraph
 from zsad_export.graph_names import OUTPUTS, TYPE_OUTPUTS
 from zsad_train.methods.base import ClosedText, Method

@@ -9,10 +9,10 @@ from types import TracebackType
 import numpy as np
 import onnxruntime as ort
 
+from zsad.golden import GoldenFrame, GoldenOutputs, collect_outputs
 from zsad.preprocess import PreprocessSpec, resize_exact
 from zsad.types import AnomalyResult, Array, ImageU8
 from zsad_calibration.probing.runner import NO_CONSTANTS, GraphRunner
-from zsad_export.golden import GoldenFrame, GoldenOutputs, collect_outputs
 from zsad_export.graph_names import OUTPUTS
 
 

@@ -17,12 +17,12 @@ import numpy as np
 
 from zsad.artifact import Artifact, directory_writer
 from zsad.errors import InputError
+from zsad.golden import REFERENCE, read_golden, read_golden_inputs
 from zsad.manifest import GraphFile, Precision
 from zsad.preprocess import resize_exact
 from zsad.schema import sha256_file, to_json, write_atomic, write_json
 from zsad.text_table import TEXT_TABLE, constant_inputs
 from zsad.types import Array
-from zsad_export.golden import REFERENCE, read_golden, read_golden_inputs
 from zsad_export.graph_names import INPUT
 from zsad_export.triton_config import ServedModel, TritonOptions, config_text
 

@@ -38,7 +38,7 @@ class Artifact:
             InputError: It is no artifact, or a file is missing, altered or outside the directory.
         """
         directory = Path(path)
-        if not (directory / MANIFEST).is_file():
+        if not os.path.isfile(directory / MANIFEST):  # also where the name is too long
             raise InputError(f"{directory} is not an artifact: it holds no {MANIFEST}")
         manifest = read_manifest(directory / MANIFEST)
         for name, digest in manifest.files.items():
@@ -72,7 +72,7 @@ def _verify(directory: Path, name: str, digest: str) -> None:
     if pure.is_absolute() or ".." in pure.parts or "\\" in name:
         raise InputError(f"{directory}: manifest names '{name}', which leaves the directory")
     path = directory / name
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"{directory}: file '{name}' is missing: export or copy it again")
     if not path.resolve().is_relative_to(directory.resolve()):
         raise InputError(f"{directory}: '{name}' is a link that leaves the directory")

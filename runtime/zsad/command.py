@@ -30,6 +30,9 @@ class Command(click.Command):
             click.echo(f"{ctx.command_path}: error: {_one_line(error)}", err=True)
             ctx.exit(error.exit_code)
         except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                click.echo(f"{ctx.command_path}: error: no file has so long a name", err=True)
+                ctx.exit(InputError.exit_code)
             if error.errno not in _FULL:
                 raise
             where = f" for {error.filename}" if error.filename else ""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import time
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -14,11 +14,24 @@ from zsad.arithmetic import ARITHMETIC, Arithmetic
 from zsad.artifact import Artifact
 from zsad.backends import Backend, open_backend
 from zsad.errors import InputError
+from zsad.inspection.config import WHOLE_FRAME, Inspection, Tiles
+from zsad.inspection.roi import rasterise
+from zsad.inspection.tiles import Blend, crop, lay_out
 from zsad.manifest import GraphFile, Precision
-from zsad.preprocess import resize_exact
-from zsad.recipe import Calibration, Recipe, ScoreKind, read_recipe, score_of
+from zsad.preprocess import check_frame, resize_exact
+from zsad.recipe import Calibration, Recipe, ScoreKind, read_recipe, score_of, type_scores_of
+from zsad.recipe_match import calibration_of, covered_graphs, refusal_of
+from zsad.stages import Stages
 from zsad.text_table import constant_inputs
-from zsad.types import AnomalyResult, Array, ArrayF32, DefectType, ImageU8, Verdict
+from zsad.types import (
+    AnomalyResult,
+    Array,
+    ArrayBool,
+    ArrayF32,
+    DefectType,
+    ImageU8,
+    Verdict,
+)
 
 _MEANING = {Verdict.OK: False, Verdict.NG: True}
 
@@ -32,23 +45,33 @@ class Detector:
         artifact: The verified artifact.
         backend: The engine that holds the graph; `backend.provider` says what really runs it.
         recipe: The recipe, None when uncalibrated.
-        calibration: The recipe's entry for exactly this graph, preprocessing, words and
-            arithmetic, None without one.
+        calibration: The recipe's entry for exactly this graph, preprocessing, words, arithmetic,
+            region and tiles, None without one.
+        inspection: The region and tiles, the recipe's where there is one.
     """
 
-    def __init__(self, artifact: Artifact, backend: Backend, recipe: Recipe | None = None) -> None:
-        """Join an artifact with an engine that holds one of its graphs."""
+    def __init__(
+        self,
+        artifact: Artifact,
+        backend: Backend,
+        recipe: Recipe | None = None,
+        inspection: Inspection = WHOLE_FRAME,
+    ) -> None:
+        """Join an artifact with an engine that holds one of its graphs.
+
+        Args:
+            artifact: A verified artifact.
+            backend: Holds one of its graphs.
+            recipe: The recipe, None for scores without a verdict.
+            inspection: Region and tiles to score with where there is no recipe yet.
+        """
         self.artifact = artifact
         self.backend = backend
         self.recipe = recipe
+        self.inspection = inspection if recipe is None else recipe.inspection
         self.calibration: Calibration | None = None
         if recipe is not None:
-            self.calibration = recipe.calibration_for(
-                self.graph.sha256,
-                artifact.manifest.preprocess.sha256,
-                artifact.manifest.words_sha256,
-                self.arithmetic,
-            )
+            self.calibration = calibration_of(recipe, artifact, self.graph, backend.name)
         self._constants = constant_inputs(artifact)
 
     @classmethod
@@ -78,7 +101,7 @@ class Detector:
         """
         loaded = recipe if recipe is None or isinstance(recipe, Recipe) else read_recipe(recipe)
         artifact = Artifact.open(path)
-        covered = _covered(loaded, artifact, ARITHMETIC.get(backend))
+        covered = set() if loaded is None else covered_graphs(loaded, artifact, backend)
         engine = open_backend(artifact, precision, backend, threads, covered)
         try:
             return cls(artifact, engine, loaded)
@@ -98,26 +121,20 @@ class Detector:
 
     @property
     def score_kind(self) -> ScoreKind:
-        """The kind of score that is compared: the calibration's, the graph's own without one."""
-        return self.calibration.score_kind if self.calibration is not None else "graph"
+        """The kind of score that is compared: the calibration's.
+
+        Without one it is the graph's own, or the map's maximum under a region or tiles.
+        """
+        if self.calibration is not None:
+            return self.calibration.score_kind
+        return "map_max" if self.inspection.needs_map else "graph"
 
     @property
     def refusal(self) -> str | None:
         """Why the recipe can give no verdict here; None if it can, or if there is none."""
         if self.recipe is None or self.calibration is not None:
             return None
-        name = self.backend.name
-        remedy = "run zsad-calibrate with this artifact"
-        if self.recipe.preprocess_sha256 != self.artifact.manifest.preprocess.sha256:
-            what = "another preprocessing"
-        elif self.recipe.words_sha256 != self.artifact.manifest.words_sha256:
-            what = "other defect types than the artifact has now"
-        elif any(c.graph_sha256 == self.graph.sha256 for c in self.recipe.calibrations):
-            what = f"{self.graph.file} on a backend that rounds otherwise than {name}"
-            remedy += f" and --backend {name}"
-        else:
-            what = f"other graphs than {self.graph.file} ({self.graph.sha256[:12]})"
-        return f"the recipe was calibrated for {what}: {remedy}"
+        return refusal_of(self.recipe, self.artifact, self.graph, self.backend.name)
 
     def predict(self, frame_bgr: ImageU8) -> AnomalyResult:
         """Judge one frame.
@@ -140,31 +157,49 @@ class Detector:
             frames_bgr: Frames of any size, each (H, W, 3) uint8, BGR.
 
         Raises:
-            InputError: A frame is not a usable image, or the detector is closed.
+            InputError: A frame is not a usable image, or one that the recipe's tiles or region
+                cannot be laid over, or the detector is closed.
             InferenceError: The engine failed.
         """
         if not frames_bgr:
             return []
-        spec = self.artifact.manifest.preprocess
-        start = time.perf_counter()
-        batch = np.stack([resize_exact(frame, spec) for frame in frames_bgr])  # (N, H, W, 3)
-        resized = time.perf_counter()
-        outputs = self.backend.infer({"image": batch, **self._constants})
-        inferred = time.perf_counter()
-        results = [self._judge(outputs, index) for index in range(len(frames_bgr))]
-        done = time.perf_counter()
-        latency_ms = {
-            "preprocess": (resized - start) * 1e3,
-            "infer": (inferred - resized) * 1e3,
-            "post": (done - inferred) * 1e3,
-            "total": (done - start) * 1e3,
-        }
-        return [dataclasses.replace(result, latency_ms=latency_ms) for result in results]
+        stages = Stages()
+        if self.inspection.tiles is None:
+            answers = self._run_whole(frames_bgr, stages)
+        else:
+            tiles = self.inspection.tiles
+            answers = [self._run_tiled(frame, tiles, stages) for frame in frames_bgr]
+        results = [
+            self._judge(answer, frame.shape[:2])
+            for answer, frame in zip(answers, frames_bgr, strict=True)
+        ]
+        stages.over("post")
+        return [replace(result, latency_ms=stages.latency_ms) for result in results]
+
+    def decide(self, result: AnomalyResult, lowered: float = 0.0) -> AnomalyResult:
+        """Return a result with the verdict that its scores have here.
+
+        Args:
+            result: A result of this detector.
+            lowered: Share by which every threshold is taken lower, for hysteresis.
+        """
+        calibration = self.calibration
+        verdict, reason = self._verdict(result, lowered)
+        return replace(
+            result,
+            verdict=verdict,
+            is_anomalous=_MEANING.get(verdict),
+            threshold=None if calibration is None else calibration.threshold * (1 - lowered),
+            map_level=None if calibration is None else calibration.map_level,
+            defect=self._defect(verdict, result.type_score, lowered),
+            reason=reason,
+        )
 
     def warm_up(self) -> None:
-        """Run the graph once on a black frame, so that the first real one does not pay for it."""
+        """Judge a black frame, so that the first real one does not pay for what is first."""
         spec = self.artifact.manifest.preprocess
-        self.predict(np.zeros((spec.height, spec.width, 3), np.uint8))
+        height, width = self.inspection.frame_hw or (spec.height, spec.width)
+        self.predict(np.zeros((height, width, 3), np.uint8))
 
     def close(self) -> None:
         """Free the engine; closing twice does no harm."""
@@ -183,47 +218,79 @@ class Detector:
         """Free the engine."""
         self.close()
 
-    def _judge(self, outputs: Mapping[str, Array], index: int) -> AnomalyResult:
-        arrays = {name: values[index].astype(np.float32) for name, values in outputs.items()}
-        anomaly_map = arrays["anomaly_map"]
-        score = score_of(self.score_kind, float(arrays["score"]), anomaly_map)
-        type_score = arrays.get("type_score")
-        told = [anomaly_map] if type_score is None else [anomaly_map, type_score]
-        verdict, reason = self._verdict(score, all(np.isfinite(each).all() for each in told))
-        return AnomalyResult(
-            score=score,
-            anomaly_map=anomaly_map,
-            verdict=verdict,
-            is_anomalous=_MEANING.get(verdict),
-            threshold=None if self.calibration is None else self.calibration.threshold,
-            map_level=None if self.calibration is None else self.calibration.map_level,
-            type_map=arrays.get("type_map"),
-            type_score=type_score,
-            defect=self._defect(verdict, type_score),
-            reason=reason,
-        )
+    def _infer(self, images: Sequence[ImageU8], stages: Stages) -> dict[str, Array]:
+        """Run the graph once on images of any size; outputs have one row per image."""
+        spec = self.artifact.manifest.preprocess
+        batch = np.stack([resize_exact(image, spec) for image in images])  # (N, H, W, 3)
+        stages.over("preprocess")
+        outputs = self.backend.infer({"image": batch, **self._constants})
+        stages.over("infer")
+        return outputs
 
-    def _defect(self, verdict: Verdict, type_score: ArrayF32 | None) -> DefectType | None:
+    def _run_whole(self, frames: Sequence[ImageU8], stages: Stages) -> list[dict[str, ArrayF32]]:
+        outputs = self._infer(frames, stages)
+        return [
+            {name: values[index].astype(np.float32) for name, values in outputs.items()}
+            for index in range(len(frames))
+        ]
+
+    def _run_tiled(self, frame: ImageU8, tiles: Tiles, stages: Stages) -> dict[str, ArrayF32]:
+        spec = self.artifact.manifest.preprocess
+        height, width = check_frame(frame).shape[:2]
+        layout = lay_out(tiles, (height, width), (spec.height, spec.width))
+        blend = Blend(layout)
+        for batch in layout.batches():
+            outputs = self._infer([crop(frame, tile) for tile in batch], stages)
+            blend.add(batch, outputs)
+            stages.over("post")
+        return blend.maps
+
+    def _judge(self, answer: Mapping[str, ArrayF32], frame_hw: tuple[int, ...]) -> AnomalyResult:
+        anomaly_map, roi = answer["anomaly_map"], None
+        if self.inspection.roi is not None:
+            roi = rasterise(self.inspection.roi, *anomaly_map.shape)
+        graph_score = float(answer["score"]) if "score" in answer else math.nan
+        result = AnomalyResult(
+            score=score_of(self.score_kind, graph_score, anomaly_map, roi),
+            anomaly_map=anomaly_map,
+            type_map=answer.get("type_map"),
+            type_score=self._type_score(answer, roi),
+            roi=roi,
+        )
+        if (misfit := self.inspection.misfit(*frame_hw[:2])) is not None:
+            return replace(result, verdict=Verdict.NO_RESULT, reason=misfit)
+        return self.decide(result)
+
+    def _type_score(self, answer: Mapping[str, ArrayF32], roi: ArrayBool | None) -> ArrayF32 | None:
+        if not self.inspection.needs_map:
+            return answer.get("type_score")
+        type_map = answer.get("type_map")
+        return None if type_map is None else type_scores_of(self.score_kind, type_map, roi)
+
+    def _defect(
+        self, verdict: Verdict, type_score: ArrayF32 | None, lowered: float
+    ) -> DefectType | None:
         if type_score is None or verdict in (Verdict.OK, Verdict.NO_RESULT):
             return None
-        index, total = int(type_score.argmax()), float(type_score.sum())
+        threshold, index = None, int(type_score.argmax())
+        own = () if self.calibration is None else self.calibration.types
+        if own:
+            limits = np.array([each.threshold * (1 - lowered) for each in own])
+            excess = (type_score - limits) / (1 - limits)
+            if excess.max() > 0:
+                index = int(excess.argmax())
+                threshold = float(limits[index])
+        total = float(type_score.sum())
         share = float(type_score[index]) / total if total > 0 else 1 / len(type_score)
-        return DefectType(self.artifact.manifest.words.types[index], share)
+        return DefectType(self.artifact.manifest.words.types[index], share, index, threshold)
 
-    def _verdict(self, score: float, rest_is_finite: bool) -> tuple[Verdict, str | None]:
-        if not (np.isfinite(score) and rest_is_finite):
+    def _verdict(self, result: AnomalyResult, lowered: float) -> tuple[Verdict, str | None]:
+        told = [result.anomaly_map, *([] if result.type_score is None else [result.type_score])]
+        if not (np.isfinite(result.score) and all(np.isfinite(each).all() for each in told)):
             return Verdict.NO_RESULT, "the graph answered with a value that is not a number"
         if self.recipe is None:
             return Verdict.UNCALIBRATED, None
         if self.calibration is None:
             return Verdict.NO_RESULT, self.refusal
-        return self.calibration.verdict(score), None
-
-
-def _covered(recipe: Recipe | None, artifact: Artifact, arithmetic: Arithmetic | None) -> set[str]:
-    if recipe is None:
-        return set()
-    known, manifest = (recipe.preprocess_sha256, recipe.words_sha256), artifact.manifest
-    if known != (manifest.preprocess.sha256, manifest.words_sha256):
-        return set()
-    return {c.graph_sha256 for c in recipe.calibrations if c.arithmetic == arithmetic}
+        types = () if result.type_score is None else [float(each) for each in result.type_score]
+        return self.calibration.verdict(result.score, types, lowered), None

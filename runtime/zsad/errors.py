@@ -35,8 +35,12 @@ class InferenceError(ZsadError):
     exit_code = 4
 
 
+class LedgerError(ZsadError):
+    """The ledger could not make something durable; what it was about counts as not said."""
+
+
 class ParityError(ZsadError):
-    """The exported graph differs from its reference by more than the gate allows."""
+    """A graph, or a verdict computed again, differs from its reference by more than is allowed."""
 
     exit_code = 3
 

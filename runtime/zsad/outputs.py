@@ -111,6 +111,7 @@ class FolderOutput:
             provider=self._detector.backend.provider,
             score_kind=self._detector.score_kind,
             calibration=self._detector.calibration,
+            inspection=self._detector.inspection,
             source=self._source,
             started=self._started,
             summary=summary,

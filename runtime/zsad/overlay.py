@@ -26,6 +26,7 @@ _CAPTION_BGR = {
     Verdict.UNCALIBRATED: (170, 110, 40),
 }
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
+_ROI_BGR = (200, 200, 0)
 _LEAST_LEVEL = 1e-4  # below it lies what half precision cannot tell apart
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _MIN_WIDTH_PX = 240
@@ -64,6 +65,8 @@ def draw_heat(
 ) -> ImageU8:
     """Return the frame with its heat map and the contour of what is anomalous.
 
+    Outside the region of interest, whose border is drawn, there is neither.
+
     Args:
         frame_bgr: The judged frame or a smaller copy of it, (H, W, 3) uint8, BGR.
         result: What the detector said about it.
@@ -77,9 +80,12 @@ def draw_heat(
     threshold = result.threshold if score_kind != "graph" else None
     anomaly_map = np.nan_to_num(result.anomaly_map)
     position: Any = cv2.resize(colour_position(anomaly_map, result.map_level), (width, height))
-    picture = blend(frame_bgr, position)
+    judged = _judged(result, height, width)
+    picture = blend(frame_bgr, position * judged)
+    if result.roi is not None:
+        _outline(picture, judged, _ROI_BGR, width=1)
     if threshold is not None:
-        draw_contour(picture, cv2.resize(anomaly_map, (width, height)) > threshold)
+        draw_contour(picture, (cv2.resize(anomaly_map, (width, height)) > threshold) & judged)
     return picture
 
 
@@ -90,9 +96,11 @@ def mark_defect(picture_bgr: ImageU8, result: AnomalyResult) -> None:
         picture_bgr: (H, W, 3) uint8, BGR, the whole of the judged frame at any size.
         result: What the detector said about it.
     """
-    if result.defect is None or result.type_map is None or result.type_score is None:
+    if result.defect is None or result.type_map is None:
         return
-    type_map = result.type_map[int(result.type_score.argmax())]
+    type_map = result.type_map[result.defect.index]
+    if result.roi is not None:
+        type_map = np.where(result.roi, type_map, -1)
     row, column = np.unravel_index(int(type_map.argmax()), type_map.shape)
     height, width = picture_bgr.shape[:2]
     at = (
@@ -111,13 +119,9 @@ def draw_contour(picture_bgr: ImageU8, region: ArrayBool) -> None:
         picture_bgr: (H, W, 3) uint8, BGR.
         region: (H, W) bool.
     """
-    contours, _ = cv2.findContours(
-        region.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-    )
-    thickness = max(1, round(min(picture_bgr.shape[:2]) / 400))
     # White within black shows on any ground.
-    cv2.drawContours(picture_bgr, contours, -1, _BLACK, 3 * thickness)
-    cv2.drawContours(picture_bgr, contours, -1, _WHITE, thickness)
+    _outline(picture_bgr, region, _BLACK, width=3)
+    _outline(picture_bgr, region, _WHITE, width=1)
 
 
 def colour_position(anomaly_map: ArrayF32, level: float | None) -> ArrayF32:
@@ -170,15 +174,34 @@ def caption_text(result: AnomalyResult) -> str:
     if result.threshold is not None:
         relation = ">" if result.score > result.threshold else "<="
         text = f"{text} {relation} {result.threshold:.3f}"
-    if result.defect is None:
+    defect = result.defect
+    if defect is None:
         return text
-    return f"{text}  {result.defect.name} {result.defect.confidence:.0%}"
+    if defect.threshold is not None and result.type_score is not None:
+        own = float(result.type_score[defect.index])
+        return f"{text}  {defect.name} {own:.3f} > {defect.threshold:.3f}"
+    return f"{text}  {defect.name} {defect.confidence:.0%}"
 
 
 def encode_jpeg(image_bgr: ImageU8, quality: int = 90) -> bytes:
     """Return an image, (H, W, 3) uint8 BGR, as the bytes of a JPEG file."""
     _, encoded = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return encoded.tobytes()
+
+
+def _judged(result: AnomalyResult, height: int, width: int) -> ArrayBool:
+    if result.roi is None:
+        return np.ones((height, width), bool)
+    grey: Any = result.roi.astype(np.uint8)
+    return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_NEAREST), bool)
+
+
+def _outline(
+    picture_bgr: ImageU8, region: ArrayBool, colour: tuple[int, int, int], width: int
+) -> None:
+    contours, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    thickness = width * max(1, round(min(picture_bgr.shape[:2]) / 400))
+    cv2.drawContours(picture_bgr, contours, -1, colour, thickness)
 
 
 def _colours(position: ArrayF32) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,10 +12,13 @@ import numpy as np
 from zsad.arithmetic import Arithmetic
 from zsad.errors import InputError
 from zsad.images import Scale16
+from zsad.inspection.config import DebounceConfig, Inspection, Roi, Tiles
 from zsad.schema import from_json, read_json, write_json
-from zsad.types import ArrayF32, Verdict
+from zsad.types import ArrayBool, ArrayF32, Verdict
+from zsad.watch.appearance import DriftReference
 
-SCHEMA = 1
+SCHEMA = 2
+"""2 brought region, tiles, debounce and thresholds by type; 1 is read as a recipe without them."""
 
 ScoreKind = Literal["graph", "map_max", "map_top1pct"]
 SCORE_KINDS: tuple[ScoreKind, ...] = ("graph", "map_max", "map_top1pct")
@@ -36,12 +40,39 @@ class Bound:
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """A threshold for one graph and one kind of score: anomalous where score > threshold.
+class TypeThreshold:
+    """The threshold of one defect type's score, for an artifact that names types."""
 
-    `good_map_level` is what the maximum of the anomaly map stays below on 95 % of the good parts;
-    None in recipes from before it was kept. `arithmetic` is what the engine computed in, None where
-    that is what the graph says.
+    name: str
+    threshold: float
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """What a threshold would cost.
+
+    Attributes:
+        threshold: A threshold of the score.
+        expected_share: Share of good parts that is expected above it.
+        max_share: Upper bound of that share, with the confidence of the calibration's bound; each
+            point's holds by itself.
+    """
+
+    threshold: float
+    expected_share: float
+    max_share: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Thresholds for one graph and one kind of score: anomalous where score > threshold.
+
+    With `types`, one for each defect type of the artifact in its order, a part is anomalous where
+    its score or that of any type is above its own threshold; the bound is about all of them
+    together. `good_map_level` is what the maximum of the anomaly map stays below on 95 % of the
+    good parts; None in recipes from before it was kept. `arithmetic` is what the engine computed
+    in, None where that is what the graph says. `inspection_sha256` is the region and tiles it was
+    made with, None for whole frames. `curve` says what other thresholds would cost.
     """
 
     graph_sha256: str
@@ -52,6 +83,9 @@ class Calibration:
     rule: Literal["score > threshold"] = "score > threshold"
     good_map_level: float | None = None
     arithmetic: Arithmetic | None = None
+    types: tuple[TypeThreshold, ...] = ()
+    inspection_sha256: str | None = None
+    curve: tuple[CurvePoint, ...] = ()
 
     @property
     def map_level(self) -> float | None:
@@ -59,14 +93,38 @@ class Calibration:
         return self.good_map_level if self.score_kind == "graph" else self.threshold
 
     def __post_init__(self) -> None:
-        if not np.isfinite(self.threshold):
-            raise InputError(f"recipe: threshold {self.threshold} is not a number")
+        for threshold in (self.threshold, *(each.threshold for each in self.types)):
+            if not np.isfinite(threshold):
+                raise InputError(f"recipe: threshold {threshold} is not a number")
+        if self.inspection_sha256 is not None and self.score_kind == "graph":
+            raise InputError(
+                "recipe: the graph's own score knows no region and no tiles: run zsad-calibrate"
+                " with --score-kind map_max"
+            )
 
-    def verdict(self, score: float) -> Verdict:
-        """Return NG above the threshold, OK otherwise; NO_RESULT for a score that is no number."""
-        if not np.isfinite(score):
+    def verdict(
+        self, score: float, type_scores: Sequence[float] = (), lowered: float = 0.0
+    ) -> Verdict:
+        """Return NG above a threshold, OK otherwise; NO_RESULT for a score that is no number.
+
+        Args:
+            score: The part's score, of `score_kind`.
+            type_scores: That of each type, read where there are thresholds of types.
+            lowered: Share by which each threshold is taken lower, for hysteresis.
+        """
+        pairs = [(score, self.threshold)]
+        if self.types:
+            limits = (each.threshold for each in self.types)
+            pairs += zip(type_scores, limits, strict=True)
+        if not all(np.isfinite(value) for value, _ in pairs):
             return Verdict.NO_RESULT
-        return Verdict.NG if score > self.threshold else Verdict.OK
+        above = any(value > limit * (1 - lowered) for value, limit in pairs)
+        return Verdict.NG if above else Verdict.OK
+
+    def p_value(self, score: float) -> float:
+        """Return the share of good parts, this one counted among them, that score as high."""
+        as_high = sum(good >= score for good in self.good_scores)
+        return (1 + as_high) / (1 + len(self.good_scores))
 
 
 @dataclass(frozen=True)
@@ -75,6 +133,8 @@ class Recipe:
 
     `scale_16bit` is how deeper frames became 8 bits when it was made; None for 8-bit frames.
     `words_sha256` is the hash of the text table it was made with; None where the text is baked.
+    `roi`, `tiles` and `frame_hw` are those of `Inspection`; `debounce` is for free-running cameras.
+    `drift` is how the good parts looked; None where they were too few or it was not kept yet.
     """
 
     schema: int
@@ -82,6 +142,11 @@ class Recipe:
     calibrations: tuple[Calibration, ...]
     scale_16bit: Scale16 | None = None
     words_sha256: str | None = None
+    roi: Roi | None = None
+    tiles: Tiles | None = None
+    frame_hw: tuple[int, int] | None = None
+    debounce: DebounceConfig | None = None
+    drift: DriftReference | None = None
 
     def __post_init__(self) -> None:
         keys = [(c.graph_sha256, c.arithmetic) for c in self.calibrations]
@@ -89,6 +154,15 @@ class Recipe:
             raise InputError("recipe: it holds no calibration: run zsad-calibrate")
         if len(set(keys)) != len(keys):
             raise InputError("recipe: two calibrations for one graph: run zsad-calibrate again")
+        if self.inspection.needs_map and self.frame_hw is None:
+            raise InputError(
+                "recipe: a region or tiles need the key 'frame_hw': run zsad-calibrate"
+            )
+
+    @property
+    def inspection(self) -> Inspection:
+        """Region and tiles."""
+        return Inspection(self.roi, self.tiles, self.frame_hw)
 
     def calibration_for(
         self,
@@ -97,11 +171,18 @@ class Recipe:
         words_sha256: str | None = None,
         arithmetic: Arithmetic | None = None,
     ) -> Calibration | None:
-        """Return the calibration of exactly this graph, preprocessing, words and arithmetic."""
+        """Return the calibration of exactly this graph, preprocessing, words and arithmetic.
+
+        One that was made with another region or other tiles than the recipe has now is none.
+        """
         if (preprocess_sha256, words_sha256) != (self.preprocess_sha256, self.words_sha256):
             return None
-        key = (graph_sha256, arithmetic)
-        matches = (c for c in self.calibrations if (c.graph_sha256, c.arithmetic) == key)
+        key = (graph_sha256, arithmetic, self.inspection.sha256)
+        matches = (
+            c
+            for c in self.calibrations
+            if (c.graph_sha256, c.arithmetic, c.inspection_sha256) == key
+        )
         return next(matches, None)
 
 
@@ -145,7 +226,9 @@ def write_recipe(path: str | Path, recipe: Recipe) -> None:
     write_json(Path(path), recipe)
 
 
-def score_of(kind: ScoreKind, graph_score: float, anomaly_map: ArrayF32) -> float:
+def score_of(
+    kind: ScoreKind, graph_score: float, anomaly_map: ArrayF32, roi: ArrayBool | None = None
+) -> float:
     """Return the image score of a kind.
 
     Args:
@@ -153,11 +236,26 @@ def score_of(kind: ScoreKind, graph_score: float, anomaly_map: ArrayF32) -> floa
             of its highest one percent of pixels, which one hot pixel cannot decide.
         graph_score: The graph's score, in [0, 1].
         anomaly_map: (H, W) float32 in [0, 1].
+        roi: (H, W) bool, the pixels that count; None for all. It means nothing to `graph`.
     """
     if kind == "graph":
         return graph_score
+    values = anomaly_map.ravel() if roi is None else anomaly_map[roi]
     if kind == "map_max":
-        return float(anomaly_map.max())
-    values = anomaly_map.ravel()
+        return float(values.max())
     count = max(1, values.size // 100)
     return float(np.partition(values, values.size - count)[-count:].mean(dtype=np.float64))
+
+
+def type_scores_of(kind: ScoreKind, type_map: ArrayF32, roi: ArrayBool | None = None) -> ArrayF32:
+    """Return the score of each type as `score_of` reads it from a map.
+
+    Args:
+        kind: A map kind.
+        type_map: (K, H, W) float32 in [0, 1].
+        roi: (H, W) bool, the pixels that count; None for all.
+
+    Returns:
+        (K,) float32.
+    """
+    return np.array([score_of(kind, np.nan, each, roi) for each in type_map], np.float32)

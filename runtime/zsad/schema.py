@@ -7,8 +7,10 @@ wrong type is an error that names the key, never a silent default.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
+import math
 import os
 import types
 import typing
@@ -86,7 +88,7 @@ def parse_json(text: str) -> Any:
         ValueError: It is not JSON.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -117,6 +119,13 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON number")
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):  # 1e999 would be an infinity that could not be written again
+        raise ValueError(f"{text} is too large")
+    return value
+
+
 def _convert(kind: Any, data: Any, where: str) -> Any:
     if kind is Any:
         return data
@@ -134,13 +143,25 @@ def _convert(kind: Any, data: Any, where: str) -> Any:
     if origin is typing.Literal:
         return _convert_literal(kind, data, where)
     if kind is float:
-        return float(_expect(data, (int, float), where))
+        return _to_float(_expect(data, (int, float), where), where)
     return _expect(data, kind, where)
+
+
+def _to_float(data: int | float, where: str) -> float:
+    try:
+        return float(data)
+    except OverflowError:
+        raise InputError(f"{where}: the number is too large") from None
+
+
+@functools.cache  # they are compiled from text each time, and every verdict read asks for them
+def _hints(kind: Any) -> Mapping[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _convert_dataclass(kind: Any, data: Any, where: str) -> Any:
     table = _expect(data, dict, where)
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     fields = {f.name: f for f in dataclasses.fields(kind)}
     if unknown := sorted(set(table) - set(fields)):
         raise InputError(f"{where}: unknown key '{unknown[0]}'; known: {', '.join(fields)}")

@@ -49,7 +49,7 @@ def read_table(artifact: Artifact) -> ArrayF32:
     path = artifact.file(_text_of(artifact).table)
     try:
         table = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # numpy raises anything on bytes that are no array
         raise InputError(f"text table {path} cannot be read: {error}") from None
     rows = 1 + len(artifact.manifest.words.types)
     if table.dtype != np.float32 or table.ndim != 2 or len(table) != rows or rows < 2:

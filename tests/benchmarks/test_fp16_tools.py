@@ -5,7 +5,8 @@ import pytest
 from click.testing import CliRunner
 
 import fp16_tools
-from zsad_export.golden import GoldenFrame, GoldenOutputs, write_golden
+from zsad.golden import GoldenFrame, GoldenOutputs
+from zsad_export.golden import write_golden
 
 
 @pytest.fixture

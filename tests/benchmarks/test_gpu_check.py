@@ -15,7 +15,8 @@ import gpu_report
 from zsad import device
 from zsad.artifact import Artifact
 from zsad.backends import open_backend
-from zsad_export.golden import GoldenFrame, GoldenOutputs, write_golden
+from zsad.golden import GoldenFrame, GoldenOutputs
+from zsad_export.golden import write_golden
 
 
 def write_known_golden(path, reseal, off_by=0.0):

@@ -16,9 +16,19 @@ from onnx import numpy_helper
 import parity
 import parity_report
 from zsad.artifact import Artifact
+from zsad.errors import InputError
+from zsad.golden import GoldenFrame, GoldenOutputs
 from zsad.metrics.agreement import flip_bound
-from zsad.recipe import SCHEMA, Bound, Calibration, Recipe, read_recipe, write_recipe
-from zsad_export.golden import GoldenFrame, GoldenOutputs, write_golden
+from zsad.recipe import (
+    SCHEMA,
+    Bound,
+    Calibration,
+    Recipe,
+    TypeThreshold,
+    read_recipe,
+    write_recipe,
+)
+from zsad_export.golden import write_golden
 
 SCRIPT = Path(parity.__file__)
 HW = (8, 12)
@@ -143,6 +153,14 @@ def test_golden_verdicts_stand_in_where_no_images_are_given(make_subject, tmp_pa
     assert [row["verdicts"]["flips"] for row in report["rows"]] == [0, 0]
     assert report["rows"][0]["verdicts"]["bound"] == pytest.approx(1 - 0.05 ** (1 / 3))
     assert "0 of 3 verdicts differ, so with 95 % confidence at most 63 % of all do" in output
+
+
+def test_a_recipe_that_judges_less_than_the_frame_is_refused(make_subject, tmp_path):
+    artifact = make_subject(1.001)
+    whole = read_recipe(recipe_for(artifact, tmp_path / "recipe.json", 0.3, "fp32", "map_max"))
+    typed = replace(whole.calibrations[0], types=(TypeThreshold("rust", 0.2),))
+    with pytest.raises(InputError, match="engines are compared on whole frames"):
+        parity_report._calibrations(Artifact.open(artifact), replace(whole, calibrations=(typed,)))
 
 
 def test_openvino_judges_frames_that_were_resized(make_subject, reseal, tmp_path):

@@ -8,6 +8,8 @@ from click.testing import CliRunner
 
 from zsad import Detector, Verdict
 from zsad.artifact import Artifact
+from zsad.inspection.config import DebounceConfig, Roi, Tiles
+from zsad.overlay import caption_text
 from zsad.recipe import read_recipe
 from zsad_calibration.cli import main
 
@@ -50,7 +52,7 @@ def test_the_threshold_is_the_highest_good_score(make_artifact, good, tmp_path):
     assert calibration.good_scores == pytest.approx([level / 255 for level in LEVELS])
     assert calibration.bound.n_unique == 5
     assert calibration.bound.max_false_reject == pytest.approx(1 - 0.05**0.2)
-    assert "5 distinct frames support at most 45.1 % false rejects" in output
+    assert "5 distinct parts support at most 45.1 % false rejects" in output
     assert "1 % takes 299" in output
 
 
@@ -86,7 +88,7 @@ def test_a_threshold_records_the_arithmetic_it_was_taken_in(make_artifact, good,
     found = {}
     for backend in ("cpu", "openvino", "openvino-bf16"):
         path, _ = calibrated(artifact, good, tmp_path, "--backend", backend)
-        (calibration,) = read_recipe(path).calibrations
+        calibration = read_recipe(path).calibrations[0]
         found[backend] = calibration.arithmetic
     assert found == {"cpu": None, "openvino": None, "openvino-bf16": "bf16"}
 
@@ -102,7 +104,7 @@ def test_a_map_kind_compares_the_map(make_artifact, good, tmp_path):
 def test_the_recipe_knows_how_high_the_maps_of_good_parts_go(make_artifact, good, tmp_path):
     for level in range(30, 50):
         cv2.imwrite(str(good / f"hot{level}.png"), frame(20, hot=level))
-    path, _ = calibrated(make_artifact(), good, tmp_path)
+    path, _ = calibrated(make_artifact(), good, tmp_path, "--each-frame-a-part")
     (calibration,) = read_recipe(path).calibrations
     maxima = [*LEVELS, *range(30, 50)]
     assert calibration.score_kind == "graph"
@@ -116,7 +118,7 @@ def test_repeated_pictures_count_once(make_artifact, good, tmp_path):
     names = tmp_path / "names.txt"
     path, output = calibrated(make_artifact(), good, tmp_path, "--names-out", names)
     assert read_recipe(path).calibrations[0].bound.n_unique == 5
-    assert "from 8 good frames" in output
+    assert "from 8 good frames of 5 parts: 3 show a part again;" in output
     assert sorted(names.read_text().split()) == sorted(
         [f"good/p{level}" for level in LEVELS] + [f"good/copy{i}" for i in range(3)]
     )
@@ -169,3 +171,275 @@ def test_saturated_scores_are_refused(make_artifact, good, tmp_path):
 def test_wrong_options_end_with_2(make_artifact, good, tmp_path, option):
     result = run(make_artifact(), "--good", good, "--recipe", tmp_path / "part.json", *option)
     assert result.exit_code == 2
+
+
+class TestBursts:
+    def test_a_burst_of_one_still_part_counts_once_with_its_highest_score(
+        self, make_artifact, good, tmp_path
+    ):
+        rng = np.random.default_rng(3)
+        still = np.full((64, 96, 3), 120.0)
+        still[20:40, 30:60] = 170
+        for number in range(40):
+            noisy = np.rint(still + rng.normal(0, 3, still.shape)).astype(np.uint8)
+            cv2.imwrite(str(good / f"still{number:02}.png"), noisy)
+        highest = max(cv2.imread(str(path)).mean() for path in good.glob("still*"))
+        path, output = calibrated(make_artifact(), good, tmp_path)
+        (calibration,) = read_recipe(path).calibrations
+        assert calibration.bound.n_unique == 6
+        # The graph sees a resized frame, whose mean is off by rounding.
+        assert calibration.good_scores[-1] == pytest.approx(highest / 255, abs=1e-3)
+        assert "from 45 good frames of 6 parts: 39 show a part again (--each-frame" in output
+
+    def test_a_promise_is_not_carried_by_a_burst(self, make_artifact, good, tmp_path):
+        rng = np.random.default_rng(3)
+        for number in range(40):
+            noisy = rng.normal(120, 3, (64, 96, 3)).round().astype(np.uint8)
+            cv2.imwrite(str(good / f"still{number:02}.png"), noisy)
+        options = ("--good", good, "--recipe", tmp_path / "part.json", "--max-false-reject", "0.1")
+        result = run(make_artifact(), *options)
+        assert result.exit_code == 2
+        assert "6 unique good frames cannot promise at most 10 %" in result.output
+        result = run(make_artifact("again"), *options, "--each-frame-a-part")
+        assert result.exit_code == 0, result.output
+
+
+class TestCurve:
+    def test_what_other_thresholds_would_cost_is_written_and_printed(
+        self, make_artifact, good, tmp_path
+    ):
+        path, output = calibrated(make_artifact(), good, tmp_path)
+        (point,) = read_recipe(path).calibrations[0].curve
+        assert point.threshold == pytest.approx(90 / 255)
+        assert point.expected_share == pytest.approx(1 / 6)
+        assert point.max_share == pytest.approx(1 - 0.05**0.2)
+        assert "0.3529                16.7 %            45.1 %" in output
+
+
+LEFT = [[[0, 0], [6, 0], [6, 8], [0, 8]]]
+
+
+class TestRegionAndTiles:
+    @pytest.fixture
+    def roi(self, tmp_path):
+        path = tmp_path / "roi.json"
+        path.write_text(json.dumps({"include": LEFT, "size_px": [12, 8]}))
+        return path
+
+    def test_a_region_is_scored_by_the_map_and_that_is_said(
+        self, make_artifact, good, roi, tmp_path
+    ):
+        outside = frame(60)
+        outside[3, 8] = 255
+        cv2.imwrite(str(good / "outside.png"), outside)
+        artifact = make_artifact()
+        path, output = calibrated(artifact, good, tmp_path, "--roi", roi)
+        recipe = read_recipe(path)
+        assert recipe.frame_hw == (8, 12)
+        assert recipe.calibrations[0].score_kind == "map_max"
+        assert recipe.calibrations[0].threshold == pytest.approx(90 / 255)
+        assert "score kind map_max: a region can only be scored by the map" in output
+        inside = outside[:, ::-1].copy()
+        with Detector.load(artifact, path) as detector:
+            assert detector.predict(outside).verdict is Verdict.OK
+            assert detector.predict(inside).verdict is Verdict.NG
+
+    def test_the_graphs_own_score_is_refused(self, make_artifact, good, roi, tmp_path):
+        recipe = tmp_path / "part.json"
+        for option in (("--roi", roi), ("--tiles", "8")):
+            asked = ("--good", good, "--recipe", recipe, "--score-kind", "graph", *option)
+            result = run(make_artifact(option[0]), *asked)
+            assert result.exit_code == 2
+            assert "--score-kind graph is about the graph's whole input" in result.output
+        assert not recipe.exists()
+
+    def test_tiles_and_ignored_polygons(self, make_artifact, good, tmp_path):
+        options = (
+            "--tiles",
+            "4x6:1",
+            "--ignore",
+            "0,0 0.5,0 0.5,1 0,1",
+            "--score-kind",
+            "map_top1pct",
+        )
+        path, output = calibrated(make_artifact(), good, tmp_path, *options)
+        recipe = read_recipe(path)
+        assert recipe.tiles == Tiles(4, 6, 1)
+        assert recipe.roi == Roi(ignore=(((0, 0), (0.5, 0), (0.5, 1), (0, 1)),))
+        assert "score kind map_top1pct: a region and tiles can only" in output
+
+    def test_what_the_recipe_has_stays_until_it_is_taken_away(
+        self, make_artifact, good, roi, tmp_path
+    ):
+        artifact = make_artifact()
+        calibrated(artifact, good, tmp_path, "--roi", roi, "--tiles", "8")
+        path, _ = calibrated(artifact, good, tmp_path)
+        assert read_recipe(path).roi is not None
+        assert read_recipe(path).tiles == Tiles(8, 8, 2)
+        calibrated(artifact, good, tmp_path, "--roi", "none", "--tiles", "none")
+        assert read_recipe(path).inspection.needs_map is False
+        assert read_recipe(path).calibrations[0].score_kind == "graph"
+
+    def test_the_same_command_makes_the_same_region(self, make_artifact, good, roi, tmp_path):
+        artifact = make_artifact()
+        options = ("--roi", roi, "--ignore", "0,0 0.1,0 0,0.1")
+        first = read_recipe(calibrated(artifact, good, tmp_path, *options)[0])
+        second = read_recipe(calibrated(artifact, good, tmp_path, *options)[0])
+        assert first == second
+        assert (len(first.roi.include), len(first.roi.ignore)) == (1, 1)
+        alone = read_recipe(calibrated(artifact, good, tmp_path, *options[2:])[0])
+        assert (len(alone.roi.include), len(alone.roi.ignore)) == (0, 1)
+
+    def test_frames_of_another_size_are_refused(self, make_artifact, good, roi, tmp_path):
+        cv2.imwrite(str(good / "q.png"), np.full((16, 24, 3), 70, np.uint8))
+        options = ("--good", good, "--recipe", tmp_path / "part.json", "--roi", roi)
+        result = run(make_artifact(), *options)
+        assert result.exit_code == 2
+        assert "good frame 'good/q' is 24x16, those before 12x8" in result.output
+
+    @pytest.mark.parametrize(
+        ("option", "message"),
+        [
+            (("--tiles", "8:5"), "use 0 to 4"),
+            (("--tiles", "big"), "--tiles big is no size"),
+            (("--ignore", "0,0 1"), "is no polygon"),
+            (("--ignore", "0,0 1,1"), "a polygon of 2 points"),
+            (("--roi", "nowhere.json"), "ROI not found: nowhere.json"),
+            (("--debounce", "2"), "--debounce 2 is no rule"),
+            (("--debounce", "3/2"), "3 of 2 frames is no rule"),
+        ],
+    )
+    def test_what_is_none_ends_with_2(self, make_artifact, good, tmp_path, option, message):
+        options = ("--good", good, "--recipe", tmp_path / "part.json", *option)
+        result = run(make_artifact(), *options)
+        assert result.exit_code == 2
+        assert message in result.output
+
+
+class TestMerge:
+    def test_a_graph_that_was_not_run_keeps_its_calibration(self, make_artifact, good, tmp_path):
+        artifact = make_artifact(precisions=("fp32", "fp16"))
+        calibrated(artifact, good, tmp_path, "--precision", "fp16")
+        path, output = calibrated(artifact, good, tmp_path, "--precision", "fp32")
+        opened = Artifact.open(artifact)
+        graphs = [opened.graph(precision).sha256 for precision in ("fp32", "fp16")]
+        assert [c.graph_sha256 for c in read_recipe(path).calibrations] == graphs
+        assert "1 calibration of other graphs kept" in output
+
+    def test_a_graph_that_is_run_again_is_replaced(self, make_artifact, good, tmp_path):
+        artifact = make_artifact(precisions=("fp32", "fp16"))
+        calibrated(artifact, good, tmp_path)
+        cv2.imwrite(str(good / "bright.png"), frame(200))
+        path, _ = calibrated(artifact, good, tmp_path, "--precision", "fp16")
+        found = {c.graph_sha256: c.threshold for c in read_recipe(path).calibrations}
+        opened = Artifact.open(artifact)
+        assert found[opened.graph("fp16").sha256] == pytest.approx(200 / 255)
+        assert found[opened.graph("fp32").sha256] == pytest.approx(90 / 255)
+
+    def test_none_is_kept_that_was_made_with_another_region(self, make_artifact, good, tmp_path):
+        artifact = make_artifact(precisions=("fp32", "fp16"))
+        calibrated(artifact, good, tmp_path)
+        options = ("--precision", "fp32", "--ignore", "0,0 0.5,0 0,0.5")
+        path, output = calibrated(artifact, good, tmp_path, *options)
+        (calibration,) = read_recipe(path).calibrations
+        assert calibration.graph_sha256 == Artifact.open(artifact).graph("fp32").sha256
+        assert "1 calibration of other graphs dropped: made with another region" in output
+
+    def test_an_artifact_with_other_preprocessing_begins_anew(self, make_artifact, good, tmp_path):
+        calibrated(make_artifact(), good, tmp_path)
+        path, output = calibrated(make_artifact("wide", width=24), good, tmp_path)
+        assert len(read_recipe(path).calibrations) == 1
+        assert "dropped: made with another preprocessing" in output
+
+    def test_debounce_stays_and_can_be_changed(self, make_artifact, good, tmp_path):
+        artifact = make_artifact()
+        calibrated(artifact, good, tmp_path, "--debounce", "2/3")
+        path, _ = calibrated(artifact, good, tmp_path)
+        assert read_recipe(path).debounce == DebounceConfig(0.0, 2, 3)
+        calibrated(artifact, good, tmp_path, "--hysteresis", "0.1")
+        assert read_recipe(path).debounce == DebounceConfig(0.1, 2, 3)
+
+
+class TestTypes:
+    def test_each_type_gets_a_threshold_and_the_promise_covers_all(
+        self, make_typed_artifact, good, tmp_path
+    ):
+        artifact = make_typed_artifact()  # a type's score is 5/12 of the map's maximum
+        path, output = calibrated(artifact, good, tmp_path, "--by-type")
+        (calibration,) = read_recipe(path).calibrations
+        assert [each.name for each in calibration.types] == ["dent", "rust"]
+        # 90 is taken away for the score, 80 for dents, 70 for rust.
+        assert calibration.threshold == pytest.approx(90 / 255)
+        limits = [each.threshold for each in calibration.types]
+        assert limits == pytest.approx([80 / 255 * 5 / 12, 70 / 255 * 5 / 12])
+        assert calibration.bound.max_false_reject == pytest.approx(0.8107, abs=1e-4)  # Beta(3, 3)
+        assert "false rejects by any of 3 thresholds" in output
+
+    def test_a_verdict_names_the_type_that_is_above_its_own(
+        self, make_typed_artifact, good, tmp_path
+    ):
+        artifact = make_typed_artifact()
+        path, _ = calibrated(artifact, good, tmp_path, "--by-type")
+        with Detector.load(artifact, path) as detector:
+            ok, rusty, both = (detector.predict(frame(level)) for level in (70, 75, 200))
+        assert (ok.verdict, ok.defect) == (Verdict.OK, None)
+        assert rusty.verdict is Verdict.NG and rusty.score <= rusty.threshold
+        assert (rusty.defect.name, rusty.defect.index) == ("rust", 1)
+        assert rusty.defect.threshold == pytest.approx(70 / 255 * 5 / 12)
+        assert "rust 0.123 > 0.114" in caption_text(rusty)
+        assert both.defect.name == "rust"  # it went further beyond its threshold
+
+    def test_types_under_a_region_are_read_from_their_maps(
+        self, make_typed_artifact, good, tmp_path
+    ):
+        artifact = make_typed_artifact()
+        options = ("--by-type", "--ignore", "0,0 0.5,0 0.5,1 0,1")
+        path, _ = calibrated(artifact, good, tmp_path, *options)
+        ignored, seen = frame(60), frame(60)
+        ignored[3, 2] = seen[3, 9] = 255
+        with Detector.load(artifact, path) as detector:
+            assert detector.predict(ignored).verdict is Verdict.OK
+            assert detector.predict(seen).verdict is Verdict.NG
+
+    def test_an_artifact_without_types_has_none(self, make_artifact, good, tmp_path):
+        options = ("--good", good, "--recipe", tmp_path / "part.json", "--by-type")
+        result = run(make_artifact(), *options)
+        assert result.exit_code == 2
+        assert "names no defect types" in result.output
+
+
+def textured(folder, count, seed=0):
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    for index in range(count):
+        pattern = rng.integers(0, 90, (8, 12, 3), np.uint8)
+        large = np.kron(pattern, np.ones((8, 8, 1), np.uint8))  # parts that a thumbnail tells apart
+        cv2.imwrite(str(folder / f"p{index:03}.png"), large)
+    return folder
+
+
+def test_the_recipe_keeps_how_good_parts_look_each_part_once(make_artifact, tmp_path):
+    artifact, good = make_artifact(), textured(tmp_path / "good", 20)
+    (good / "q000.png").write_bytes((good / "p000.png").read_bytes())  # a part seen twice
+    path, output = calibrated(artifact, good, tmp_path)
+    look = read_recipe(path).drift
+    assert len(look.levels) == len(look.offsets) == 20
+    assert min(look.levels) == pytest.approx(45, abs=8)
+    assert "drift is watched by the look of 20 good parts" in output
+
+
+def test_too_few_parts_leave_drift_unwatched_and_say_so(make_artifact, tmp_path):
+    artifact = make_artifact(precisions=("fp32", "fp16"))
+    path, output = calibrated(artifact, textured(tmp_path / "few", 19), tmp_path)
+    assert read_recipe(path).drift is None
+    assert "drift of light, lens and fixture is not watched: that takes 20 good parts" in output
+
+
+def test_fewer_parts_for_another_graph_keep_the_look_of_those_before(make_artifact, tmp_path):
+    artifact = make_artifact(precisions=("fp32", "fp16"))
+    many, few = textured(tmp_path / "many", 25), textured(tmp_path / "few", 5, seed=1)
+    path, _ = calibrated(artifact, many, tmp_path, "--precision", "fp32")
+    before = read_recipe(path).drift
+    calibrated(artifact, few, tmp_path, "--precision", "fp16")
+    assert before is not None and len(read_recipe(path).calibrations) == 2
+    assert read_recipe(path).drift == before

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy.stats import beta, binom
+from scipy.stats import beta, binom, norm
 
 from zsad.errors import InputError
 from zsad_calibration.threshold import (
@@ -9,6 +9,7 @@ from zsad_calibration.threshold import (
     rejects_allowed,
     supported_share,
     threshold_from,
+    thresholds_from,
 )
 
 
@@ -129,3 +130,59 @@ def test_what_cannot_give_a_threshold_is_an_error(values, options, message):
 
 def test_shares_read_as_percent():
     assert (percent(0.01), percent(0.0125), percent(0.07214)) == ("1 %", "1.25 %", "7.21 %")
+
+
+class TestSeveralScores:
+    @pytest.mark.parametrize("scores", [2, 5, 9])
+    @pytest.mark.parametrize("share", [0.5, 0.1, 0.01])
+    def test_the_number_of_parts_is_the_least_that_scipy_agrees_to(self, scores, share):
+        n = parts_needed(share, 0.95, scores)
+        assert binom.cdf(scores - 1, n, share) <= 0.05 < binom.cdf(scores - 1, n - 1, share)
+
+    def test_five_scores_take_fewer_parts_than_an_even_split(self):
+        assert parts_needed(0.01, 0.95, 5) == 913
+        assert parts_needed(0.01 / 5, 1 - 0.05 / 5) == 2301
+
+    def test_the_supported_share_solves_the_binomial(self):
+        for n, taken in ((10, 2), (300, 5), (5000, 40)):
+            share = supported_share(n, 0.95, taken)
+            assert binom.cdf(taken - 1, n, share) == pytest.approx(0.05)
+
+    def test_parts_are_taken_away_in_the_order_of_the_scores(self):
+        parts = [(0.9, 0.1), (0.8, 0.7), (0.1, 0.6), (0.2, 0.5), (0.3, 0.2)]
+        values, bound = thresholds_from(parts)
+        # The first score takes (0.9, 0.1) away, the second (0.8, 0.7).
+        assert values == (0.9, 0.7)
+        assert bound.max_false_reject == pytest.approx(supported_share(5, 0.95, 2))
+
+    def test_one_score_is_the_same_as_before(self):
+        values = scores(700)
+        several, bound = thresholds_from([[v] for v in values], 0.02)
+        single = threshold_from(values, 0.02)
+        assert (several, bound) == ((single.value,), single.bound)
+
+    @pytest.mark.parametrize("correlation", [0.0, 0.95])
+    @pytest.mark.parametrize(("n", "share"), [(60, None), (400, 0.05)])
+    def test_the_whole_promise_holds_in_95_of_100_calibrations(self, correlation, n, share):
+        rng = np.random.default_rng(7)
+        common = rng.normal(size=(40_000, 1)) * correlation**0.5
+        own = rng.normal(size=(40_000, 4)) * (1 - correlation) ** 0.5
+        process = norm.cdf(common + own).clip(0, 0.999999)
+        kept = []
+        for _ in range(600):
+            drawn = process[rng.choice(len(process), n)].tolist()
+            values, bound = thresholds_from(drawn, share)
+            kept.append((process > values).any(axis=1).mean() <= bound.max_false_reject)
+        # Three standard errors of a share of 0.95 over 600 trials are 0.027.
+        assert np.mean(kept) >= 0.923
+        if share is None:
+            assert np.mean(kept) <= 0.977  # nor is it needlessly wide
+
+    def test_too_few_parts_are_refused(self):
+        parts = [(0.1, 0.2, 0.3)] * 2
+        with pytest.raises(InputError, match="2 unique good frames are fewer than the 3 scores"):
+            thresholds_from(parts)
+        with pytest.raises(InputError, match="rejects about 3 scores with 95 % confidence, that"):
+            thresholds_from(parts, 0.1)
+        with pytest.raises(InputError, match="top of the scale"):
+            thresholds_from([(0.1, 1.0), (0.2, 0.5)])

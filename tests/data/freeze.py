@@ -1,7 +1,8 @@
 """Writes the frozen files of one schema: `python tests/data/freeze.py tests/data/schema1`.
 
-Every schema once published stays readable, so a frozen folder is never written again: after a
-change of schema, run this into a new one and add it to `tests/runtime/test_frozen.py`.
+A path that ends in `.json` gets a recipe alone, for the artifact that is frozen as `schema1`. Every
+schema once published stays readable, so what is frozen is never written again: after a change of
+schema, run this into something new and add it to `tests/runtime/test_frozen.py`.
 """
 
 import sys
@@ -13,9 +14,47 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "runtime")]
 
 from conftest import write_artifact  # noqa: E402
 from zsad.artifact import MANIFEST, Artifact, seal  # noqa: E402
+from zsad.inspection.config import DebounceConfig, Inspection, Roi, Tiles  # noqa: E402
 from zsad.manifest import ParityRecord, read_manifest  # noqa: E402
-from zsad.recipe import Bound, Calibration, Recipe, write_recipe  # noqa: E402
+from zsad.recipe import (  # noqa: E402
+    SCHEMA,
+    Bound,
+    Calibration,
+    CurvePoint,
+    Recipe,
+    write_recipe,
+)
 from zsad.results import ResultRow, ResultWriter  # noqa: E402
+
+TILES = Tiles(8, 12, 4)
+LEFT = Roi((((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)),))
+
+
+def whole_recipe(artifact):
+    """A recipe with everything that the schema has, for frames of 12 x 20 pixels."""
+    inspection = Inspection(LEFT, TILES, (12, 20))
+    calibrations = tuple(
+        Calibration(
+            artifact.graph(p).sha256,
+            kind,
+            0.25,
+            Bound(0.05, 0.95, 59),
+            (0.1, 0.2),
+            good_map_level=0.2,
+            inspection_sha256=inspection.sha256,
+            curve=(CurvePoint(0.2, 0.33, 0.8),),
+        )
+        for p, kind in (("fp32", "map_max"), ("fp16", "map_top1pct"))
+    )
+    return Recipe(
+        SCHEMA,
+        artifact.manifest.preprocess.sha256,
+        calibrations,
+        roi=LEFT,
+        tiles=TILES,
+        frame_hw=(12, 20),
+        debounce=DebounceConfig(0.1, 2, 3),
+    )
 
 
 def freeze(folder):
@@ -32,11 +71,7 @@ def freeze(folder):
     )
     seal(path, manifest)
     artifact = Artifact.open(path)
-    calibrations = tuple(
-        Calibration(artifact.graph(p).sha256, kind, 0.25, Bound(0.05, 0.95, 59), (0.1, 0.2))
-        for p, kind in (("fp32", "graph"), ("fp16", "map_max"))
-    )
-    write_recipe(folder / "recipe.json", Recipe(1, manifest.preprocess.sha256, calibrations))
+    write_recipe(folder / "recipe.json", whole_recipe(artifact))
     row = ResultRow(0, "rtsp://***@cam/1", "a.png", 0.2, 0.25, "OK", artifact.sha256, "g")
     with ResultWriter(folder / "results.jsonl") as writer:
         writer.write(replace(row, types={"scratch": 0.1}, latency_ms={"infer": 1.5}, map="a.jpg"))
@@ -44,4 +79,10 @@ def freeze(folder):
 
 
 if __name__ == "__main__":
-    freeze(Path(sys.argv[1]))
+    target = Path(sys.argv[1])
+    if target.suffix == ".json":
+        if target.exists():
+            sys.exit(f"{target} exists: a frozen schema is never written again")
+        write_recipe(target, whole_recipe(Artifact.open(ROOT / "tests/data/schema1/artifact")))
+    else:
+        freeze(target)

@@ -11,8 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 from zsad.artifact import Artifact
 from zsad.backends import open_backend
 from zsad.detector import Detector
+from zsad.golden import read_golden
 from zsad_export.engine import build_rtx_engine
-from zsad_export.golden import read_golden
 
 FROZEN = Path(__file__).parents[1] / "data/schema1/artifact"
 

@@ -12,10 +12,11 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 from zsad.artifact import Artifact
 from zsad.backends import open_backend
 from zsad.errors import InputError
+from zsad.golden import GoldenFrame, GoldenOutputs
 from zsad.text_table import read_table
 from zsad_export import triton
 from zsad_export.cli.triton import main
-from zsad_export.golden import GoldenFrame, GoldenOutputs, write_golden
+from zsad_export.golden import write_golden
 from zsad_export.triton import write_triton_model
 from zsad_export.triton_config import TritonOptions
 

@@ -12,11 +12,11 @@ from onnx import numpy_helper
 from torch import nn
 
 from zsad.artifact import Artifact
+from zsad.golden import GoldenFrame
 from zsad.manifest import BackboneRecord, MethodInfo, Words
 from zsad.preprocess import PreprocessSpec
 from zsad_export.cli.export import main as export_command
 from zsad_export.export import Identity
-from zsad_export.golden import GoldenFrame
 from zsad_train.checkpoint import save_checkpoint
 from zsad_train.methods.base import Prediction, TrainingWords
 from zsad_train.methods.dive import Dive

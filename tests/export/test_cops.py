@@ -10,8 +10,9 @@ import torch
 from click.testing import CliRunner
 
 from zsad.artifact import Artifact
+from zsad.golden import read_golden
 from zsad_export.cli.export import main as export_command
-from zsad_export.golden import golden_frames, read_golden
+from zsad_export.golden import golden_frames
 from zsad_export.reference import run_reference
 from zsad_train.batches import preprocess_spec
 from zsad_train.checkpoint import save_checkpoint

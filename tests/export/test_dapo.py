@@ -16,6 +16,7 @@ from zsad.artifact import Artifact
 from zsad.cli.run import main as run_command
 from zsad.cli.words import main as words_command
 from zsad.errors import ParityError
+from zsad.golden import read_golden, read_golden_inputs
 from zsad.results import read_results
 from zsad.text_table import read_table
 from zsad_calibration.cli import main as calibrate_command
@@ -23,7 +24,7 @@ from zsad_export.cli.evaluate import main as evaluate_command
 from zsad_export.cli.export import main as export_command
 from zsad_export.engine import build_rtx_engine
 from zsad_export.export import export_model, identity_of
-from zsad_export.golden import golden_frames, read_golden, read_golden_inputs
+from zsad_export.golden import golden_frames
 from zsad_export.replay import replay_onnx
 from zsad_train.checkpoint import load_checkpoint, save_checkpoint
 from zsad_train.methods.base import OpenText, TrainingWords

@@ -3,7 +3,8 @@ import pytest
 from PIL import Image
 
 from zsad.errors import InputError
-from zsad_export.golden import GoldenFrame, GoldenOutputs, golden_frames, read_golden, write_golden
+from zsad.golden import GoldenFrame, GoldenOutputs, read_golden
+from zsad_export.golden import golden_frames, write_golden
 
 
 @pytest.fixture

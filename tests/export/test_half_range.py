@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from zsad_export.golden import GoldenFrame
+from zsad.golden import GoldenFrame
 from zsad_export.half_range import LIMIT, Magnitude, float32_modules, measure_half_range
 
 
@@ -100,7 +100,7 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from zsad.preprocess import PreprocessSpec
-from zsad_export.golden import GoldenFrame
+from zsad.golden import GoldenFrame
 from zsad_export.half_range import measure_half_range
 
 frame = GoldenFrame("frame", np.full((512, 512, 3), 9, dtype=np.uint8))

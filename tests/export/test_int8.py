@@ -12,12 +12,12 @@ from onnx import TensorProto, helper, numpy_helper
 from zsad import Detector
 from zsad.artifact import Artifact
 from zsad.errors import ParityError
+from zsad.golden import read_golden
 from zsad_calibration.int8.frames import calibration_images
 from zsad_calibration.int8.record import FILE, read_record
 from zsad_export.cli.engine import main as engine_command
 from zsad_export.cli.export import main as export_command
 from zsad_export.gate import Gate
-from zsad_export.golden import read_golden
 from zsad_export.int8_range import used_ranges
 from zsad_export.onnx_types import check_precision
 
@@ -222,8 +222,8 @@ class TestGate:
 def test_auto_keeps_the_worst_linears_in_float_until_the_limits_hold(
     checkpoint, calib, tmp_path, monkeypatch
 ):
+    from zsad.parity import LIMITS
     from zsad_export import gate, int8_export
-    from zsad_export.parity import LIMITS
 
     # So tight that the whole graph in INT8 is over them.
     limits = dataclasses.replace(LIMITS["int8"], score_max_abs=4e-3, map_max_abs=8e-3)

@@ -7,9 +7,9 @@ import pytest
 
 from zsad.data import Sample
 from zsad.manifest import MetricDelta
+from zsad.parity import ParityLimits
 from zsad.types import AnomalyResult
 from zsad_export.labelled import LabelledReference, judge_budget
-from zsad_export.parity import ParityLimits
 
 SIDE = 8
 LIMITS = ParityLimits(score_max_abs=0.1, map_max_abs=0.05, map_correlation=0.999)

@@ -9,9 +9,9 @@ from zsad import Detector
 from zsad.artifact import Artifact
 from zsad.backends import open_backend
 from zsad.backends.openvino import has_bfloat16
+from zsad.golden import read_golden
+from zsad.parity import LIMITS
 from zsad_export.cli.export import main as export_command
-from zsad_export.golden import read_golden
-from zsad_export.parity import LIMITS
 from zsad_export.subject import ArtifactOptions, open_subject
 from zsad_train.checkpoint import save_checkpoint
 from zsad_train.methods import METHODS, UNTRAINED

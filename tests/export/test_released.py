@@ -9,9 +9,9 @@ from click.testing import CliRunner
 
 from zsad.artifact import Artifact
 from zsad.detector import Detector
+from zsad.golden import read_golden
 from zsad_export.cli.evaluate import main as eval_command
 from zsad_export.cli.export import main as export_command
-from zsad_export.golden import read_golden
 from zsad_train.released_layouts import LAYOUTS
 from zsad_train.towers import load_backbone
 

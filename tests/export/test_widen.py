@@ -7,11 +7,11 @@ from onnxruntime.transformers import float16
 from torch import nn
 
 from zsad.errors import ParityError
+from zsad.golden import read_golden
+from zsad.parity import LIMITS, compare
 from zsad_export.engine import build_rtx_engine
 from zsad_export.export import export_model
-from zsad_export.golden import read_golden
 from zsad_export.onnx_types import check_precision, tensor_types
-from zsad_export.parity import LIMITS, compare
 from zsad_export.replay import replay_onnx
 from zsad_export.twins import twin_fault
 from zsad_export.widen import unit_of

@@ -6,19 +6,34 @@ import numpy as np
 import pytest
 
 from zsad.artifact import MANIFEST, Artifact
-from zsad.recipe import Bound, Calibration, Recipe
+from zsad.inspection.config import WHOLE_FRAME
+from zsad.recipe import SCHEMA, Bound, Calibration, Recipe
 
 
 @pytest.fixture
 def make_recipe():
-    """Return `make(artifact_path, threshold, precision=None, score_kind="graph") -> Recipe`."""
+    """Return `make(artifact_path, threshold, precision=None, score_kind="graph", ...)`."""
 
-    def make(path, threshold, precision=None, score_kind="graph"):
+    def make(path, threshold, precision=None, score_kind="graph", inspection=WHOLE_FRAME, types=()):
         artifact = Artifact.open(path)
         calibration = Calibration(
-            artifact.graph(precision).sha256, score_kind, threshold, Bound(0.05, 0.95, 59), (0.1,)
+            artifact.graph(precision).sha256,
+            score_kind,
+            threshold,
+            Bound(0.05, 0.95, 59),
+            (0.1,),
+            types=types,
+            inspection_sha256=inspection.sha256,
         )
-        return Recipe(1, artifact.manifest.preprocess.sha256, (calibration,))
+        return Recipe(
+            SCHEMA,
+            artifact.manifest.preprocess.sha256,
+            (calibration,),
+            words_sha256=artifact.manifest.words_sha256 if types else None,
+            roi=inspection.roi,
+            tiles=inspection.tiles,
+            frame_hw=inspection.frame_hw,
+        )
 
     return make
 

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -19,6 +20,8 @@ from zsad.backends.auto import candidates
 from zsad.cli.run import main
 from zsad.recipe import Recipe, write_recipe
 from zsad.results import read_results
+
+FAKE_CAMERA = Path(__file__).parents[1] / "fakes" / "fake_camera.py"
 
 
 def invoke(*arguments):
@@ -263,6 +266,64 @@ def test_a_live_camera_is_judged_and_its_password_is_nowhere(make_artifact, came
 def test_a_camera_that_is_not_there_is_one_line(make_artifact, tmp_path):
     outcome = invoke(make_artifact(), "--source", "/dev/video99", "--out", tmp_path / "out")
     assert_one_line_error(outcome, "source /dev/video99 cannot be opened")
+
+
+def test_a_camera_that_goes_away_is_waited_for_and_the_run_goes_on(make_artifact, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, str(FAKE_CAMERA), "http"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    port = int(process.stdout.readline())
+
+    results = tmp_path / "out" / "results.jsonl"
+    judged_before = []
+
+    def misbehave():
+        deadline = time.monotonic() + 30
+        while not (results.exists() and results.read_text().count("\n") >= 10):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        judged_before.append(results.read_text().count("\n"))
+        for order in ("refuse", "none"):
+            process.stdin.write(f"{order}\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "done\n"
+            time.sleep(0.5)
+
+    fault = threading.Thread(target=misbehave)
+    fault.start()
+    words = ["--source", f"http://admin:secret@127.0.0.1:{port}/live", "--limit", 60]
+    guard = ["--duration-s", 60, "--stall-s", 1]
+    outcome = invoke(make_artifact(), *words, *guard, "--out", tmp_path / "out")
+    fault.join()
+    process.kill()
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
+    assert outcome.exit_code == 0, outcome.output
+    rows = list(read_results(results))
+    assert len({row.score for row in rows}) == 1, "the same still picture before and after"
+    assert judged_before[0] < len(rows) == 60
+    assert "secret" not in outcome.output
+
+
+def test_a_missing_gst_launch_is_one_line(make_artifact, monkeypatch):
+    monkeypatch.setattr("zsad.sources.gstreamer.shutil.which", lambda name: None)
+    outcome = invoke(make_artifact(), "--source", "videotestsrc ! identity")
+    assert_one_line_error(outcome, "apt-get install gstreamer1.0-tools")
+
+
+@pytest.mark.system("gst-launch-1.0")
+def test_a_pipeline_is_judged_and_a_false_one_is_one_line(make_artifact):
+    grey = "videotestsrc pattern=solid-color foreground-color=0xff333333 ! video/x-raw,format=RGB"
+    outcome = invoke(make_artifact(), "--source", grey, "--limit", 3)
+    assert outcome.exit_code == 0, outcome.output
+    scores = [json.loads(line)["score"] for line in outcome.stdout.splitlines()]
+    assert scores == pytest.approx([0.2] * 3, abs=0.001)
+    outcome = invoke(make_artifact("b"), "--source", "nosuchelement ! identity")
+    assert_one_line_error(outcome, 'no element "nosuchelement"')
 
 
 def test_ctrl_c_finishes_the_row_and_writes_the_report(make_artifact, camera, tmp_path):

@@ -34,6 +34,11 @@ def test_a_full_disk_is_no_bug_of_ours(number):
     assert result.stderr == "main: error: the disk is full for model.onnx: free some\n"
 
 
+def test_a_name_that_is_too_long_is_no_bug_of_ours():
+    result = run(OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), "a" * 300))
+    assert (result.exit_code, result.stderr) == (2, "main: error: no file has so long a name\n")
+
+
 def test_what_nobody_foresaw_keeps_its_traceback():
     result = run(OSError(errno.EIO, "broken"))
     assert result.exit_code == 1 and isinstance(result.exception, OSError)

@@ -9,7 +9,7 @@ from fake_device import FakeDevice
 from zsad.artifact import Artifact
 from zsad.backends.remembered import Choice, Situation, remember
 from zsad.cli.doctor import main
-from zsad.doctor import engine_checks, machine_checks, software_checks, survey
+from zsad.doctor import camera_checks, engine_checks, machine_checks, software_checks, survey
 from zsad.doctor.check import Check
 from zsad.doctor.software import installed_over
 from zsad.engine_cache import BuildOptions
@@ -43,6 +43,19 @@ def test_a_machine_without_engine_ends_with_2(monkeypatch):
     assert outcome.exit_code == 2
     assert "no artifact can run here: ONNX Runtime" in outcome.stderr
     assert json.loads(outcome.stdout)["can_run"] is False
+
+
+@pytest.mark.system("gst-launch-1.0", "arv-fake-gv-camera-0.8")
+def test_camera_programs_that_are_there_are_found():
+    assert [check.status for check in camera_checks()] == ["ok", "ok"]
+
+
+def test_camera_programs_that_are_missing_are_named_with_their_packages(monkeypatch):
+    monkeypatch.setattr("zsad.doctor.cameras.shutil.which", lambda name: None)
+    monkeypatch.setattr("zsad.doctor.cameras.PYTHON", "/none/python3")
+    gstreamer, aravis = camera_checks()
+    assert (gstreamer.status, "gstreamer1.0-tools" in gstreamer.fix) == ("absent", True)
+    assert (aravis.status, "gir1.2-aravis-0.8" in aravis.fix) == ("absent", True)
 
 
 def fake_onnxruntime(offered, loads):

@@ -8,6 +8,7 @@ import pytest
 from zsad import Detector, Verdict
 from zsad.artifact import Artifact
 from zsad.evaluate import read_evaluation, text_table
+from zsad.inspection.config import DebounceConfig
 from zsad.recipe import read_recipe
 from zsad.results import read_results
 
@@ -33,6 +34,19 @@ def test_a_frozen_recipe_still_decides(name):
         "graph",
         "map_max",
     ]
+
+
+def test_a_frozen_recipe_with_region_and_tiles_still_decides():
+    """Its calibrations are bound to a hash of region and tiles, which must not move."""
+    dark = np.full((12, 20, 3), 51, np.uint8)
+    left, right = dark.copy(), dark.copy()
+    left[6, 5] = right[6, 15] = 255
+    recipe = DATA / "recipe-schema2.json"
+    for precision in ("fp32", "fp16"):
+        with Detector.load(DATA / "schema1/artifact", recipe, precision) as detector:
+            assert detector.predict(right).verdict is Verdict.OK
+            assert detector.predict(left).verdict is Verdict.NG
+    assert read_recipe(recipe).debounce == DebounceConfig(0.1, 2, 3)
 
 
 @pytest.mark.parametrize("name", SCHEMAS)

@@ -84,7 +84,7 @@ def test_everything_a_device_installs_imports_with_torch_blocked(blocked, least)
     assert int(python(path_setup() + arguments + BLOCKER).stdout) > least
 
 
-@pytest.mark.parametrize("command", ["run", "doctor", "words", "plan"])
+@pytest.mark.parametrize("command", ["run", "doctor", "words", "plan", "ledger"])
 def test_help_answers_within_half_a_second(command):
     bare = seconds(path_setup())
     code = f"sys.argv[1:] = ['--help']; from zsad.cli.{command} import main; main()"

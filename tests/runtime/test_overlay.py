@@ -132,7 +132,7 @@ class TestNamedDefect:
         maps[0, 5, 5], maps[1, 20, 30] = 0.3, 0.9
         scores = maps.max(axis=(1, 2))
         plain = replace(result(np.zeros((30, 40))), type_map=maps, type_score=scores)
-        return replace(plain, defect=DefectType("rust", 0.75))
+        return replace(plain, defect=DefectType("rust", 0.75, 1))
 
     def test_the_caption_says_the_type_and_its_share(self, named):
         assert caption_text(named) == "UNCALIBRATED  score 0.500  rust 75%"

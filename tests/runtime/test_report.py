@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from zsad.artifact import Artifact
-from zsad.recipe import Bound, Calibration
+from zsad.inspection.config import WHOLE_FRAME, Inspection, Roi, Tiles
+from zsad.recipe import Bound, Calibration, TypeThreshold
 from zsad.report import Card, Gallery, RunRecord, make_card, render_report
 from zsad.report.histogram import histogram_svg
 from zsad.report.page import MAX_ROWS
@@ -138,6 +139,7 @@ def record(make_artifact):
             "provider": "CPUExecutionProvider",
             "score_kind": "graph",
             "calibration": calibration,
+            "inspection": WHOLE_FRAME,
             "source": "parts",
             "started": datetime(2026, 1, 2, 3, 4, tzinfo=timezone.utc),
             "summary": summary,
@@ -182,6 +184,23 @@ def test_the_report_tells_the_decision_and_its_bound(record):
     assert "at most 5.00% of good parts rejected, with 95% confidence, from 59 good" in text
     assert "the maximum of the anomaly map" in text
     assert "zsad-calibrate" not in text
+
+
+def test_the_report_tells_region_tiles_and_types(record):
+    rows = [row(0, 0.7, "NG")]
+    plain = render_report(record(rows), rows, [])
+    assert "the whole frame" in plain
+    corner = ((0.0, 0.0), (0.1, 0.0), (0.0, 0.1))
+    inspection = Inspection(Roi(ignore=(corner,)), Tiles(480, 640, 96), (960, 1280))
+    types = (TypeThreshold("rust & dirt", 0.123456),)
+    calibration = Calibration("g", "map_max", 0.4, Bound(0.05, 0.95, 59), (0.1,), types=types)
+    text = render_report(record(rows, calibration, inspection=inspection), rows, [])
+    assert (
+        "the frame but for 1 ignored polygons, in tiles of 480 x 640 px that overlap by 96 px"
+        in text
+    )
+    assert "Threshold of rust &amp; dirt" in text
+    assert "0.123456" in text
 
 
 @pytest.mark.parametrize(

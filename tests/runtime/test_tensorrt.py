@@ -19,7 +19,9 @@ from zsad.cli.run import main as run_command
 from zsad.detector import Detector
 from zsad.engine_cache import BuildOptions
 from zsad.errors import InferenceError, InputError
+from zsad.schema import sha256_file
 from zsad.types import Verdict
+from zsad.watch.identity import identity_of
 from zsad_export.engine import build_native_engine, build_rtx_engine
 
 RELEASES = ("10.3.0", "11.4.0.106")
@@ -254,6 +256,17 @@ class TestRefusals:
             assert backend.provider == "tensorrt 11.4.0.106 on Orin sm87"
             assert backend._runtime.engine_host_code_allowed
         fake.gpu.check_clean()
+
+    def test_the_engine_is_known_by_the_hash_of_its_file(self, install, artifact):
+        install()
+        built = build_native_engine(artifact)
+        with open_backend(artifact, backend="tensorrt") as backend:
+            assert backend.engine_sha256 == sha256_file(built.path)
+            identity = identity_of(Detector(artifact, backend))
+        assert (identity.engine, identity.backend) == (backend.engine_sha256, "tensorrt")
+        assert "tensorrt" in identity.versions
+        with open_backend(artifact, backend="cpu", threads=1) as backend:
+            assert backend.engine_sha256 is None
 
     def test_a_batch_above_the_engines_names_the_option(self, install, artifact):
         fake = install()

@@ -10,7 +10,7 @@ from zsad import Detector, InputError, Verdict
 from zsad.artifact import MANIFEST, Artifact
 from zsad.cli.words import main
 from zsad.errors import ParityError
-from zsad.recipe import Recipe, read_recipe, write_recipe
+from zsad.recipe import Recipe, TypeThreshold, read_recipe, write_recipe
 from zsad.text_table import change_words, encode_words, read_table
 from zsad.words import MAX_TYPES, parse_words
 
@@ -217,6 +217,16 @@ class TestDetector:
                 result = detector.predict(GREY_51)
             assert (result.verdict, result.defect) == (Verdict.NO_RESULT, None)
             assert "other defect types than the artifact has now: run zsad-cal" in result.reason
+
+    def test_thresholds_of_other_types_are_none(self, make_typed_artifact, make_recipe):
+        path = make_typed_artifact()
+        types = tuple(TypeThreshold(name, 0.5) for name in ("rust", "dent"))  # another order
+        with Detector.load(path, make_recipe(path, 0.5, types=types)) as detector:
+            result = detector.predict(GREY_51)
+        assert result.verdict is Verdict.NO_RESULT
+        assert "calibrated for other defect types than the artifact has now" in result.reason
+        with Detector.load(path, make_recipe(path, 0.5, types=types[::-1])) as detector:
+            assert detector.predict(GREY_51).verdict is Verdict.OK
 
     def test_a_recipe_of_words_is_none_for_a_graph_without(self, make_artifact, make_recipe):
         path = make_artifact()

@@ -81,11 +81,11 @@ def situation_of(graphs: Mapping[str, str], threads: int | None) -> Situation:
         threads: Threads that were asked for.
     """
     versions = {"zsad": zsad.__version__, "onnxruntime": str(import_onnxruntime().__version__)}
-    versions |= {name: _version(name) for name in OPTIONAL if name in graphs}
+    versions |= {name: package_version(name) for name in OPTIONAL if name in graphs}
     return Situation(graphs, versions, processor(), usable_cores(), threads)
 
 
-def _version(name: str) -> str:
+def package_version(name: str) -> str:
     """Return a package's version, of its own saying where pip did not install it."""
     try:
         return version(name)

@@ -33,6 +33,10 @@ class Backend(Protocol):
         """The precision of the graph that is loaded."""
 
     @property
+    def engine_sha256(self) -> str | None:
+        """SHA-256 of the engine's file; None where the graph itself is what was loaded."""
+
+    @property
     def inputs(self) -> tuple[TensorSpec, ...]:
         """The graph's inputs."""
 

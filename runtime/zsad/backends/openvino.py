@@ -54,6 +54,8 @@ def has_bfloat16(core: Any) -> bool:
 class OpenVinoBackend:
     """One graph, compiled by OpenVINO for the CPU."""
 
+    engine_sha256: str | None = None  # what it keeps of a compilation is its own affair
+
     def __init__(
         self, artifact: Artifact, precision: Precision, name: str, threads: int | None = None
     ) -> None:

@@ -60,6 +60,8 @@ def import_onnxruntime() -> Any:
 class OrtBackend:
     """One graph in an ONNX Runtime session."""
 
+    engine_sha256: str | None = None
+
     def __init__(
         self, artifact: Artifact, precision: Precision, name: str, threads: int | None = None
     ) -> None:

@@ -68,6 +68,7 @@ class TensorRtBackend:
         gpu = find_gpu()
         record, plan = _find_plan(artifact, precision, name, str(trt.__version__), gpu)
         self.provider = f"{_PACKAGES[name]} {trt.__version__} on {gpu}"
+        self.engine_sha256: str | None = record.sha256
         self._owner = threading.get_ident()
         self._log = error_log(trt)
         self._graphs: CudaGraphs | None = open_cuda_graphs() if name == _WITH_GRAPH else None

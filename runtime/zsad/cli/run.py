@@ -1,4 +1,4 @@
-"""`zsad-run`: judge a folder of images, a video file or a camera."""
+"""`zsad-run`: judge a folder of images, a video file or a camera, or run a whole line."""
 
 from __future__ import annotations
 
@@ -26,10 +26,22 @@ _STREAM_SAVE_EVERY = 30
 
 
 @click.command(cls=Command)
-@click.argument("artifact", type=click.Path(path_type=Path))
+@click.argument("artifact", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="Run the line that this YAML file describes (docs/line.md), until SIGTERM or Ctrl-C.",
+)
+@click.option(
+    "--check",
+    is_flag=True,
+    help="With --config: say whether the line could run, and print what is in effect.",
+)
 @click.option("--images", type=click.Path(path_type=Path), help="Folder of images to judge.")
 @click.option(
-    "--source", help="Camera number, /dev/..., URL (rtsp://, http://) or video file to judge."
+    "--source",
+    help="Camera to judge (/dev/v4l/by-id/..., rtsp://, http://, genicam:, csi:, or a GStreamer"
+    " pipeline), opened again for ever when it is lost; or a video file.",
 )
 @click.option(
     "--out",
@@ -64,9 +76,8 @@ _STREAM_SAVE_EVERY = 30
 @click.option(
     "--stall-s",
     type=click.FloatRange(0, min_open=True),
-    default=10.0,
-    show_default=True,
-    help="Give a camera up after this time without a frame.",
+    help="Open a camera again after this time without a frame. Default: twenty frames at the"
+    " camera's rate, at least 2 s; 10 s where no rate is known.",
 )
 @click.option(
     "--save-every",
@@ -75,7 +86,9 @@ _STREAM_SAVE_EVERY = 30
     f" for --images, {_STREAM_SAVE_EVERY} for --source.",
 )
 def main(
-    artifact: Path,
+    artifact: Path | None,
+    config: Path | None,
+    check: bool,
     images: Path | None,
     source: str | None,
     out: Path | None,
@@ -87,16 +100,26 @@ def main(
     scale_16bit: Scale16 | None,
     limit: int | None,
     duration_s: float | None,
-    stall_s: float,
+    stall_s: float | None,
     save_every: int | None,
 ) -> None:
-    """Judge images or a video with ARTIFACT, the folder that zsad-export made.
+    """Judge images or a video with ARTIFACT, the folder that zsad-export made; or run a line.
 
     An image that cannot be judged becomes a NO_RESULT row with its reason, and the run goes on.
     Ctrl-C ends a run in good order, with its report.
     """
     # OpenCV's warnings say less than our one line; FFmpeg's own errors, which say more, still come.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    if config is not None:
+        from zsad.cli.line import run_config
+
+        _refuse_others(click.get_current_context())
+        run_config(config, check)
+        return
+    if check:
+        raise InputError("--check needs --config FILE, the line that is to be checked")
+    if artifact is None:
+        raise InputError("say what judges: ARTIFACT, or --config FILE for a whole line")
     from zsad.detector import Detector
     from zsad.outputs import check_folder
     from zsad.recipe import agreed_scale
@@ -115,8 +138,19 @@ def main(
         _run(detector, frames, out, save_every, Limits(limit, duration_s))
 
 
+def _refuse_others(context: click.Context) -> None:
+    """A line's file says everything; an option beside it would be ignored."""
+    given = click.core.ParameterSource.COMMANDLINE
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        if name not in ("config", "check") and context.get_parameter_source(name) is given:
+            raise InputError(
+                f"{parameter.opts[0]} goes without --config: say it in the line's file"
+            )
+
+
 def _open_frames(
-    images: Path | None, source: str | None, scale_16bit: Scale16 | None, stall_s: float
+    images: Path | None, source: str | None, scale_16bit: Scale16 | None, stall_s: float | None
 ) -> Source:
     from zsad.sources import FolderSource, open_source
 

@@ -70,10 +70,6 @@ def _opencv() -> list[Check]:
     build = cv2.getBuildInformation()
     backends = {
         "FFmpeg": ("FFMPEG", "for video files and RTSP: pip install opencv-python"),
-        "GStreamer": (
-            "GStreamer",
-            "for CSI cameras: the PyPI wheels lack it; use JetPack's or Debian's python3-opencv",
-        ),
         "V4L2": ("v4l/v4l2", "for USB cameras: pip install opencv-python"),
     }
     checks = [Check("OpenCV", "ok", cv2.__version__)]

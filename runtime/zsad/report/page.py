@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 
 from zsad.artifact import Artifact
+from zsad.inspection.config import Inspection
 from zsad.manifest import Precision
 from zsad.recipe import Calibration, ScoreKind
 from zsad.report import html
@@ -39,6 +40,7 @@ class RunRecord:
         provider: What ran it.
         score_kind: The kind of score that was compared.
         calibration: The calibration that was used, None when uncalibrated.
+        inspection: The region and tiles.
         source: The source's name, credentials masked.
         started: When the run began, with time zone.
         summary: The counts of the run.
@@ -49,6 +51,7 @@ class RunRecord:
     provider: str
     score_kind: ScoreKind
     calibration: Calibration | None
+    inspection: Inspection
     source: str
     started: datetime
     summary: RunSummary
@@ -194,7 +197,7 @@ def _identity(record: RunRecord, name: str) -> str:
 
 
 def _decision(record: RunRecord) -> str:
-    facts = {"Score": _SCORE_KINDS[record.score_kind]}
+    facts = {"Judged": _extent(record.inspection), "Score": _SCORE_KINDS[record.score_kind]}
     calibration = record.calibration
     if calibration is None:
         facts["Threshold"] = "none: no calibration for this graph"
@@ -202,12 +205,26 @@ def _decision(record: RunRecord) -> str:
         bound = calibration.bound
         facts["Rule"] = f"NG where {escape(calibration.rule)}"
         facts["Threshold"] = f"{calibration.threshold:.6f}"
+        for each in calibration.types:
+            facts[f"Threshold of {escape(each.name)}"] = f"{each.threshold:.6f}"
         facts["Bound"] = (
             f"at most {bound.max_false_reject:.2%} of good parts rejected, with"
             f" {bound.confidence:.0%} confidence, from {bound.n_unique} good frames. It says"
             " nothing about missed defects."
         )
     return html.facts(facts)
+
+
+def _extent(inspection: Inspection) -> str:
+    roi, tiles = inspection.roi, inspection.tiles
+    text = "the whole frame"
+    if roi is not None:
+        inside = f"{len(roi.include)} polygons" if roi.include else "the frame"
+        text = f"{inside} but for {len(roi.ignore)} ignored polygons"
+    if tiles is not None:
+        size = f"{tiles.height_px} x {tiles.width_px}"
+        text += f", in tiles of {size} px that overlap by {tiles.overlap_px} px"
+    return text
 
 
 def _latency(summary: RunSummary) -> str:

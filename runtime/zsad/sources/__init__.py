@@ -1,16 +1,25 @@
-"""Where frames come from: a folder, a video file, a live camera."""
+"""Where frames come from: a folder, a video file, a camera that is opened again for ever."""
 
-from zsad.sources.base import Frame, Source, mask_credentials, open_source
+from zsad.sources.base import Frame, Source, open_source
+from zsad.sources.camera import Camera
+from zsad.sources.config import BackoffConfig, CameraConfig, ControlsConfig
+from zsad.sources.credentials import mask_credentials
 from zsad.sources.folder import FolderSource
+from zsad.sources.kinds import open_camera
 from zsad.sources.live import LiveSource
 from zsad.sources.video import VideoSource
 
 __all__ = [
+    "BackoffConfig",
+    "Camera",
+    "CameraConfig",
+    "ControlsConfig",
     "FolderSource",
     "Frame",
     "LiveSource",
     "Source",
     "VideoSource",
     "mask_credentials",
+    "open_camera",
     "open_source",
 ]

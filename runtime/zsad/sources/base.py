@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +9,12 @@ from types import TracebackType
 from typing import Protocol
 
 from zsad.errors import InputError
+from zsad.sources.config import infer_kind
+from zsad.sources.credentials import mask_credentials
 from zsad.types import ImageU8
 
 StopRequest = Callable[[], bool]
 """Asked between frames; True ends the source in good order."""
-
-_AUTHORITY = re.compile(r"(?<=://)\S*@")
-_PARAMETER = re.compile(
-    r"(?<![a-z0-9])((?:user(?:name)?|login|pass(?:word|wd)?|pwd|token|secret|auth|key|api_?key)=)[^&\s_]*",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -30,13 +25,19 @@ class Frame:
         name: File name, or the frame's number in its stream, from 0.
         image_bgr: (H, W, 3) uint8, BGR; None where the image could not be read.
         error: Why it could not be read.
-        captured_s: When it was read, in seconds of the monotonic clock.
+        captured_s: When it had arrived, in seconds of the monotonic clock.
+        trigger: Id of the trigger that it answers.
+        decoded_s: When its pixels were there, likewise; None where nobody measured it.
+        number: How many frames the source had captured before it, over all connections.
     """
 
     name: str
     image_bgr: ImageU8 | None
     error: str | None
     captured_s: float
+    trigger: str | None = None
+    decoded_s: float | None = None
+    number: int = 0
 
 
 class Source(Protocol):
@@ -56,7 +57,7 @@ class Source(Protocol):
 
     @property
     def dropped(self) -> int:
-        """Frames that a newer one displaced before anyone took them."""
+        """Frames that a newer one displaced before anyone took them, or that were unreadable."""
 
     def frames(self, stop: StopRequest) -> Iterator[Frame]:
         """Yield frames until the source ends or `stop()` is true.
@@ -78,21 +79,14 @@ class Source(Protocol):
     ) -> None: ...
 
 
-def mask_credentials(text: str) -> str:
-    """Return `text` with the credentials of every URL in it replaced by `***`.
-
-    It hides all before the last @, since passwords that hold an unescaped @ or / are common, and
-    the values of parameters such as `password=` that many cameras take.
-    """
-    return _PARAMETER.sub(r"\1***", _AUTHORITY.sub("***@", text))
-
-
-def open_source(spec: str, stall_s: float = 10.0) -> Source:
+def open_source(spec: str, stall_s: float | None = None) -> Source:
     """Return the source that a `--source` names.
 
     Args:
-        spec: A camera's number or `/dev/...` path, a URL such as `rtsp://...`, or a video file.
-        stall_s: Seconds without a frame after which a live source is given up.
+        spec: A camera's number or `/dev/...` path, a URL such as `rtsp://...`, `genicam:ID`,
+            `csi:NUMBER`, a GStreamer pipeline, or a video file.
+        stall_s: Seconds without a frame after which a live source is opened again; None scales
+            it with the source's rate.
 
     Raises:
         InputError: It is none of these.
@@ -100,7 +94,7 @@ def open_source(spec: str, stall_s: float = 10.0) -> Source:
     from zsad.sources.live import LiveSource
     from zsad.sources.video import VideoSource
 
-    if spec.isdecimal() or "://" in spec or spec.startswith("/dev/"):
+    if infer_kind(spec) not in ("video", "folder"):
         return LiveSource(spec, stall_s=stall_s)
     path = Path(spec)
     if path.is_dir():

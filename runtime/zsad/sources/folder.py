@@ -34,13 +34,15 @@ class FolderSource:
         for path in self._paths:
             if stop():
                 return
-            self.captured += 1
+            number, self.captured = self.captured, self.captured + 1
+            captured_s = time.monotonic()
+            image, error = None, None
             try:
                 image = read_image(path, self._scale_16bit)
-            except InputError as error:
-                yield Frame(path.name, None, str(error), time.monotonic())
-            else:
-                yield Frame(path.name, image, None, time.monotonic())
+            except InputError as reason:
+                error = str(reason)
+            decoded_s = time.monotonic()
+            yield Frame(path.name, image, error, captured_s, decoded_s=decoded_s, number=number)
 
     def close(self) -> None:
         """Do nothing: no file stays open."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zsad.golden import GoldenOutputs
 from zsad.manifest import ParityRecord
 from zsad.metrics.agreement import kendall_tau, verdict_flips
 from zsad.types import ArrayF32
-from zsad_export.golden import GoldenOutputs
 
 VARIES = 10.0
 """A reference map whose range is above this many allowed errors is held to a correlation too, where

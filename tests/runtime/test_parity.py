@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from zsad_export.golden import GoldenOutputs
-from zsad_export.parity import LIMITS, ParityLimits, compare
+from zsad.golden import GoldenOutputs
+from zsad.parity import LIMITS, ParityLimits, compare
 
 NAMES = ("first", "second")
 WIDE = ParityLimits(score_max_abs=0.1, map_max_abs=0.01, map_correlation=0.999)

@@ -1,0 +1,179 @@
+"""What the ledger does on its writer's thread: each step with the connection that it is given."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+from zsad.ledger import audit, database, outbox, rows
+from zsad.ledger.audit import AuditEvent, AuditRow
+from zsad.ledger.clock import ClockReading, Clocks, LedgerClock
+from zsad.ledger.config import LedgerConfig
+from zsad.ledger.database import newest_seq, transaction
+from zsad.ledger.outbox import Cursors
+from zsad.ledger.pictures import Picture, StoredPicture, name_pictures, store, sweep, sync_folder
+from zsad.ledger.retention import Retention
+from zsad.line.record import VerdictRecord
+
+_TOO_LATE = "the line was told NO_RESULT: the ledger did not have this verdict on the disk in time"
+
+
+class Newest:
+    """The number of the newest verdict that anyone may be told; wakes those who wait for it."""
+
+    def __init__(self, seq: int) -> None:
+        """Begin at a number; 0 is before the first."""
+        self._seq = seq
+        self._changed = threading.Condition()
+
+    @property
+    def seq(self) -> int:
+        """The number."""
+        with self._changed:
+            return self._seq
+
+    def advance(self, seq: int) -> None:
+        """Tell a newer one."""
+        with self._changed:
+            self._seq = seq
+            self._changed.notify_all()
+
+    def wait_for(self, seq: int, timeout_s: float) -> bool:
+        """Wait until a number was told; whether it was."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._seq >= seq, timeout_s)
+
+
+class Journal:
+    """Writes verdicts, cursors, clock and audit, and keeps the folder in order.
+
+    Attributes:
+        newest: What consumers may be told up to.
+        clock: The ledger's clock.
+        cursors: How far each consumer is.
+    """
+
+    def __init__(
+        self, root: Path, config: LedgerConfig, clocks: Clocks, connection: sqlite3.Connection
+    ) -> None:
+        """Go on from what is there, and remove what a crash left.
+
+        Raises:
+            OSError: The disk refused.
+            sqlite3.Error: The database cannot be read.
+        """
+        self._root = root
+        self._config = config
+        sync_folder(root)  # the database's own name; SQLite sees to its contents
+        self.newest = Newest(newest_seq(connection))
+        self.cursors = Cursors()
+        self.clock = LedgerClock(clocks, _last_reading(connection))
+        self._retention = Retention(root, config.retention, self.clock)
+        self._retention.measure(connection)
+        sweep(root, {file for (file,) in connection.execute("SELECT file FROM pictures")})
+
+    def reconnect(self) -> sqlite3.Connection:
+        """Open the database again, after a failure."""
+        connection = connect(self._root, self._config)
+        self._retention.measure(connection)  # what failed may have turned up after all
+        return connection
+
+    def commit(
+        self, record: VerdictRecord, pictures: tuple[Picture, ...], connection: sqlite3.Connection
+    ) -> VerdictRecord:
+        """Write a verdict and those of its pictures that are kept; return it as it was written."""
+        self._settle_late(connection)
+        record = replace(record, seq=newest_seq(connection) + 1)
+        stored = self._store(record, pictures)
+        record = name_pictures(record, stored)
+        with transaction(connection):
+            written = self._write_cursors(connection)
+            reading = self._write_clock(connection)
+            rows.insert(connection, record, audit.newest_id(connection), reading.ledger_s)
+            _list(connection, record, stored)
+        self.cursors.settle(written)
+        self._retention.pictures_bytes += sum(s.size_bytes for s in stored)
+        return record
+
+    def audit(self, event: AuditEvent, connection: sqlite3.Connection) -> AuditRow:
+        """Add a row to the audit."""
+        with transaction(connection):
+            return audit.append(connection, event, self.clock.utc())
+
+    def register(self, sink: str, connection: sqlite3.Connection) -> int:
+        """Return what a consumer has acknowledged, and remember one that is new."""
+        with transaction(connection):
+            return outbox.register(connection, sink, self.newest.seq)
+
+    def keep_up(self, probe: bool, connection: sqlite3.Connection) -> bool:
+        """Do what is due between commits; true where there is more of it.
+
+        Args:
+            probe: Write even if there is nothing to, to learn whether that works again.
+            connection: The database, outside a transaction.
+        """
+        self._settle_late(connection)
+        if probe or self.cursors.dirty:
+            with transaction(connection):
+                written = self._write_cursors(connection)
+                self._write_clock(connection)
+            self.cursors.settle(written)
+        database.checkpoint(connection, self._root / database.FILE)
+        newest = self.newest.seq
+        bound = newest - self._config.outbox.max_verdicts
+        return self._retention.step(connection, max(bound, self.cursors.slowest(newest)))
+
+    def _store(
+        self, record: VerdictRecord, pictures: tuple[Picture, ...]
+    ) -> tuple[StoredPicture, ...]:
+        wanted = self._config.snapshots.wants(record.verdict, record.seq)
+        if not (pictures and wanted and self._retention.takes_pictures()):
+            return ()
+        return store(self._root, record, pictures)
+
+    def _settle_late(self, connection: sqlite3.Connection) -> None:
+        """Turn what was committed after its caller had given up into what the line was told."""
+        newest, told = newest_seq(connection), self.newest.seq
+        if newest <= told:
+            return
+        with transaction(connection):
+            rows.disown(connection, told, _TOO_LATE)
+        self.newest.advance(newest)
+
+    def _write_cursors(self, connection: sqlite3.Connection) -> outbox.Written:
+        written = self.cursors.write(connection)
+        for event in written.events:
+            audit.append(connection, event, self.clock.utc())
+        return written
+
+    def _write_clock(self, connection: sqlite3.Connection) -> ClockReading:
+        reading = self.clock.reading()
+        connection.execute(
+            "INSERT OR REPLACE INTO clock VALUES (1, ?, ?, ?, ?)",
+            (reading.ledger_s, reading.boot_id, reading.boot_s, reading.wall_s),
+        )
+        return reading
+
+
+def connect(root: Path, config: LedgerConfig) -> sqlite3.Connection:
+    """Open the database of a folder to write; see `zsad.ledger.database.open_to_write`."""
+    # A third of the patience, so that a lock held by another program is told as such.
+    return database.open_to_write(root / database.FILE, config.commit_timeout_s / 3)
+
+
+def _list(
+    connection: sqlite3.Connection, record: VerdictRecord, stored: tuple[StoredPicture, ...]
+) -> None:
+    ng = int(record.verdict == "NG")
+    connection.executemany(
+        "INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?)",
+        [(s.file, record.seq, s.view, s.kind, ng, s.size_bytes) for s in stored],
+    )
+
+
+def _last_reading(connection: sqlite3.Connection) -> ClockReading | None:
+    query = "SELECT ledger_s, boot_id, boot_s, wall_s FROM clock"
+    found = connection.execute(query).fetchone()
+    return None if found is None else ClockReading(*found)

@@ -1,0 +1,166 @@
+"""The parts of a line, made from its configuration and joined; nothing runs yet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zsad.inspection.parts import PartCollator
+from zsad.ledger import Ledger
+from zsad.line.accounts import Accounts
+from zsad.line.archive import Archive
+from zsad.line.changes import AuditTrail, audit_changes, engine_event
+from zsad.line.config import LineConfig
+from zsad.line.drift import DriftWatch
+from zsad.line.engine import Batcher, Engine
+from zsad.line.judges import LineJudges
+from zsad.line.latency import Latencies
+from zsad.line.monitor import Monitor
+from zsad.line.recorder import Evidence, Recorder
+from zsad.line.status import SinkHealth
+from zsad.sinks import Courier, open_sinks
+from zsad.sources import Camera, open_camera
+from zsad.sources.health import Counts, SourceHealth
+
+if TYPE_CHECKING:
+    from zsad.sinks.server import StatusServer
+
+_PATIENCE_S = 60.0
+_ENGINE_MEMORY = "engine.json"
+
+
+class Assembly:
+    """Every part of one line.
+
+    Attributes:
+        config: The line.
+        ledger: Its ledger, open.
+        latencies: How long everything takes.
+        monitor: What the line can promise.
+        cameras: Its cameras by name.
+        accounts: Where every frame went.
+        audit: What has to be written into the ledger's audit.
+        recorder: The work of the recorder's thread.
+        engine: The work of the engine's thread.
+        couriers: Who is told.
+        server: Where state is asked for; None without one.
+    """
+
+    def __init__(self, config: LineConfig, effective: str, watchdog_s: float | None = None) -> None:
+        """Open the ledger and make every part.
+
+        Args:
+            config: The line.
+            effective: Its configuration as text without secrets, for the audit.
+            watchdog_s: How often there must be progress; None where nobody waits for it.
+
+        Raises:
+            InputError: Something that the configuration names cannot be used.
+            LedgerError: The audit cannot be written.
+        """
+        self.config = config
+        folder = Path(config.ledger_folder)
+        self.ledger = Ledger.open(folder, config.ledger)
+        try:
+            audit_changes(self.ledger, folder, config, effective)
+            self._make_accounts()
+            self._make_threads(folder / _ENGINE_MEMORY, watchdog_s or float("inf"))
+            self._make_consumers()
+        except BaseException:
+            self.ledger.close()
+            raise
+
+    def _make_accounts(self) -> None:
+        config = self.config
+        cameras = [open_camera(each, lambda: self._batcher.wake()) for each in config.cameras]
+        self.cameras = {camera.name: camera for camera in cameras}
+        self.latencies = Latencies()
+        healths = {camera.name: _health_of(camera) for camera in cameras}
+        self.monitor = Monitor(config.line, healths, self.latencies, hang_s=config.engine.hang_s)
+        self.audit = AuditTrail(self.ledger, self.monitor)
+        counts = {camera.name: _counts_of(camera) for camera in cameras}
+        patience_s = max(_PATIENCE_S, 2e-3 * (config.takt_ms or 0.0))
+        self.accounts = Accounts(counts, time.monotonic, patience_s)
+        self.monitor.account_by(self.accounts.balances)
+        self._batcher = Batcher(cameras, self.accounts, config.engine)
+
+    def _make_threads(self, memory: Path, watchdog_s: float) -> None:
+        config = self.config
+        self._archive = Archive(self.ledger)
+        self.recorder = Recorder(
+            config.line,
+            PartCollator(config.parts),
+            self._archive.commit,
+            self.accounts,
+            self.monitor,
+            self.latencies,
+            takt_ms=config.takt_ms,
+            dry_run=config.dry_run,
+            seen=self._make_drift_watch(),
+        )
+        self.engine = Engine(
+            lambda: LineJudges(
+                config,
+                self.monitor,
+                lambda change: self.audit.add(engine_event(config.line, change)),
+                memory,
+            ),
+            self._batcher,
+            self.recorder.begun,
+            self.recorder.judged,
+            self.monitor.beat,
+            self.monitor.ready,
+            config.takt_ms,
+            min(config.engine.idle_check_s, watchdog_s / 4),
+        )
+
+    def _make_drift_watch(self) -> Callable[[Evidence], None]:
+        drift = self.config.watch.drift
+        if drift is None:
+            return lambda evidence: None
+        return DriftWatch(self.config, drift, self.monitor).observe
+
+    def _make_consumers(self) -> None:
+        self.couriers = open_sinks(
+            self.config.sinks,
+            self.ledger,
+            self.monitor.status,
+            trigger=self.trigger if self.config.is_triggered else None,
+            on_acknowledged=self.recorder.acknowledged,
+        )
+        self.monitor.deliver_to({each.name: _delivery_of(each) for each in self.couriers})
+        self.server: StatusServer | None = None
+        if self.config.server is not None:
+            from zsad.sinks.server import StatusServer  # it needs an extra
+
+            self.server = StatusServer(
+                self.config.server, self.monitor.status, self._archive.latest_jpeg
+            )
+
+    def trigger(self, part: str) -> bool:
+        """Begin a part: ask every camera that waits for triggers for a frame of it.
+
+        The part gets its verdict by the takt, also if no camera takes the trigger.
+
+        Returns:
+            Whether any camera takes it.
+        """
+        # First, since a part that began after its own verdict would wait for frames in vain.
+        if not self.recorder.expect(part):
+            return False
+        waiting = [c.name for c in self.config.cameras if c.trigger == "software"]
+        return any([self.cameras[name].trigger(part) for name in waiting])
+
+
+def _health_of(camera: Camera) -> Callable[[], SourceHealth]:
+    return lambda: camera.health
+
+
+def _counts_of(camera: Camera) -> Callable[[], Counts]:
+    return lambda: camera.health.counts
+
+
+def _delivery_of(courier: Courier) -> Callable[[], SinkHealth]:
+    return lambda: courier.health

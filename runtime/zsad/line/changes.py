@@ -1,0 +1,132 @@
+"""What decides about verdicts and changed since the last start: a row of the audit for each."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from zsad.errors import InputError, LedgerError
+from zsad.ledger import AuditEvent, Ledger
+from zsad.ledger.audit import AuditKind
+from zsad.line.config import LineConfig
+from zsad.line.monitor import Monitor
+from zsad.recipe import read_recipe
+from zsad.schema import from_json, read_json, sha256_of, write_json
+from zsad.watch.parity import EngineChange
+
+MEMORY = "line.json"
+
+_WHO = "zsad-run"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a line was started with; hashes, and thresholds by camera and graph."""
+
+    configuration: str
+    recipes: Mapping[str, str] = field(default_factory=dict)
+    thresholds: Mapping[str, str] = field(default_factory=dict)
+
+
+class AuditTrail:
+    """What must be in the audit, written as soon as the ledger takes it; any thread may add.
+
+    A change that was not written yet is a fault of the line, and is not undone: an engine that was
+    ruled out must not come back for want of a row.
+    """
+
+    def __init__(self, ledger: Ledger, monitor: Monitor) -> None:
+        """Write into `ledger`."""
+        self._ledger = ledger
+        self._monitor = monitor
+        self._lock = threading.Lock()
+        self._waiting: deque[AuditEvent] = deque()
+
+    def add(self, event: AuditEvent) -> None:
+        """Write an event, or keep it for `retry`."""
+        with self._lock:
+            self._waiting.append(event)
+        self.retry()
+
+    def retry(self) -> None:
+        """Write what waits, oldest first."""
+        with self._lock:
+            try:
+                while self._waiting:
+                    self._ledger.audit(self._waiting[0])
+                    self._waiting.popleft()
+            except LedgerError as error:
+                reason = f"the audit cannot be written: {error}"
+                self._monitor.raise_condition("fault", "audit", reason)
+                return
+        self._monitor.clear_condition("fault", "audit")
+
+
+def engine_event(line: str, change: EngineChange) -> AuditEvent:
+    """Return the event that another engine judges, or none."""
+    what = f"engine of {line}"
+    return AuditEvent("engine", _WHO, what, change.reason, change.before, change.after)
+
+
+def audit_changes(ledger: Ledger, folder: Path, config: LineConfig, effective: str) -> None:
+    """Write into the audit what changed since the line was last started, then remember it.
+
+    Args:
+        ledger: Whose audit.
+        folder: The ledger's folder.
+        config: What the line is started with.
+        effective: Its text without secrets, which is what is hashed.
+
+    Raises:
+        InputError: A recipe cannot be read.
+        LedgerError: The audit cannot be written, so the line must not start.
+    """
+    before, now = _recall(folder / MEMORY), setting_of(config, effective)
+    for event in changes(before, now):
+        ledger.audit(event)
+    if now != before:
+        write_json(folder / MEMORY, now)
+
+
+def setting_of(config: LineConfig, effective: str) -> Setting:
+    """Return what decides about the verdicts of a configuration."""
+    recipes: dict[str, str] = {}
+    thresholds: dict[str, str] = {}
+    for camera in config.cameras:
+        path = config.recipe_of(camera.name)
+        if path is None:
+            continue
+        recipe = read_recipe(path)
+        recipes[camera.name] = sha256_of(recipe)
+        for each in recipe.calibrations:
+            key = f"{camera.name}: {each.graph_sha256[:12]} {each.arithmetic or ''}".strip()
+            thresholds[key] = f"{each.score_kind} > {each.threshold!r}"
+    return Setting(sha256_of(effective), recipes, thresholds)
+
+
+def changes(before: Setting | None, now: Setting) -> list[AuditEvent]:
+    """Return one event for each thing that is another than before."""
+    old = before or Setting("")
+    reason = "first start" if before is None else "found at the start"
+    found: list[AuditEvent] = []
+    tables: tuple[tuple[AuditKind, Mapping[str, str], Mapping[str, str]], ...] = (
+        ("configuration", {"line": old.configuration}, {"line": now.configuration}),
+        ("recipe", old.recipes, now.recipes),
+        ("threshold", old.thresholds, now.thresholds),
+    )
+    for kind, table_before, table_now in tables:
+        for key in sorted({*table_before, *table_now}):
+            was, is_now = table_before.get(key) or None, table_now.get(key)
+            if was != is_now:
+                found.append(AuditEvent(kind, _WHO, f"{kind} of {key}", reason, was, is_now))
+    return found
+
+
+def _recall(path: Path) -> Setting | None:
+    try:
+        return from_json(Setting, read_json(path, "line's memory"), str(path))
+    except InputError:  # missing or damaged: everything counts as new, and is written down again
+        return None

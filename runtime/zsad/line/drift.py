@@ -1,0 +1,73 @@
+"""Drift of every camera of a line, told to the monitor; it alarms and changes nothing."""
+
+from __future__ import annotations
+
+import logging
+
+from zsad.errors import InputError
+from zsad.line.config import LineConfig
+from zsad.line.monitor import Monitor
+from zsad.line.recorder import Evidence
+from zsad.recipe import Calibration, Recipe, read_recipe
+from zsad.schema import sha256_of
+from zsad.watch.config import DriftConfig
+from zsad.watch.drift import DriftMonitor
+
+LOG = logging.getLogger(__name__)
+
+
+class DriftWatch:
+    """Holds what was judged against the good parts of its recipe; one thread observes.
+
+    A camera that is judged by another calibration than before, as after a fallback, begins anew.
+    """
+
+    def __init__(self, config: LineConfig, drift: DriftConfig, monitor: Monitor) -> None:
+        """Read the recipes.
+
+        Raises:
+            InputError: A recipe cannot be read.
+        """
+        self._drift = drift
+        self._monitor = monitor
+        self._recipes: dict[str, Recipe] = {}
+        for camera in config.cameras:
+            path = config.recipe_of(camera.name)
+            if path is not None:
+                self._recipes[camera.name] = read_recipe(path)
+        self._watches: dict[tuple[str, str], DriftMonitor] = {}
+        self._alarms: dict[str, set[str]] = {}
+
+    def observe(self, evidence: Evidence) -> None:
+        """Take a judged frame into account; one without a calibrated verdict says nothing."""
+        view, frame_bgr = evidence.view, evidence.taken.frame.image_bgr
+        if frame_bgr is None or view.calibration is None or view.score is None:
+            return
+        try:
+            alarms = self._watch(view.camera, view.calibration).observe(frame_bgr, view.score)
+        except InputError as error:
+            LOG.warning("camera %s: drift cannot be seen: %s", view.camera, error)
+            return
+        self._tell(view.camera, {f"{a.kind}": f"{view.camera}: {a.describe()}" for a in alarms})
+
+    def _watch(self, camera: str, calibration_sha256: str) -> DriftMonitor:
+        key = (camera, calibration_sha256)
+        if key not in self._watches:
+            recipe = self._recipes[camera]
+            calibration = _of_hash(recipe, calibration_sha256)
+            self._watches[key] = DriftMonitor(self._drift, calibration, recipe.drift)
+            for line in self._watches[key].unwatched:
+                LOG.warning("camera %s: %s", camera, line)
+        return self._watches[key]
+
+    def _tell(self, camera: str, alarms: dict[str, str]) -> None:
+        for kind, line in alarms.items():
+            self._monitor.raise_condition("alarm", f"drift {camera} {kind}", line)
+        for kind in self._alarms.get(camera, set()) - set(alarms):
+            self._monitor.clear_condition("alarm", f"drift {camera} {kind}")
+        self._alarms[camera] = set(alarms)
+
+
+def _of_hash(recipe: Recipe, calibration_sha256: str) -> Calibration | None:
+    found = (each for each in recipe.calibrations if sha256_of(each) == calibration_sha256)
+    return next(found, None)

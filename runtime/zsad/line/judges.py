@@ -1,0 +1,165 @@
+"""Who judges which camera: one engine, a recipe per camera, and the watchdog over both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from zsad.detector import Detector
+from zsad.line.clock import SYSTEM, Clock
+from zsad.line.config import LineConfig
+from zsad.line.judge import Identity, Judge, Judged, Taken, silent_view
+from zsad.line.monitor import Monitor
+from zsad.manifest import Precision
+from zsad.recipe import Recipe, read_recipe
+from zsad.watch.parity import EngineChange, ParityWatch, Ruling
+
+OnChange = Callable[[EngineChange], None]
+
+
+class LineJudges:
+    """The engine of a line with its judges; it belongs to the engine's thread.
+
+    All cameras share one engine, since a device has the memory for one. What may take over after
+    a breach of parity is chosen by the first camera's recipe; a camera whose recipe does not cover
+    it gets NO_RESULT.
+    """
+
+    def __init__(
+        self,
+        config: LineConfig,
+        monitor: Monitor,
+        on_change: OnChange,
+        memory: Path | None = None,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        """Load the engine, warm it and replay the golden frames.
+
+        Args:
+            config: The line.
+            monitor: Told what judges and what is wrong with it.
+            on_change: Told when another engine judges than before.
+            memory: A file that remembers which engine was last within parity.
+            clock: The clocks.
+
+        Raises:
+            InputError: Artifact, recipe or engine cannot be used.
+        """
+        self._config = config
+        self._monitor = monitor
+        self._on_change = on_change
+        self._clock = clock
+        paths = {config.recipe_of(camera.name) for camera in config.cameras}
+        self._recipes = {path: None if path is None else read_recipe(path) for path in paths}
+        first = self._recipes[config.recipe_of(config.cameras[0].name)]
+        engine = config.engine
+        detector = self._load(first, engine.precision, engine.backend)
+        self._watch = ParityWatch(
+            detector.artifact,
+            first,
+            config.watch.replay,
+            lambda precision, backend: self._load(first, precision, backend),
+            memory,
+        )
+        self._detector: Detector | None = detector
+        self._judges: dict[str, Judge] = {}
+        self._identities: dict[str, Identity] = {}
+        try:
+            self._seat(detector)
+            self._apply(self._watch.at_start(detector, clock.monotonic_s()))
+            self.check()
+        except BaseException:
+            detector.close()
+            raise
+
+    def identity(self, camera: str) -> Identity:
+        """What records of this camera name as their judge; the last one's where nobody judges."""
+        return self._identities[camera]
+
+    def judge(self, taken: Sequence[Taken]) -> list[Judged]:
+        """Judge frames of any cameras, and say of each that cannot be judged why."""
+        if self._detector is None:
+            reason = "; ".join(self._watch.alarms) or "no engine judges"
+            return [Judged(one, silent_view(one, reason)) for one in taken]
+        judged: list[Judged] = []
+        groups: dict[int, tuple[Judge, list[Taken]]] = {}
+        for one in taken:
+            judge = self._judges[one.ticket.camera]
+            groups.setdefault(id(judge), (judge, []))[1].append(one)
+        for judge, frames in groups.values():
+            judged += judge.judge(frames)
+            if judge.trouble is not None:
+                judge.check()  # did it fail on this frame, or does it fail on all?
+        self._tell_trouble()
+        if self._watch.is_overdue(self._clock.monotonic_s()):
+            self._replay_one()
+        return judged
+
+    def is_well(self) -> bool:
+        """Whether the engine answered when it was last asked; without one nothing can be wrong."""
+        return all(judge.trouble is None for judge in self._judges.values())
+
+    def check(self) -> None:
+        """Replay a golden frame if it is time to; else see that the engine still answers."""
+        if self._detector is None:
+            return
+        if self._watch.wants_slot(self._clock.monotonic_s()):
+            self._replay_one()
+        else:
+            next(iter(self._judges.values())).check()
+            self._tell_trouble()
+
+    def close(self) -> None:
+        """Free the engine."""
+        if self._detector is not None:
+            self._detector.close()
+
+    def _load(self, recipe: Recipe | None, precision: Precision | None, backend: str) -> Detector:
+        threads = self._config.engine.threads
+        return Detector.load(self._config.artifact, recipe, precision, backend, threads)
+
+    def _replay_one(self) -> None:
+        assert self._detector is not None
+        ruling = self._watch.in_idle_slot(self._detector, self._clock.monotonic_s())
+        if ruling is not None:
+            self._apply(ruling)
+
+    def _apply(self, ruling: Ruling) -> None:
+        before, self._detector = self._detector, ruling.detector
+        if ruling.detector is None:
+            reason = "; ".join(self._watch.alarms) or "no engine judges"
+            self._monitor.raise_condition("fault", "parity", reason)
+            self._monitor.judged_by("none")
+            self._judges = {}
+        elif ruling.detector is not before:
+            self._seat(ruling.detector)
+        for alarm in self._watch.alarms:
+            self._monitor.raise_condition("alarm", alarm, alarm)
+        for change in ruling.changes:
+            self._on_change(change)
+
+    def _seat(self, detector: Detector) -> None:
+        """Make a judge per recipe over the one engine, and warm it up."""
+        detector.warm_up()
+        by_recipe = {
+            path: Judge(Detector(detector.artifact, detector.backend, recipe))
+            for path, recipe in self._recipes.items()
+        }
+        cameras = [camera.name for camera in self._config.cameras]
+        self._judges = {name: by_recipe[self._config.recipe_of(name)] for name in cameras}
+        self._identities = {name: judge.identity for name, judge in self._judges.items()}
+        backend = detector.backend
+        self._monitor.judged_by(f"{detector.graph.file} on {backend.provider} ({backend.name})")
+        for name, judge in self._judges.items():
+            refusal = judge.detector.refusal
+            if refusal is not None:
+                self._monitor.raise_condition("degraded", f"recipe {name}", f"{name}: {refusal}")
+            else:
+                self._monitor.clear_condition("degraded", f"recipe {name}")
+
+    def _tell_trouble(self) -> None:
+        found = [judge.trouble for judge in self._judges.values() if judge.trouble is not None]
+        if found:
+            self._monitor.raise_condition("fault", "engine", f"the engine fails: {found[0]}")
+        else:
+            self._monitor.clear_condition("fault", "engine")

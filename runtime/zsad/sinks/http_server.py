@@ -1,0 +1,232 @@
+"""An HTTP server that a careless or hostile caller cannot wear out."""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import http.server
+import json
+import logging
+import socket
+import socketserver
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from zsad.line.status import LineState
+from zsad.schema import to_json
+from zsad.sinks.config import ServerConfig
+from zsad.sinks.metrics import render
+from zsad.sinks.pulse import Pulse, Reading
+
+_log = logging.getLogger(__name__)
+
+_FULL = b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
+_MUST_MOVE = (LineState.RUNNING, LineState.DEGRADED, LineState.FAULT)
+_JOIN_S = 1.0
+_PAUSE_S = 0.1
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is sent back."""
+
+    status: int
+    body: bytes
+    kind: str = "text/plain; charset=utf-8"
+
+
+class BoundedServer(socketserver.TCPServer):
+    """One thread per connection, up to a limit, each for a limited time."""
+
+    allow_reuse_address = True
+    request_queue_size = 16
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        pulse: Pulse,
+        snapshot: Callable[[], bytes | None],
+        token: str | None,
+    ) -> None:
+        """Bind and listen.
+
+        Raises:
+            OSError: The address is taken or not ours.
+        """
+        self.config = config
+        self.pulse = pulse
+        self.snapshot = snapshot
+        self.token = token
+        self._lock = threading.Lock()
+        self._open: dict[socket.socket, tuple[threading.Thread, float]] = {}
+        if ":" in config.host:
+            self.address_family = socket.AF_INET6
+        super().__init__((config.host, config.port), StatusHandler)
+
+    def get_request(self) -> Any:
+        """Accept a connection; without a descriptor to spare, do not ask for it without pause."""
+        try:
+            return super().get_request()
+        except OSError:
+            time.sleep(_PAUSE_S)
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread, or turn it away where there are enough."""
+        thread = threading.Thread(
+            target=self._serve, args=(request, client_address), name="status-request", daemon=True
+        )
+        with self._lock:
+            full = len(self._open) >= self.config.max_connections
+            if not full:
+                self._open[request] = (thread, time.monotonic())
+        if not full:
+            try:
+                thread.start()
+            except RuntimeError:  # the machine gives no more threads
+                with self._lock:
+                    self._open.pop(request, None)
+                raise
+            return
+        with contextlib.suppress(OSError):
+            request.settimeout(_JOIN_S)
+            request.sendall(_FULL)
+        self.shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Watch the line between requests, and end connections that take too long as a whole."""
+        self.pulse.read()
+        limit_s = time.monotonic() - 2 * self.config.timeout_s
+        self._end(lambda since_s: since_s < limit_s)
+
+    def server_close(self) -> None:
+        """Stop listening, end every connection and wait for its thread."""
+        super().server_close()
+        for thread in self._end(lambda since_s: True):
+            thread.join(_JOIN_S)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log what went wrong; a caller that hung up is nothing to speak of."""
+        if isinstance(sys.exc_info()[1], OSError):
+            _log.debug("a caller of the status server hung up")
+        else:
+            _log.exception("the status server failed")
+
+    def _serve(self, request: Any, client_address: Any) -> None:
+        try:
+            self.finish_request(request, client_address)
+        except Exception:
+            self.handle_error(request, client_address)
+        finally:
+            with self._lock:
+                self._open.pop(request, None)
+            self.shutdown_request(request)
+
+    def _end(self, overdue: Callable[[float], bool]) -> list[threading.Thread]:
+        with self._lock:
+            ended = [(each, t) for each, (t, since_s) in self._open.items() if overdue(since_s)]
+            for connection, _ in ended:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+        return [thread for _, thread in ended]
+
+
+class StatusHandler(http.server.BaseHTTPRequestHandler):
+    """Answers from a fixed table; a path is a key of it and never a name of a file."""
+
+    server: BoundedServer
+    server_version = "zsad"
+    sys_version = ""
+
+    def setup(self) -> None:
+        """Give every step of the request its limit."""
+        super().setup()
+        self.connection.settimeout(self.server.config.timeout_s)
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self._send(self._answer())
+
+    do_HEAD = do_GET
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Keep requests out of standard error, and what a caller sent out of our log."""
+
+    def _answer(self) -> Answer:
+        if not self._is_allowed():
+            return Answer(401, b"send the token as Authorization: Bearer\n")
+        make = _ROUTES.get(urlsplit(self.path).path)
+        if make is None:
+            return Answer(404, b"there is " + " ".join(_ROUTES).encode() + b"\n")
+        try:
+            return make(self.server, self.server.pulse.read())
+        except Exception:
+            _log.exception("the status server cannot answer %s", urlsplit(self.path).path)
+            return Answer(500, b"this failed; the log says how\n")
+
+    def _is_allowed(self) -> bool:
+        if self.server.token is None:
+            return True
+        given = self.headers.get("Authorization", "").encode()
+        return hmac.compare_digest(given, f"Bearer {self.server.token}".encode())
+
+    def _send(self, answer: Answer) -> None:
+        self.send_response(answer.status)
+        if answer.status == 401:
+            self.send_header("WWW-Authenticate", "Bearer")
+        self.send_header("Content-Type", answer.kind)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
+
+
+def _health(server: BoundedServer, reading: Reading) -> Answer:
+    """Alive: the line answers, and its engine moves once it is loaded; a restart mends the rest."""
+    status = reading.status
+    if status is None or (status.state in _MUST_MOVE and not reading.moving):
+        return _lines(503, reading.doubts)
+    return Answer(200, b"ok\n")
+
+
+def _ready(server: BoundedServer, reading: Reading) -> Answer:
+    return Answer(200, b"ok\n") if reading.trusted else _lines(503, reading.doubts)
+
+
+def _metrics(server: BoundedServer, reading: Reading) -> Answer:
+    return Answer(200, *render(reading))
+
+
+def _status(server: BoundedServer, reading: Reading) -> Answer:
+    told = {"schema": 1, "trusted": reading.trusted, "doubts": reading.doubts}
+    body = json.dumps({**told, "status": to_json(reading.status)}, allow_nan=False)
+    return Answer(200, body.encode() + b"\n", "application/json")
+
+
+def _picture(server: BoundedServer, reading: Reading) -> Answer:
+    if not reading.trusted:  # the picture has a verdict written on it
+        return _lines(503, reading.doubts)
+    picture = server.snapshot()
+    if picture is None:
+        return Answer(404, b"nothing was judged yet\n")
+    return Answer(200, picture, "image/jpeg")
+
+
+def _lines(status: int, lines: tuple[str, ...]) -> Answer:
+    return Answer(status, "".join(f"{line}\n" for line in lines).encode())
+
+
+_ROUTES: dict[str, Callable[[BoundedServer, Reading], Answer]] = {
+    "/healthz": _health,
+    "/readyz": _ready,
+    "/metrics": _metrics,
+    "/status": _status,
+    "/snapshot.jpg": _picture,
+}

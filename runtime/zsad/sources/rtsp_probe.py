@@ -1,0 +1,132 @@
+"""Asks an RTSP server itself why a stream did not open, since OpenCV keeps it to itself."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+from zsad.sources.authorization import Credentials, authorization, without_credentials
+from zsad.sources.health import Cause
+from zsad.sources.stream import StreamError
+
+_PORTS = {"rtsp": 554, "rtsps": 322}
+_LONGEST_ANSWER = 1 << 16
+_CHALLENGE = re.compile(r"^www-authenticate:\s*(.*)$", re.IGNORECASE | re.MULTILINE)
+_CODEC = re.compile(r"^a=rtpmap:\d+ ([^/\s]+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    headers: str
+    body: str
+
+
+def probe_rtsp(address: str, timeout_s: float) -> StreamError | str:
+    """Return why a server does not describe the stream; the name of its codec if it does.
+
+    Args:
+        address: The `rtsp://` or `rtsps://` URL, credentials included.
+        timeout_s: For connecting, and again for each answer.
+    """
+    url = urlsplit(address)
+    try:
+        with _connect(url, timeout_s) as server:
+            return _judge(_describe(server, url, timeout_s))
+    except socket.gaierror:
+        return StreamError(Cause.NOT_FOUND, f"there is no host named {url.hostname}")
+    except ConnectionRefusedError:
+        return StreamError(Cause.REFUSED, f"{_place(url)} refuses the connection")
+    except TimeoutError:
+        return StreamError(Cause.TIMEOUT, f"{_place(url)} does not answer within {timeout_s:g} s")
+    except (ConnectionError, EOFError):
+        return StreamError(Cause.REFUSED, f"{_place(url)} cuts the connection without an answer")
+    except OSError as error:
+        return StreamError(Cause.NOT_FOUND, f"{_place(url)} cannot be reached: {error.strerror}")
+    except ValueError:
+        return StreamError(Cause.FAILED, f"{_place(url)} does not speak RTSP")
+
+
+def _place(url: SplitResult) -> str:
+    return f"{url.hostname}:{url.port or _PORTS[url.scheme]}"
+
+
+def _connect(url: SplitResult, timeout_s: float) -> socket.socket:
+    port = url.port or _PORTS[url.scheme]
+    plain = socket.create_connection((url.hostname or "", port), timeout_s)
+    if url.scheme == "rtsp":
+        return plain
+    # FFmpeg, which this stands in for, does not verify either unless it is told to.
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        return context.wrap_socket(plain, server_hostname=url.hostname)
+    except OSError:
+        plain.close()
+        raise
+
+
+def _describe(server: socket.socket, url: SplitResult, timeout_s: float) -> _Answer:
+    path, credentials = without_credentials(url), Credentials.of(url)
+    answer = _ask(server, path, 1, "", timeout_s)
+    if answer.status != 401 or credentials is None:
+        return answer
+    challenges = _CHALLENGE.findall(answer.headers)
+    value = authorization(challenges, credentials, "DESCRIBE", path)
+    # Some cameras close the connection after a 401.
+    with _connect(url, timeout_s) as again:
+        return _ask(again, path, 2, f"Authorization: {value}\r\n", timeout_s)
+
+
+def _ask(server: socket.socket, path: str, number: int, extra: str, timeout_s: float) -> _Answer:
+    server.settimeout(timeout_s)
+    request = (
+        f"DESCRIBE {path} RTSP/1.0\r\nCSeq: {number}\r\nAccept: application/sdp\r\n{extra}\r\n"
+    )
+    server.sendall(request.encode())
+    deadline_s = time.monotonic() + timeout_s
+    received = b""
+    while not _is_whole(received):
+        if time.monotonic() > deadline_s:
+            raise TimeoutError
+        block = server.recv(4096)
+        received += block
+        if not block:
+            break
+        if len(received) > _LONGEST_ANSWER:
+            raise ValueError("an endless answer")
+    if not received:
+        raise EOFError
+    return _parse(received)
+
+
+def _is_whole(received: bytes) -> bool:
+    head, separator, body = received.partition(b"\r\n\r\n")
+    length = re.search(rb"^content-length:\s*(\d+)", head, re.IGNORECASE | re.MULTILINE)
+    return bool(separator) and len(body) >= (int(length[1]) if length else 0)
+
+
+def _parse(received: bytes) -> _Answer:
+    head, _, body = received.decode("latin-1").partition("\r\n\r\n")
+    match = re.match(r"RTSP/\d\.\d (\d{3})", head)
+    if match is None:
+        raise ValueError("not RTSP")
+    return _Answer(int(match[1]), head, body)
+
+
+def _judge(answer: _Answer) -> StreamError | str:
+    if answer.status in (401, 403):
+        return StreamError(Cause.AUTH, f"user or password is refused (RTSP {answer.status})")
+    if answer.status == 404:
+        return StreamError(Cause.NOT_FOUND, "the server has no such stream (RTSP 404)")
+    if answer.status != 200:
+        return StreamError(Cause.REFUSED, f"the server refuses the stream (RTSP {answer.status})")
+    if "m=video" not in answer.body:
+        return StreamError(Cause.CODEC, "the stream describes no video")
+    video = answer.body.partition("m=video")[2]
+    codec = _CODEC.search(video)
+    return codec[1] if codec else "of no name"

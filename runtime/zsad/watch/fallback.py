@@ -1,0 +1,96 @@
+"""What may judge in the place of an engine that no longer can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from zsad.arithmetic import ARITHMETIC
+from zsad.artifact import Artifact
+from zsad.backends.table import ON_CPU, OPENERS
+from zsad.detector import Detector
+from zsad.errors import EngineError, InferenceError, InputError
+from zsad.manifest import PRECISIONS, Precision
+from zsad.recipe import Recipe
+from zsad.watch.golden import GoldenReplay, ReplayResult
+
+Choice = tuple[Precision, str]
+"""A graph by its precision, and the backend that runs it."""
+
+Open = Callable[[Precision, str], Detector]
+"""Opens the line's artifact and recipe with that graph on that backend."""
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """What took over, if something could.
+
+    Attributes:
+        detector: What judges now; None where nothing that the recipe covers computes the graph.
+        result: Its replay of the golden frames; None without a detector.
+        refused: Why each of those before it was not taken, one line each.
+    """
+
+    detector: Detector | None
+    result: ReplayResult | None
+    refused: tuple[str, ...] = field(default_factory=tuple)
+
+
+def fallbacks(artifact: Artifact, recipe: Recipe | None, current: Choice) -> list[Choice]:
+    """Return what may take over, best first: only what the recipe was calibrated for.
+
+    The graph that judged comes first, then the others, since a threshold moves less between engines
+    than between graphs; of its engines those of the same kind of device first, since a line's takt
+    was planned for them.
+
+    Args:
+        artifact: A verified artifact.
+        recipe: What the line judges by; without one nothing was calibrated, and the list is empty.
+        current: What judged.
+    """
+    if recipe is None:
+        return []
+    on_cpu = current[1] in ON_CPU
+    present = [precision for precision in PRECISIONS if precision in artifact.manifest.graphs]
+    precisions = sorted(present, key=lambda precision: precision != current[0])
+    backends = sorted(OPENERS, key=lambda name: (name in ON_CPU) != on_cpu)
+    return [
+        (precision, backend)
+        for precision in precisions
+        for backend in backends
+        if (precision, backend) != current and _covers(recipe, artifact, (precision, backend))
+    ]
+
+
+def open_fallback(
+    artifact: Artifact, recipe: Recipe | None, current: Choice, open_one: Open, replay: GoldenReplay
+) -> Fallback:
+    """Open the first that may take over and is within parity here; the others are closed again.
+
+    Opening takes seconds, and nothing can be judged meanwhile.
+    """
+    refused: list[str] = []
+    for precision, backend in fallbacks(artifact, recipe, current):
+        where = f"{precision} on {backend}"
+        try:
+            detector = open_one(precision, backend)
+        except (InputError, InferenceError, EngineError) as error:
+            refused.append(f"{where}: {error}")
+            continue
+        result = replay.check(detector)
+        if result.ok:
+            return Fallback(detector, result, tuple(refused))
+        detector.close()
+        refused.append(f"{where}: {result.describe()}")
+    return Fallback(None, None, tuple(refused))
+
+
+def _covers(recipe: Recipe, artifact: Artifact, choice: Choice) -> bool:
+    manifest = artifact.manifest
+    calibration = recipe.calibration_for(
+        artifact.graph(choice[0]).sha256,
+        manifest.preprocess.sha256,
+        manifest.words_sha256,
+        ARITHMETIC.get(choice[1]),
+    )
+    return calibration is not None

@@ -1,0 +1,227 @@
+import time
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from zsad.artifact import Artifact
+from zsad.backends.ort import OrtBackend
+from zsad.errors import InferenceError, InputError
+from zsad.golden import GoldenFrame, GoldenOutputs
+from zsad.line.accounts import Ticket
+from zsad.line.config import EngineConfig, LineConfig
+from zsad.line.judge import Taken
+from zsad.line.judges import LineJudges
+from zsad.line.latency import Latencies
+from zsad.line.monitor import Monitor
+from zsad.line.status import LineState
+from zsad.recipe import write_recipe
+from zsad.sources import CameraConfig, Frame
+from zsad.watch.config import ReplayConfig, WatchConfig
+
+CAMERAS = (CameraConfig("top", "rtsp://127.0.0.1:1"), CameraConfig("side", "rtsp://127.0.0.1:2"))
+
+
+@pytest.fixture
+def artifact(make_artifact, reseal):
+    """Two graphs that do the same, and golden frames that say what it is."""
+    from zsad_export.golden import write_golden
+
+    path = make_artifact(precisions=("fp32", "fp16"))
+    levels = (20, 90, 200)
+    frames = [GoldenFrame(f"grey{g}", np.full((8, 12, 3), g, np.uint8)) for g in levels]
+    maps = np.stack([np.full((8, 12), np.float32(g / 255)) for g in levels])
+    write_golden(path, frames, GoldenOutputs(np.float32([g / 255 for g in levels]), maps))
+    reseal(path)
+    return path
+
+
+@pytest.fixture
+def open_judges(artifact, make_recipe, tmp_path):
+    """Return `open(recipes by camera, **watch)`: judges, their monitor and what they audited."""
+    opened = []
+
+    def open_them(recipes, precision="fp32", **replay):
+        for name, recipe in recipes.items():
+            write_recipe(tmp_path / f"{name}.json", recipe)
+        config = LineConfig(
+            "press",
+            str(artifact),
+            CAMERAS,
+            str(tmp_path / "ledger"),
+            recipes={name: str(tmp_path / f"{name}.json") for name in recipes},
+            engine=EngineConfig(backend="cpu", precision=precision, threads=1),
+            watch=WatchConfig(ReplayConfig(**replay)),
+        )
+        monitor, changes = Monitor("press", {}, Latencies()), []
+        judges = LineJudges(config, monitor, changes.append)
+        monitor.ready()
+        opened.append(judges)
+        return judges, monitor, changes
+
+    yield open_them
+    for judges in opened:
+        judges.close()
+
+
+def take(judges, camera, level, number=1):
+    image = np.full((8, 12, 3), level, np.uint8)
+    frame = Frame(str(number), image, None, time.monotonic())
+    return Taken(Ticket(number, camera, time.monotonic()), frame, judges.identity(camera))
+
+
+def verdicts(judges, *levels):
+    frames = [take(judges, c, v, n) for n, (c, v) in enumerate(levels)]
+    found = {one.taken.ticket.number: one.view for one in judges.judge(frames)}
+    return [found[number] for number in range(len(frames))]
+
+
+def test_each_camera_has_its_own_threshold_on_the_one_engine(
+    open_judges, artifact, make_recipe, monkeypatch
+):
+    recipes = {"top": make_recipe(artifact, 0.3), "side": make_recipe(artifact, 0.7)}
+    judges, monitor, _ = open_judges(recipes)
+    views = verdicts(judges, ("top", 128), ("side", 128), ("side", 204), ("top", 51))
+    assert [view.verdict for view in views] == ["NG", "OK", "NG", "OK"]
+    assert [view.threshold for view in views] == [0.3, 0.7, 0.7, 0.3]
+    assert views[0].recipe != views[1].recipe
+    assert "model.fp32.onnx on CPUExecutionProvider (cpu)" in monitor.status().backend
+
+
+def test_a_camera_without_a_recipe_gives_scores(open_judges, artifact, make_recipe):
+    judges, _, _ = open_judges({"top": make_recipe(artifact, 0.3)})
+    top, side = verdicts(judges, ("top", 128), ("side", 128))
+    assert (top.verdict, side.verdict) == ("NG", "UNCALIBRATED")
+    assert side.score == pytest.approx(128 / 255, abs=1e-3)
+    assert side.recipe is None
+
+
+def test_a_recipe_that_does_not_cover_the_graph_is_no_result_and_degrades(
+    open_judges, artifact, make_recipe
+):
+    recipes = {"top": make_recipe(artifact, 0.3), "side": make_recipe(artifact, 0.3, "fp16")}
+    judges, monitor, _ = open_judges(recipes)
+    top, side = verdicts(judges, ("top", 128), ("side", 128))
+    assert (top.verdict, side.verdict) == ("NG", "NO_RESULT")
+    assert "run zsad-calibrate" in side.reason
+    assert monitor.status().state is LineState.DEGRADED
+    assert monitor.status().reasons[0].startswith("side: the recipe was calibrated for other")
+
+
+def break_graph(path, reseal, factor=10.0):
+    file = path / "model.fp32.onnx"
+    model = onnx.load(file)
+    scale = next(each for each in model.graph.initializer if each.name == "scale")
+    scale.CopyFrom(
+        numpy_helper.from_array(np.float32(numpy_helper.to_array(scale) * factor), "scale")
+    )
+    onnx.save(model, file)
+    reseal(path)
+
+
+def both(path, make_recipe):
+    one, other = make_recipe(path, 0.3, "fp32"), make_recipe(path, 0.3, "fp16")
+    return replace(one, calibrations=(*one.calibrations, *other.calibrations))
+
+
+def test_a_graph_that_is_out_of_parity_gives_way_to_one_that_the_recipe_covers(
+    open_judges, artifact, make_recipe, reseal
+):
+    break_graph(artifact, reseal)
+    judges, monitor, changes = open_judges({"top": both(artifact, make_recipe)})
+    (top,) = verdicts(judges, ("top", 128))
+    assert top.verdict == "NG"
+    assert top.score == pytest.approx(128 / 255, abs=1e-3), "not ten times it, clipped"
+    assert top.graph == Artifact.open(artifact).graph("fp16").sha256
+    assert "model.fp16.onnx" in monitor.status().backend
+    assert monitor.status().state is LineState.DEGRADED
+    assert "fp32 on cpu is out of parity" in monitor.status().alarms[0]
+    assert "out of parity" in changes[0].reason
+
+
+def test_without_anything_in_parity_all_is_no_result_and_the_line_in_fault(
+    open_judges, artifact, make_recipe, reseal
+):
+    break_graph(artifact, reseal)
+    judges, monitor, changes = open_judges({"top": both(artifact, make_recipe)}, fall_back=False)
+    top, side = verdicts(judges, ("top", 128), ("side", 128))
+    assert (top.verdict, side.verdict) == ("NO_RESULT", "NO_RESULT")
+    assert "out of parity" in top.reason
+    assert monitor.status().state is LineState.FAULT
+    assert changes[0].after == "none"
+    judges.check()
+    assert judges.is_well(), "the thread lives, and says so; the fault is told by the state"
+
+
+def test_an_engine_that_changes_while_the_line_runs_is_caught_in_an_idle_slot(
+    open_judges, artifact, make_recipe, monkeypatch
+):
+    judges, monitor, _ = open_judges(
+        {"top": both(artifact, make_recipe)}, every_s=0.01, fall_back=False
+    )
+    assert monitor.status().state is LineState.RUNNING
+    whole = OrtBackend.infer
+
+    def drifted(self, feeds):
+        return {name: values * np.float32(0.5) for name, values in whole(self, feeds).items()}
+
+    monkeypatch.setattr(OrtBackend, "infer", drifted)
+    time.sleep(0.02)
+    for _ in range(3):  # a frame per slot, and three golden frames
+        judges.check()
+    assert monitor.status().state is LineState.FAULT
+    assert verdicts(judges, ("top", 51))[0].verdict == "NO_RESULT"
+
+
+def test_a_line_that_is_never_idle_is_replayed_all_the_same(
+    open_judges, artifact, make_recipe, monkeypatch
+):
+    judges, monitor, _ = open_judges(
+        {"top": both(artifact, make_recipe)}, every_s=0.01, fall_back=False
+    )
+    whole = OrtBackend.infer
+
+    def drifted(self, feeds):
+        return {name: values * np.float32(0.5) for name, values in whole(self, feeds).items()}
+
+    monkeypatch.setattr(OrtBackend, "infer", drifted)
+    until_s = time.monotonic() + 10
+    while monitor.status().state is not LineState.FAULT and time.monotonic() < until_s:
+        verdicts(judges, ("top", 51))
+    assert monitor.status().state is LineState.FAULT
+
+
+def test_an_engine_that_fails_is_a_fault_until_it_answers(
+    open_judges, artifact, make_recipe, monkeypatch
+):
+    judges, monitor, _ = open_judges({"top": make_recipe(artifact, 0.3)}, every_s=0)
+
+    def fail(self, feeds):
+        raise InferenceError("the device is gone")
+
+    whole = OrtBackend.infer
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            OrtBackend,
+            "infer",
+            lambda s, feeds: (fail if feeds["image"].any() else whole)(s, feeds),
+        )
+        assert verdicts(judges, ("top", 51))[0].verdict == "NO_RESULT"
+        assert judges.is_well(), "it failed on that frame alone"
+        assert monitor.status().state is LineState.RUNNING
+    with monkeypatch.context() as patch:
+        patch.setattr(OrtBackend, "infer", fail)
+        assert verdicts(judges, ("top", 51))[0].reason == "the device is gone"
+        assert monitor.status().reasons == ("the engine fails: the device is gone",)
+        assert not judges.is_well()
+    judges.check()
+    assert judges.is_well()
+    assert monitor.status().state is LineState.RUNNING
+
+
+def test_an_artifact_that_is_not_there_is_an_input_error(open_judges, artifact):
+    (artifact / "manifest.json").unlink()
+    with pytest.raises(InputError):
+        open_judges({})

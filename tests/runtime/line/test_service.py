@@ -1,0 +1,248 @@
+"""A line in this process, with faults that no configuration brings about."""
+
+import errno
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from zsad.backends.ort import OrtBackend
+from zsad.ledger.writer import Writer
+from zsad.line.archive import Archive
+from zsad.line.assembly import Assembly
+from zsad.line.config import LineConfig
+from zsad.line.references import Secrets
+from zsad.line.service import STOP_WITHIN_S, Line
+from zsad.line.status import LineState
+from zsad.line.systemd import Notifier
+from zsad.line.yaml_config import read_yaml
+
+
+class Manager(Notifier):
+    """systemd's part, as a list of what it was told."""
+
+    def __init__(self):
+        super().__init__({"WATCHDOG_USEC": "400000"})
+        self.told = []
+
+    def _send(self, message):
+        self.told.append(message)
+
+
+class Running:
+    """A line whose `run` has a thread of its own, as the test has the main one."""
+
+    def __init__(self, config):
+        self.manager = Manager()
+        self.parts = Assembly(config, "the configuration", self.manager.watchdog_s)
+        self.line = Line(self.parts, self.manager)
+        self.asked = threading.Event()
+        self.error = None
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+        self.stopped_in_s = self.clean = None
+
+    def run(self):
+        try:
+            if self.line.start(self.asked.is_set):
+                self.line.run(self.asked.is_set)
+        except Exception as error:
+            self.error = error
+
+    @property
+    def status(self):
+        return self.parts.monitor.status()
+
+    def until(self, condition, timeout_s=20):
+        until_s = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < until_s, (self.status, self.error)
+            time.sleep(0.01)
+
+    def fed(self):
+        return self.manager.told.count("WATCHDOG=1")
+
+    def stop(self):
+        self.asked.set()
+        self.thread.join(20)
+        begin_s = time.monotonic()
+        self.clean = self.line.stop()
+        self.stopped_in_s = time.monotonic() - begin_s
+
+
+@pytest.fixture
+def start(line_folder, monkeypatch):
+    monkeypatch.chdir(line_folder)
+    file = line_folder / "line.yaml"
+    file.write_text(file.read_text().replace("  - {name: film, source: film.avi}\n", ""))
+    lines = []
+
+    def start(engine="idle_check_s: 0.05, hang_s: 0.5"):
+        file.write_text(file.read_text().replace("max_batch: 2", f"max_batch: 2, {engine}"))
+        lines.append(Running(read_yaml(LineConfig, file.name, Secrets())))
+        return lines[-1]
+
+    yield start
+    for line in lines:
+        if line.clean is None:
+            line.stop()
+
+
+def threads():
+    return {thread.name for thread in threading.enumerate()}
+
+
+def test_every_thread_is_joined_and_what_was_in_flight_is_finished(start, drop):
+    before = threads()
+    running = start("idle_check_s: 0.05")
+    running.until(lambda: running.status.state is not LineState.STARTING)
+    for number in range(5):
+        drop(str(number), 51)
+    running.until(lambda: running.parts.accounts.balances()["drop"].captured == 5)
+    running.stop()
+    assert running.clean
+    assert running.stopped_in_s < STOP_WITHIN_S
+    balance = running.parts.accounts.balances()["drop"]
+    assert balance.judged + sum(balance.dropped.values()) == 5
+    assert set(balance.dropped) <= {"closed"}
+    assert balance.in_flight == 0
+    assert running.parts.accounts.check() == ()
+    assert threads() == before
+    assert running.status.state is LineState.STOPPING
+
+
+def test_an_engine_that_hangs_is_a_fault_starves_the_watchdog_and_holds_up_no_stop(
+    start, drop, monkeypatch
+):
+    running = start()
+    running.until(lambda: running.fed() > 2)
+    hang = threading.Event()
+    whole = OrtBackend.infer
+
+    def infer(self, feeds):
+        hang.wait(30)
+        return whole(self, feeds)
+
+    monkeypatch.setattr(OrtBackend, "infer", infer)
+    drop("one", 51)
+    running.until(lambda: running.status.state is LineState.FAULT)
+    assert "the engine made no progress for" in running.status.reasons[0]
+    time.sleep(0.3)  # a feed that was due already
+    fed = running.fed()
+    time.sleep(0.6)
+    assert running.fed() == fed
+    running.stop()
+    assert not running.clean
+    assert running.stopped_in_s < STOP_WITHIN_S
+    hang.set()
+
+
+def test_a_thread_that_dies_is_a_fault_that_only_a_restart_ends(start, drop, monkeypatch):
+    def fail(self, record, evidence):
+        raise RuntimeError("a bug of ours")
+
+    monkeypatch.setattr(Archive, "commit", fail)
+    running = start("idle_check_s: 0.05")
+    drop("one", 51)
+    running.until(lambda: running.status.state is LineState.FAULT)
+    assert running.status.reasons[0] == "thread recorder died: RuntimeError: a bug of ours"
+    time.sleep(0.3)
+    fed = running.fed()
+    time.sleep(0.6)
+    assert running.fed() == fed, "the engine goes on, and the line is not whole"
+
+
+def test_a_ledger_that_fails_is_a_fault_until_it_takes_commits_again(start, drop, monkeypatch):
+    running = start("idle_check_s: 0.05")
+    running.until(lambda: running.status.state is not LineState.STARTING)
+
+    def full(self):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "_open", full)
+        drop("one", 51)
+        running.until(lambda: running.parts.accounts.balances()["drop"].dropped)
+        time.sleep(0.3)  # several turns of the watch over the line
+        assert running.status.state is LineState.FAULT
+        assert "No space left on device" in running.status.reasons[0]
+        assert running.status.last is None
+    # A PLC that sees a fault triggers nothing: the fault must end without a verdict.
+    running.until(lambda: running.status.state is LineState.DEGRADED)
+    assert running.status.last is None
+    drop("two", 51)
+    running.until(lambda: running.status.last is not None)
+    assert running.status.last.seq == 1
+    assert running.parts.accounts.balances()["drop"].dropped == {"uncommitted": 1}
+    # What is left is that this artifact has no golden frames.
+    running.until(lambda: running.status.state is LineState.DEGRADED)
+
+
+def test_an_engine_that_does_not_load_is_the_starts_own_error(start, line_folder):
+    (line_folder / "artifact" / "model.fp32.onnx").write_bytes(b"not a graph")
+    running = start("idle_check_s: 0.05")
+    running.thread.join(20)
+    assert "model.fp32.onnx" in str(running.error)
+    running.stop()
+    assert running.clean
+
+
+def test_a_stop_while_the_engine_loads_is_obeyed(start, monkeypatch):
+    hang = threading.Event()
+    monkeypatch.setattr(
+        "zsad.line.assembly.LineJudges", lambda *args: hang.wait(30) or pytest.fail("not stopped")
+    )
+    running = start("idle_check_s: 0.05")
+    running.until(lambda: "engine" in threads())
+    running.stop()
+    assert running.stopped_in_s < STOP_WITHIN_S
+    assert running.status.state is LineState.STOPPING
+
+
+@pytest.mark.parametrize("camera", [30], indirect=True)
+@pytest.mark.parametrize(
+    ("seconds", "share"), [(4, 0.95), pytest.param(120, 0.99, marks=pytest.mark.slow)]
+)
+def test_a_camera_three_times_as_fast_as_the_engine_makes_no_frame_old(
+    start, line_folder, camera, monkeypatch, seconds, share
+):
+    whole = OrtBackend.infer
+
+    def infer(self, feeds):
+        time.sleep(0.1)
+        return whole(self, feeds)
+
+    monkeypatch.setattr(OrtBackend, "infer", infer)
+    file = line_folder / "line.yaml"
+    net = f'name: net, source: "http://127.0.0.1:{camera.port}/live"'
+    file.write_text(file.read_text().replace("name: drop, source: drop", net))
+    running = start("idle_check_s: 0.05")
+    running.until(lambda: running.status.last is not None and running.status.last.seq > 3)
+    time.sleep(seconds)
+    running.stop()
+    balance = running.parts.accounts.balances()["net"]
+    assert balance.dropped["displaced"] > balance.judged, "it was faster than the engine"
+    lines = (line_folder / "verdicts.jsonl").read_text().splitlines()
+    told = [json.loads(line) for line in lines[3:]]
+    spent = [r["views"][0]["stages_ms"] for r in told if r["verdict"] != "NO_RESULT"]
+    ages_ms = [each["judged"] for each in spent]
+    period_ms = max(each["judged"] - each["queued"] for each in spent)
+    assert np.quantile(ages_ms, share) <= period_ms + 100
+    half = len(ages_ms) // 2
+    assert np.median(ages_ms[half:]) <= np.median(ages_ms[:half]) + 50, "and no older as it runs"
+
+
+def test_a_trigger_that_no_camera_takes_has_its_verdict_by_the_takt(start, line_folder):
+    file = line_folder / "line.yaml"
+    dead = 'name: net, source: "http://127.0.0.1:9/live", trigger: software'
+    text = file.read_text().replace("name: drop, source: drop", dead)
+    file.write_text(text.replace("recipe: part.json", "recipe: part.json\ntakt_ms: 300"))
+    running = start("idle_check_s: 0.05")
+    running.until(lambda: running.status.cameras["net"].cause is not None)
+    assert not running.parts.trigger("part 7")
+    running.until(lambda: running.status.last is not None)
+    assert (running.status.last.part, running.status.last.verdict) == ("part 7", "NO_RESULT")
+    assert running.status.overruns == 1
+    assert running.status.state is LineState.FAULT, "its only camera is down"
