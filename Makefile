@@ -30,8 +30,12 @@ lint: $(STAMP)  ## Style, types and dependency rules
 	MYPYPATH=benchmarks $(BIN)/mypy --explicit-package-bases benchmarks/*.py
 	$(BIN)/lint-imports --no-logo
 
-unit: $(STAMP)  ## The tests, without the slow ones
-	REQUIRE_SYSTEM=$(REQUIRE_SYSTEM) $(BIN)/python -m pytest -m 'not slow'
+# A file's tests stay together, so that they share what they make. Two of them beside each other fill two
+# cores, since the models of the tests are too small for several threads.
+JOBS ?= 2
+
+unit: $(STAMP)  ## The tests, without the slow ones; JOBS=1 runs them one by one
+	OMP_NUM_THREADS=1 REQUIRE_SYSTEM=$(REQUIRE_SYSTEM) $(BIN)/python -m pytest -m 'not slow' -n $(JOBS) --dist loadfile
 
 test-slow: $(STAMP)  ## Full-size models: ViT-L at 336 and 518 px (half an hour, 12 GB)
 	$(BIN)/python -m pytest -m slow --timeout 3600
