@@ -252,7 +252,7 @@ def test_two_injections_after_one_block_are_refused(make_clip, images):
 @pytest.mark.parametrize(
     "switches",
     [{"taps": (4,)}, {"vv_from_block": -5}, {"injections": {9: flip_channels}}],
-    ids=list,
+    ids=["taps", "vv_from_block", "injections"],
 )
 def test_a_block_that_does_not_exist_is_refused(make_clip, images, switches):
     with pytest.raises(InputError, match="the tower has 4 blocks, 0 to 3 or -4 to -1"):
