@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fault_injection import CameraProcess, fake_camera
+from fault_cameras import CameraProcess, fake_camera
 
 FAULTS = ("stall", "reset", "garbage", "size", "end", "half", "no-data")
 """Put into the network camera in turn; between two of them it is well."""

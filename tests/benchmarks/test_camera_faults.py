@@ -2,7 +2,9 @@
 
 import json
 import os
+import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -12,7 +14,8 @@ from click.testing import CliRunner
 from fake_camera import jpeg, picture, stamp_of
 
 from camera_faults import main
-from fault_injection import SCENARIOS, fake_camera, inject
+from fault_cameras import fake_camera
+from fault_injection import SCENARIOS, Limits, inject
 from zsad.sources import BackoffConfig, CameraConfig, open_camera
 from zsad.sources.health import SourceState
 
@@ -32,6 +35,10 @@ SLOW = {
     "gst-rtsp: the process hangs",
     "rtsp: sends half pictures",
     "rtsp: stalls",
+    "rtsp: offers a codec that nobody knows",
+    "rtsp: time stamps jump back",
+    "rtsp: resets every connection",
+    "gst-rtsp: changes its size",
     "gst-rtsp: cuts every client",
     "gst-launch: cuts every client",
     "http: byte after byte",
@@ -64,6 +71,8 @@ def marked(scenario):
 @pytest.mark.parametrize("scenario", [marked(scenario) for scenario in SCENARIOS])
 def test_a_fault_has_its_cause_and_is_over_when_it_is_over(scenario):
     expected, judged = known_pixels(scenario.camera), []
+    # FFmpeg looks at a stream for more than a second before it is open.
+    limits = Limits(open_timeout_s=1.5 if scenario.camera == "http" else 3.0)
 
     def judge(frame):
         image = frame.image_bgr
@@ -73,7 +82,7 @@ def test_a_fault_has_its_cause_and_is_over_when_it_is_over(scenario):
         assert "size" in scenario.fault or image.shape == judged[0].shape
         assert "size" in scenario.fault or expected is None or np.array_equal(image, expected)
 
-    outcome = inject(scenario, judge)
+    outcome = inject(scenario, judge, limits)
     assert len(judged) == 2
     assert (outcome.cause is not None) == bool(scenario.causes)
     if scenario.causes:
@@ -118,12 +127,33 @@ def ages_at_verdict(seconds, engine_s=0.1):
     return np.array(ages_s), np.array(engines_s)
 
 
+@contextmanager
+def bystander():
+    """Gives how late this machine wakes a thread that only sleeps, in seconds."""
+    late_s, done = [], threading.Event()
+
+    def sleep():
+        while not done.is_set():
+            begun_s = time.monotonic()
+            time.sleep(0.01)
+            late_s.append(time.monotonic() - begun_s - 0.01)
+
+    thread = threading.Thread(target=sleep, name="bystander")
+    thread.start()
+    try:
+        yield late_s
+    finally:
+        done.set()
+        thread.join()
+
+
 @pytest.mark.parametrize("seconds", [4, pytest.param(180, marks=pytest.mark.slow)])
 def test_a_slow_engine_on_a_fast_camera_judges_fresh_frames_for_as_long_as_it_runs(seconds):
-    ages_s, engines_s = ages_at_verdict(seconds)
+    with bystander() as late_s:
+        ages_s, engines_s = ages_at_verdict(seconds)
     assert len(ages_s) > 7 * seconds
-    # One period of the engine, as a busy machine really lets it run, and 100 ms.
-    assert np.percentile(ages_s - engines_s, 99) < 0.1
+    # One period of the engine and 100 ms, and what a busy machine adds to any thread's sleep.
+    assert np.percentile(ages_s - engines_s, 99) < 0.1 + np.percentile(late_s, 99)
     print(f"age p50 {np.median(ages_s):.3f} s, p99 {np.percentile(ages_s, 99):.3f} s")
     half = len(ages_s) // 2
     assert np.median(ages_s[half:]) < np.median(ages_s[:half]) + 0.02

@@ -68,13 +68,14 @@ class Mosquitto:
 
 
 class Cable:
-    """A TCP relay on a port of its own: `passing`, or swallowing every byte, or slow per block."""
+    """A TCP relay on a port of its own: swallows every byte, or every answer, or is slow."""
 
     def __init__(self, port):
         self._target = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.swallows = False
+        self.swallows_answers = False
         self.delay_s = 0.0
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._accept, name="cable")]
@@ -105,7 +106,8 @@ class Cable:
                     if not block and not self.swallows:
                         return
                     time.sleep(self.delay_s if block else 0.05)
-                    if not self.swallows:
+                    lost = self.swallows or (self.swallows_answers and end is far)
+                    if not lost:
                         other[end].sendall(block)
 
 

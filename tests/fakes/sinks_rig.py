@@ -9,7 +9,7 @@ from fake_outbox import FakeLine, FakeOutbox
 
 from zsad.line.status import LineState
 from zsad.schema import from_json
-from zsad.sinks import ServerConfig, SinksConfig, StatusServer, open_sinks
+from zsad.sinks import ServerConfig, SinksConfig, StatusServer, open_sinks, stop_couriers
 
 STALE_S, VALID_S, KEEPALIVE_S = 0.8, 2.0, 1
 
@@ -64,8 +64,7 @@ class SinksRig:
         self.say(state=LineState.FAULT, reasons=(reason,))
 
     def stop(self):
-        for courier in self.couriers:
-            assert courier.stop(5.0)
+        assert stop_couriers(self.couriers, 5.0)
         self.couriers = []
         if self.server is not None:
             self.server.stop()

@@ -194,6 +194,28 @@ def test_the_stall_limit_scales_with_the_rate(rate_hz, stall_s, limit_s):
     assert config.stall_limit_s(rate_hz) == limit_s
 
 
+def test_a_read_may_block_for_as_long_as_silence_is_borne():
+    assert CameraConfig("cam", "rtsp://cam/1").patience_s == 5
+    assert CameraConfig("cam", "rtsp://cam/1", stall_s=0.5).patience_s == 0.5
+    assert CameraConfig("cam", "rtsp://cam/1", stall_s=60.0).patience_s == 60
+
+
+@pytest.mark.parametrize(
+    ("source", "isolate", "isolated"),
+    [
+        ("rtsp://cam/1", None, True),
+        ("udp://239.0.0.1:5000", None, True),
+        ("rtsp://cam/1", False, False),
+        ("http://cam/1", None, False),
+        ("/dev/v4l/by-id/cam", None, False),
+        ("/dev/v4l/by-id/cam", True, True),
+        ("genicam:x", True, False),
+    ],
+)
+def test_what_can_hold_others_up_is_isolated(source, isolate, isolated):
+    assert CameraConfig("cam", source, isolate=isolate).isolated is isolated
+
+
 def test_an_unknown_rate_is_learnt_from_the_frames():
     # Ten frames, one a tenth of a second: the limit falls from 10 s to 2 s.
     clock = FakeClock()
@@ -300,6 +322,64 @@ def test_triggers_die_with_the_connection(caplog):
     feed(camera, stream)
     assert camera.take() is None
     assert "lost before their frame: part-7" in caplog.text
+    camera.close()
+
+
+class OnDemand(HandFed):
+    """A stream whose camera takes a frame when it is fired; the test says what comes of it."""
+
+    paced, rate_hz = False, None
+
+    def __init__(self):
+        super().__init__()
+        self.fired = 0
+        self.lost = False
+
+    def fire(self):
+        self.fired += 1
+
+    def read(self, timeout_s):
+        reading = super().read(timeout_s)
+        if reading is None or not self.lost:
+            return reading
+        return Reading(None, reading.captured_s, reading.decoded_s, "incomplete")
+
+
+def test_an_answer_that_is_incomplete_is_its_own_trigger_s_and_no_other_s():
+    stream = OnDemand()
+    camera = live_camera(stream, trigger="software")
+    wait_for(lambda: camera.trigger("a"))
+    assert not camera.trigger("b"), "the camera has not answered yet"
+    stream.lost = True
+    feed(camera, stream)
+    frame = camera.take()
+    assert (frame.trigger, frame.image_bgr, frame.error) == ("a", None, "incomplete")
+    stream.lost = False
+    assert camera.trigger("b")
+    feed(camera, stream)
+    assert camera.take().trigger == "b"
+    assert stream.fired == 2
+    camera.close()
+
+
+def test_silence_without_a_trigger_is_no_fault():
+    stream = OnDemand()
+    camera = live_camera(stream, trigger="software", stall_s=0.1)
+    wait_for(lambda: camera.health.state is SourceState.LIVE)
+    time.sleep(0.4)
+    assert (camera.health.state, camera.health.reconnects) == (SourceState.LIVE, 0)
+    camera.close()
+
+
+def test_a_trigger_that_is_never_answered_is_given_up_with_the_connection(caplog):
+    stream = OnDemand()
+    camera = live_camera(stream, trigger="software", stall_s=0.3, backoff=BackoffConfig(0.01, 0.01))
+    wait_for(lambda: camera.trigger("a"))
+    wait_for(lambda: camera.health.reconnects == 1)
+    assert "lost before their frame: a" in caplog.text
+    wait_for(lambda: camera.trigger("b"))
+    feed(camera, stream)
+    assert camera.take().trigger == "b"
     camera.close()
 
 

@@ -165,8 +165,9 @@ def test_a_genicam_camera_is_locked_and_runs_freely(started, gige, caplog):
 
 @pytest.mark.system("arv-fake-gv-camera-0.8")
 def test_a_software_trigger_goes_to_the_camera_and_its_id_comes_back(started, gige):
-    camera = started("genicam:127.0.0.1", trigger="software", stall_s=1.0)
+    camera = started("genicam:127.0.0.1", trigger="software", stall_s=5.0)
     wait_for(lambda: camera.health.state is SourceState.LIVE)
+    time.sleep(0.3)
     assert camera.health.counts.captured == 0
     for number in range(5):
         assert camera.trigger(f"part-{number}")
@@ -174,7 +175,29 @@ def test_a_software_trigger_goes_to_the_camera_and_its_id_comes_back(started, gi
         assert (frame.trigger, frame.number) == (f"part-{number}", number)
     counts = camera.health.counts
     assert (counts.captured, counts.taken, counts.dropped) == (5, 5, {})
-    assert camera.health.reconnects == 0, "silence without a trigger is no fault"
+    assert camera.health.reconnects == 0
+
+
+@pytest.mark.system("arv-fake-gv-camera-0.8")
+def test_a_triggered_frame_that_lost_packets_is_an_error_of_its_own_part(started):
+    lossy = ["arv-fake-gv-camera-0.8", "-i", "127.0.0.1", "-r", "400"]
+    process = subprocess.Popen(lossy)
+    try:
+        camera = started("genicam:127.0.0.1", trigger="software", stall_s=1.0)
+        errors = 0
+        for number in range(8):
+            wait_for(lambda n=number: camera.trigger(f"part-{n}"))
+            before = camera.health.reconnects
+            # An answer of which not one packet came is given up with the connection.
+            frame = wait_for(lambda b=before: camera.take() or camera.health.reconnects > b)
+            if frame is not True:
+                assert (frame.trigger, frame.image_bgr) == (f"part-{number}", None)
+                assert frame.error.startswith("incomplete: ")
+                errors += 1
+        assert errors > 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.system("arv-fake-gv-camera-0.8")
@@ -273,6 +296,26 @@ def test_the_death_of_a_child_is_a_cause_and_a_frozen_one_is_killed(started, net
     wait_for(lambda: child not in command_lines())
     frame = wait_for(camera.take)
     np.testing.assert_array_equal(frame.image_bgr, picture())
+
+
+def test_a_camera_that_hangs_in_the_opening_keeps_no_other_from_coming(started, network_camera):
+    command = [sys.executable, str(FAKES / "fake_camera.py"), "rtsp", "--fault", "no-data"]
+    hung = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        # It describes a stream and plays it, and FFmpeg waits for the first picture.
+        first = started(f"rtsp://127.0.0.1:{int(hung.stdout.readline())}/live", open_timeout_s=20.0)
+        time.sleep(1.0)
+        begun_s = time.monotonic()
+        second = started(network_camera)
+        wait_for(second.take)
+        assert time.monotonic() - begun_s < 9
+        assert first.health.state is SourceState.CONNECTING
+        assert first.health.counts.captured == 0
+    finally:
+        hung.kill()
+        hung.wait()
+        hung.stdin.close()
+        hung.stdout.close()
 
 
 def parent_of_camera(address):

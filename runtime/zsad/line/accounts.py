@@ -10,8 +10,9 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from zsad.line.status import Balance
 from zsad.sources.base import Frame
 from zsad.sources.health import Counts
 
@@ -23,32 +24,6 @@ class Ticket:
     number: int
     camera: str
     taken_s: float
-
-
-@dataclass(frozen=True)
-class Balance:
-    """The account of one camera at one moment.
-
-    Attributes:
-        captured: Frames that the camera gave.
-        judged: Frames that a committed verdict speaks of, NO_RESULT included.
-        dropped: Frames without one, by reason.
-        in_flight: Frames that wait in the camera or hold a ticket.
-        taken: Frames that the camera says it handed over.
-        tickets: Tickets that were given out.
-    """
-
-    captured: int = 0
-    judged: int = 0
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    in_flight: int = 0
-    taken: int = 0
-    tickets: int = 0
-
-    @property
-    def difference(self) -> int:
-        """Frames that are missing from the right side; 0 where the account is right."""
-        return self.captured - self.judged - sum(self.dropped.values()) - self.in_flight
 
 
 class Accounts:

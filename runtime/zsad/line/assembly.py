@@ -83,6 +83,7 @@ class Assembly:
         counts = {camera.name: _counts_of(camera) for camera in cameras}
         patience_s = max(_PATIENCE_S, 2e-3 * (config.takt_ms or 0.0))
         self.accounts = Accounts(counts, time.monotonic, patience_s)
+        self.monitor.account_by(self.accounts.balances)
         self._batcher = Batcher(cameras, self.accounts, config.engine)
 
     def _make_threads(self, memory: Path, watchdog_s: float) -> None:

@@ -15,7 +15,7 @@ from typing import Literal
 from zsad.line.clock import SYSTEM, Clock
 from zsad.line.latency import Latencies
 from zsad.line.record import VerdictRecord
-from zsad.line.status import LastVerdict, LineState, LineStatus, SinkHealth
+from zsad.line.status import Balance, LastVerdict, LineState, LineStatus, SinkHealth
 from zsad.sources import mask_credentials
 from zsad.sources.health import Cause, SourceHealth, SourceState
 
@@ -55,6 +55,7 @@ class Monitor:
         self._line = line
         self._cameras = cameras
         self._sinks: Deliveries = {}
+        self._balances: Callable[[], Mapping[str, Balance]] = dict
         self._latencies = latencies
         self._clock = clock
         self._hang_s = hang_s
@@ -75,6 +76,10 @@ class Monitor:
     def deliver_to(self, sinks: Deliveries) -> None:
         """Name the sinks, which are opened after the monitor exists."""
         self._sinks = sinks
+
+    def account_by(self, balances: Callable[[], Mapping[str, Balance]]) -> None:
+        """Name who knows where frames went."""
+        self._balances = balances
 
     def raise_condition(self, severity: Severity, key: str, reason: str) -> None:
         """Something is wrong until it is cleared; the log says when it begins and when it ends.
@@ -166,7 +171,7 @@ class Monitor:
         """Return the line at this moment."""
         cameras = {name: health() for name, health in self._cameras.items()}
         sinks = {name: health() for name, health in self._sinks.items()}
-        stages = self._latencies.histograms()
+        stages, accounts = self._latencies.histograms(), self._balances()
         with self._lock:
             state, reasons = self._state(cameras, sinks)
             return LineStatus(
@@ -183,6 +188,7 @@ class Monitor:
                 backend=self._backend,
                 alarms=tuple(self._conditions["alarm"].values()),
                 breaches=self._breaches,
+                accounts=accounts,
             )
 
     def _last_verdict(self) -> LastVerdict | None:

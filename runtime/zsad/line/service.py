@@ -19,7 +19,7 @@ LOG = logging.getLogger(__name__)
 
 STOP_WITHIN_S = 5.0
 
-_ENGINE_S, _RECORDER_S, _SINKS_S = 1.5, 1.0, 1.0  # shares of it; what is left is for the ledger
+_ENGINE_S, _RECORDER_S, _SINKS_S = 2.0, 1.0, 1.0  # shares of it; what is left is for the ledger
 _SLACK_S = 0.2
 _TICK_S = 1.0
 _POLL_S = 0.1
@@ -130,9 +130,9 @@ class Line:
         last: dict[str, Callable[[], object]] = {"ledger": self.parts.ledger.close}
         if self.parts.server is not None:
             last["server"] = self.parts.server.stop
-        left_s = begin_s + STOP_WITHIN_S - _SLACK_S - time.monotonic()
-        ended += _together(last, left_s)
-        ended += [each.end(0.0) for each in closing]
+        until_s = begin_s + STOP_WITHIN_S - _SLACK_S
+        ended += _together(last, until_s - time.monotonic())
+        ended += [each.end(until_s - time.monotonic()) for each in closing]
         LOG.info("line %s stopped in %.1f s", self._name, time.monotonic() - begin_s)
         return all(ended)
 

@@ -71,6 +71,32 @@ class SinkHealth:
 
 
 @dataclass(frozen=True)
+class Balance:
+    """The account of one camera at one moment.
+
+    Attributes:
+        captured: Frames that the camera gave.
+        judged: Frames that a committed verdict speaks of, NO_RESULT included.
+        dropped: Frames without one, by reason.
+        in_flight: Frames that wait in the camera or hold a ticket.
+        taken: Frames that the camera says it handed over.
+        tickets: Tickets that were given out.
+    """
+
+    captured: int = 0
+    judged: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    in_flight: int = 0
+    taken: int = 0
+    tickets: int = 0
+
+    @property
+    def difference(self) -> int:
+        """Frames that are missing from the right side; 0 where the account is right."""
+        return self.captured - self.judged - sum(self.dropped.values()) - self.in_flight
+
+
+@dataclass(frozen=True)
 class LineStatus:
     """One moment of the line.
 
@@ -88,6 +114,7 @@ class LineStatus:
         backend: Backend and graph that judge at the moment.
         alarms: Drift and parity alarms that are on, one line each.
         breaches: How often the accounts of frames did not hold.
+        accounts: Where the frames went, by camera.
     """
 
     line: str
@@ -103,3 +130,4 @@ class LineStatus:
     backend: str
     alarms: tuple[str, ...] = field(default_factory=tuple)
     breaches: int = 0
+    accounts: Mapping[str, Balance] = field(default_factory=dict)

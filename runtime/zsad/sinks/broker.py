@@ -98,7 +98,11 @@ class Broker:
         Raises:
             SinkError: The connection is gone, or the broker refused it.
         """
-        if self._client.loop(timeout_s) or self._lost is not None:
+        try:
+            broken = self._client.loop(timeout_s)
+        except OSError as error:  # of our own side, as when descriptors run out
+            raise sink_error(error, f"broker {self.address}") from None
+        if broken or self._lost is not None:
             raise self._gone()
 
     def drop(self) -> None:

@@ -83,7 +83,7 @@ class MqttConfig:
         user: Name to log in with.
         password: And its password.
         tls: How to encrypt; None does not.
-        client_id: Stable identity at the broker; None for `zsad-LINE`.
+        client_id: Stable identity at the broker; None for `zsad-LINE-SINK`.
         version: Of the protocol. Only 5 lets a retained state expire and a broker say no.
         keepalive_s: The broker tells of our death after 1.5 times this.
         connect_s: Limit of connecting, and again of logging in.

@@ -19,6 +19,7 @@ from zsad.sinks.config import ModbusConfig
 from zsad.sinks.pulse import Pulse, Reading
 from zsad.sinks.registers import (
     ACK_EXPIRED,
+    ACK_ID,
     HOLDING_SIZE,
     SIZE,
     STATES,
@@ -92,7 +93,8 @@ class Handshake:
             if self._shown is None:
                 self._shown, self._shown_s, self._expired = record, self._clock(), False
             self._refresh()
-            self._take_acknowledgement()  # the order to pass over expired ones may stand already
+            if self._expired and self._written_id() == ACK_EXPIRED:
+                self._free_place()
             return self._acknowledged_seq >= record.seq
 
     def wait_acknowledged(self, seq: int, timeout_s: float) -> bool:
@@ -124,7 +126,12 @@ class Handshake:
         with self._lock:
             self._holding[address : address + len(values)] = values
             self._refresh()
-            self._take_acknowledgement()
+            # Only an id that is written now counts: one that stands there was meant for another.
+            if address < TRIGGER_ID and self._shown is not None:
+                written = self._written_id()
+                own = written == result_id(self._shown)
+                if own or (self._expired and written == ACK_EXPIRED):
+                    self._free_place()
 
     @property
     def has_trigger(self) -> bool:
@@ -188,6 +195,11 @@ class Handshake:
         last = None if reading.status is None else reading.status.last
         if last is not None and (not self._commits or now_s - self._commits[-1][0] >= _SAMPLE_S):
             self._commits.append((now_s, last.seq))
+        if not reading.trusted and self._commits:
+            # What was judged before a doubt is not good after it, shown by then or not.
+            self._old_seq = max(
+                self._old_seq, self._commits[-1][1], 0 if last is None else last.seq
+            )
         while self._commits and now_s - self._commits[0][0] > self._config.valid_s:
             self._old_seq = max(self._old_seq, self._commits.popleft()[1])
 
@@ -196,19 +208,16 @@ class Handshake:
         if awaited is not None and awaited.part == part and seq > awaited.after_seq:
             self._awaited = None
 
-    def _take_acknowledgement(self) -> None:
-        if self._shown is None:
-            return
-        written = (self._holding[0] << 16) | self._holding[1]
-        if written == result_id(self._shown) or (written == ACK_EXPIRED and self._expired):
-            self._acknowledged_seq, self._shown = self._shown.seq, None
+    def _written_id(self) -> int:
+        return (self._holding[ACK_ID] << 16) | self._holding[ACK_ID + 1]
+
+    def _free_place(self) -> None:
+        if self._shown is not None:
+            self._acknowledged_seq, self._shown, self._expired = self._shown.seq, None, False
             self._lock.notify_all()
 
     def _ready(self, reading: Reading) -> bool:
-        return reading.trusted and self._awaited is None and not self._expired_on_show()
-
-    def _expired_on_show(self) -> bool:
-        return self._shown is not None and self._expired
+        return reading.trusted and self._awaited is None and not self._expired
 
     def _draw(self, reading: Reading) -> list[int]:
         image, flags, status = [0] * SIZE, Flag(0), reading.status

@@ -26,7 +26,7 @@ from zsad.sinks.pulse import Pulse, Reading
 _log = logging.getLogger(__name__)
 
 _FULL = b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
-_MUST_MOVE = (LineState.RUNNING, LineState.DEGRADED)
+_MUST_MOVE = (LineState.RUNNING, LineState.DEGRADED, LineState.FAULT)
 _JOIN_S = 1.0
 _PAUSE_S = 0.1
 
@@ -189,7 +189,7 @@ class StatusHandler(http.server.BaseHTTPRequestHandler):
 
 
 def _health(server: BoundedServer, reading: Reading) -> Answer:
-    """Alive: the line answers, and its engine moves where there is something it should do."""
+    """Alive: the line answers, and its engine moves once it is loaded; a restart mends the rest."""
     status = reading.status
     if status is None or (status.state in _MUST_MOVE and not reading.moving):
         return _lines(503, reading.doubts)

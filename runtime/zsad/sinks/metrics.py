@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from zsad.errors import MissingExtraError
 from zsad.line.status import Histogram, LineState, LineStatus
 from zsad.sinks.pulse import Reading
-from zsad.sources.health import SourceState
+from zsad.sources.health import SourceHealth, SourceState
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -136,8 +136,20 @@ def _cameras(status: LineStatus) -> Iterator[Metric]:
         [
             ((name, reason), count)
             for name, camera in cameras
-            for reason, count in camera.counts.dropped.items()
+            for reason, count in _dropped(status, name, camera).items()
         ],
+    )
+    yield _counter(
+        "zsad_frames_judged",
+        "Frames that a committed verdict speaks of.",
+        ("camera",),
+        [((name,), balance.judged) for name, balance in status.accounts.items()],
+    )
+    yield _gauge(
+        "zsad_frames_in_flight",
+        "Frames that wait, or are being judged or recorded.",
+        ("camera",),
+        [((name,), balance.in_flight) for name, balance in status.accounts.items()],
     )
     yield _gauge(
         "zsad_frames_waiting",
@@ -145,6 +157,12 @@ def _cameras(status: LineStatus) -> Iterator[Metric]:
         ("camera",),
         [((name,), camera.counts.waiting) for name, camera in cameras],
     )
+
+
+def _dropped(status: LineStatus, name: str, camera: SourceHealth) -> Mapping[str, int]:
+    """What the camera and the line dropped, where the line keeps accounts."""
+    balance = status.accounts.get(name)
+    return camera.counts.dropped if balance is None else balance.dropped
 
 
 def _sinks(status: LineStatus) -> Iterator[Metric]:

@@ -57,7 +57,7 @@ class MqttSink:
                 self._connect()
             self._serve(0.0)
             self._tell()
-        except SinkError:
+        except Exception:
             self._drop()
             raise
 
@@ -83,6 +83,9 @@ class MqttSink:
             self._drop()
             if not taken:
                 raise
+        except Exception:
+            self._drop()
+            raise
         for record in records[:taken]:
             self._in_flight.pop(record.seq, None)
         return taken
@@ -100,7 +103,7 @@ class MqttSink:
             broker.drop()
 
     def _make_broker(self) -> Broker:
-        client_id = self._config.client_id or f"zsad-{self._line}"
+        client_id = self._config.client_id or f"zsad-{self._line}-{self.name}"
         will = canonical_bytes(offline_message(self._line, "the connection to the line broke"))
         return Broker(self._config, client_id, (f"{self._topic}/status", will))
 
@@ -110,7 +113,7 @@ class MqttSink:
         broker = self._make_broker()
         try:
             broker.connect()
-        except SinkError:
+        except Exception:
             broker.drop()
             raise
         self._broker = broker

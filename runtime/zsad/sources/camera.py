@@ -86,7 +86,8 @@ class Camera:
         self._backoff = Backoff(config.backoff, random_numbers or random.Random())
         lossless = config.resolved_kind in LOSSLESS
         self._feed = Feed(config.resolved_policy, config.queue, lossless, on_frame)
-        self._gate = TriggerGate(config.trigger, config.every_n, config.queue)
+        self._gate = TriggerGate(config.trigger, config.every_n)
+        self._queue = config.queue
         self._standing = Standing(config, self._clock.now_s())
         self._closing = threading.Event()
         self._stream_lock = threading.Lock()
@@ -114,11 +115,15 @@ class Camera:
             is lost before its frame came.
         """
         with self._stream_lock:
-            live = self._stream is not None and self.health.state is SourceState.LIVE
-            if not live or not self._gate.trigger(trigger_id, self._clock.now_s()):
+            if self._stream is None or self.health.state is not SourceState.LIVE:
                 return False
-            if isinstance(self._stream, Triggerable):
-                self._stream.fire()
+            fired = self._stream if isinstance(self._stream, Triggerable) else None
+            # Answers come in order: were one lost, each later one would go to the wrong part.
+            limit = self._queue if fired is None else 1
+            if not self._gate.trigger(trigger_id, self._clock.now_s(), limit):
+                return False
+            if fired is not None:
+                fired.fire()
             return True
 
     @property
@@ -203,11 +208,14 @@ class Camera:
     def _receive(self, reading: Reading) -> None:
         if reading.image_bgr is None and reading.name is None:
             self._standing.bad()
-            self._feed.drop("unreadable")
-            return
-        self._standing.good(reading.captured_s, _size_wh(reading))
-        if self._standing.state is not SourceState.LIVE:
-            self._enter(SourceState.LIVE)
+            if not isinstance(self._stream, Triggerable):
+                self._feed.drop("unreadable")
+                return
+            # It is the answer to a trigger, whose part has no other.
+        else:
+            self._standing.good(reading.captured_s, _size_wh(reading))
+            if self._standing.state is not SourceState.LIVE:
+                self._enter(SourceState.LIVE)
         admission = self._gate.admit(reading.captured_s)
         if admission.reason is not None:
             self._feed.drop(admission.reason)

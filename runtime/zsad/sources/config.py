@@ -21,6 +21,8 @@ LOSSLESS: tuple[Kind, ...] = ("video", "folder")
 """Kinds that can wait: with `every`, a full queue holds them up instead of losing a frame."""
 LOCKABLE: tuple[Kind, ...] = ("v4l2", "genicam", "csi")
 SHAPEABLE: tuple[Kind, ...] = ("v4l2", "csi")
+OPENED_IN_TURN: tuple[Kind, ...] = ("rtsp", "url")
+"""Kinds of which one that hangs in the opening holds up all others in the process."""
 OWN_PROCESS: tuple[Kind, ...] = ("gstreamer", "csi", "genicam")
 """Kinds that live in a child process in any case."""
 
@@ -97,7 +99,8 @@ class CameraConfig:
         stall_s: Silence after which the source is given up and opened again; None scales it
             with the rate: twenty frames, 2 s at least, 10 s while no rate is known.
         open_timeout_s: Longest time that opening may take.
-        read_timeout_s: Longest time that a read may take.
+        read_timeout_s: Longest time that a read may block where `stall_s` does not say it. A
+            camera that is slower than that needs `stall_s`.
         decoder_threads: Threads that decode a network stream. Each after the first holds one
             frame back, so more are for streams that one cannot keep up with, such as 4K.
         backoff: Waits between attempts.
@@ -108,7 +111,9 @@ class CameraConfig:
         pixel_format: What a V4L2 camera should send, four letters such as MJPG, or a GenICam
             camera, such as BayerRG8.
         scale_16bit: How 16-bit pictures of a folder become 8 bits, as `read_image` takes it.
-        isolate: Whether a child process does the reading, which is killed when it hangs.
+        isolate: Whether a child process does the reading, which is killed when it hangs. None is
+            yes for what FFmpeg reads over the network: OpenCV opens one such stream at a time, so
+            a camera that hangs in the opening would keep others from coming back.
     """
 
     name: str
@@ -129,7 +134,7 @@ class CameraConfig:
     rate_hz: float | None = None
     pixel_format: str | None = None
     scale_16bit: Scale16 | None = None
-    isolate: bool = False
+    isolate: bool | None = None
 
     def __post_init__(self) -> None:
         """Check the values against each other."""
@@ -188,6 +193,14 @@ class CameraConfig:
         return self.policy or ("every" if waits else "latest")
 
     @property
+    def isolated(self) -> bool:
+        """Whether a child process reads it, by the kind where that is not given."""
+        kind = self.resolved_kind
+        if self.isolate is None:
+            return kind in OPENED_IN_TURN
+        return self.isolate and kind not in OWN_PROCESS
+
+    @property
     def masked_source(self) -> str:
         """The source without its credentials, for logs and records."""
         return mask_credentials(self.source)
@@ -202,10 +215,8 @@ class CameraConfig:
 
     @property
     def patience_s(self) -> float:
-        """Longest time, in seconds, that one read may block."""
-        if self.stall_s is None:
-            return self.read_timeout_s
-        return min(self.read_timeout_s, self.stall_s)
+        """Longest time, in seconds, that one read may block: no longer than silence is borne."""
+        return self.read_timeout_s if self.stall_s is None else self.stall_s
 
 
 def infer_kind(source: str) -> Kind:

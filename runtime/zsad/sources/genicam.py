@@ -50,10 +50,13 @@ class GenicamStream(WireStream):
         """
         super().__init__(child, to_reading, open_timeout_s, closing)
 
+
+class TriggeredGenicamStream(GenicamStream):
+    """Frames of a GenICam camera that waits for software triggers."""
+
     def fire(self) -> None:
-        """Send the camera a software trigger; one that waits for none takes no notice."""
-        if not self.paced:
-            self._child.send("trigger")
+        """Send the camera a software trigger."""
+        self._child.send("trigger")
 
 
 class GenicamOpener:
@@ -91,16 +94,18 @@ class GenicamOpener:
         """
         child = ChildPipe([PYTHON, "-I", str(_SCRIPT)])
         controls = self._config.controls
+        triggered = self._config.trigger == "software"
         order = {
             "id": self._id,
-            "software_trigger": self._config.trigger == "software",
+            "software_trigger": triggered,
             "pixel_format": self._config.pixel_format,
             "exposure_us": controls.exposure_us,
             "gain": controls.gain,
             "lock_white_balance": controls.white_balance_k is not None,
         }
         child.send(json.dumps(order))
-        stream = GenicamStream(child, self._config.open_timeout_s + _START_S, closing)
+        kind = TriggeredGenicamStream if triggered else GenicamStream
+        stream = kind(child, self._config.open_timeout_s + _START_S, closing)
         for problem in stream.problems:
             LOG.warning("camera %s: %s", self._config.name, problem)
         return stream

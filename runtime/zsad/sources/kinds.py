@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from zsad.sources.camera import Camera
-from zsad.sources.config import OWN_PROCESS, CameraConfig
+from zsad.sources.config import CameraConfig
 from zsad.sources.stream import Opener
 
 
@@ -19,7 +19,7 @@ def open_camera(config: CameraConfig, on_frame: Callable[[], None] = lambda: Non
     Raises:
         InputError: A program or package that this kind of source needs is missing.
     """
-    if config.isolate and config.resolved_kind not in OWN_PROCESS:
+    if config.isolated:
         from zsad.sources.isolated import IsolatedOpener
 
         return Camera(config, IsolatedOpener(config), on_frame)

@@ -47,7 +47,8 @@ class LiveSource:
         """
         from zsad.sources.kinds import open_camera
 
-        config = CameraConfig(name="camera", source=address, stall_s=stall_s)
+        # A single camera holds up no other.
+        config = CameraConfig(name="camera", source=address, stall_s=stall_s, isolate=False)
         self.name = config.masked_source
         self._mistyped = _MISTYPED.get(config.resolved_kind, ())
         self._arrived = threading.Event()

@@ -18,7 +18,13 @@ _TCP = "rtsp_transport;tcp"
 _HIGHEST_RATE_HZ = 1000.0
 """Some streams give the clock of their time stamps, 90000, for a rate."""
 _TIMED_OUT = 0.9
-_PROBE_TIMEOUT_S = 2.0
+_IN_VAIN = (Cause.REFUSED, Cause.TIMEOUT)
+# Names in session descriptions of what FFmpeg decodes; with any other it may look until its
+# time-out, which is then no lack of data.
+_DECODED = (
+    *("AV1", "H261", "H263", "H263-1998", "H263-2000", "H264", "H265", "JPEG", "MP2T", "MP4V-ES"),
+    *("MPV", "OF NO NAME", "RAW", "THEORA", "VP8", "VP9"),
+)
 _USUAL_RATE_HZ = 25.0
 _WAITED = 0.3
 _LONGEST_BACKLOG_S = 1.0
@@ -86,7 +92,7 @@ class UrlOpener:
     """Opens a URL with FFmpeg, RTSP over TCP, with time-outs, and finds out why it fails."""
 
     def __init__(self, config: CameraConfig, probe: Probe | None = None) -> None:
-        """Prepare; `probe` asks the server itself after OpenCV failed, which hides why."""
+        """Prepare; `probe` asks the server itself first: OpenCV hides why it fails."""
         self._config = config
         self._probe = probe
 
@@ -99,6 +105,7 @@ class UrlOpener:
         import cv2
 
         config = self._config
+        found = self._ask()
         _prepare_ffmpeg()
         # Time-outs take effect only here, with the back end named; `set` afterwards is too late.
         options = [
@@ -114,20 +121,28 @@ class UrlOpener:
         capture: Any = cv2.VideoCapture(config.source, cv2.CAP_FFMPEG, options)
         if not capture.isOpened():
             capture.release()
-            raise self._why(time.monotonic() - begun_s)
+            raise self._why(found, time.monotonic() - begun_s)
         if capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 0:  # a file at a URL has no frame to lose
             skip_backlog(capture)
         return OpenCvStream(capture, describe(capture, self._reason()), config.patience_s, _over)
 
-    def _why(self, waited_s: float) -> StreamError:
-        timed_out = waited_s >= _TIMED_OUT * self._config.open_timeout_s
+    def _ask(self) -> StreamError | str | None:
         if self._probe is None:
+            return None
+        found = self._probe(self._config.source, self._config.open_timeout_s)
+        # While OpenCV waits for a server it opens no other stream, so it must not wait in vain.
+        if isinstance(found, StreamError) and found.cause in _IN_VAIN:
+            raise found
+        return found
+
+    def _why(self, found: StreamError | str | None, waited_s: float) -> StreamError:
+        timed_out = waited_s >= _TIMED_OUT * self._config.open_timeout_s
+        if found is None:
             cause = Cause.TIMEOUT if timed_out else Cause.FAILED
             return StreamError(cause, f"FFmpeg cannot open it within {waited_s:.1f} s")
-        found = self._probe(self._config.source, _PROBE_TIMEOUT_S)
         if isinstance(found, StreamError):
             return found
-        if timed_out:
+        if timed_out and (found.upper() in _DECODED or "/" in found):
             return StreamError(Cause.NO_DATA, f"it sent no picture within {waited_s:.0f} s")
         return StreamError(Cause.CODEC, f"FFmpeg does not open its video, which is {found}")
 

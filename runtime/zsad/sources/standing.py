@@ -15,6 +15,7 @@ LOG = logging.getLogger(__name__)
 
 _KEPT_TRANSITIONS = 64
 _FRAMES_FOR_A_RATE = 10
+_ON_DEMAND_HZ = 25.0
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,9 @@ class Standing:
         since_s = max(self._opened_s, self._last_good())
         if not self._paced and asked_s is not None:
             since_s = max(self._opened_s, asked_s)
-        if now_s - since_s <= self._config.stall_limit_s(self._rate_hz()):
+        # An answer to a trigger is due as if the camera were a quick one.
+        rate_hz = self._rate_hz() if self._paced else _ON_DEMAND_HZ
+        if now_s - since_s <= self._config.stall_limit_s(rate_hz):
             return None
         if self._bad:
             return Silence(Cause.CODEC, f"none of {self._bad} frames could be decoded")

@@ -25,19 +25,18 @@ class Admission:
 class TriggerGate:
     """Decides about frames in the order in which they were captured; safe between threads."""
 
-    def __init__(self, mode: TriggerMode, every_n: int, limit: int) -> None:
-        """Let at most `limit` triggers wait for their frame."""
+    def __init__(self, mode: TriggerMode, every_n: int) -> None:
+        """Begin without a trigger."""
         self._mode = mode
         self._every_n = every_n
-        self._limit = limit
         self._lock = threading.Lock()
         self._pending: deque[tuple[str, float]] = deque()
         self._seen = 0
 
-    def trigger(self, trigger_id: str, now_s: float) -> bool:
-        """Ask for the first frame captured from now on; False if too many wait or none can."""
+    def trigger(self, trigger_id: str, now_s: float, limit: int) -> bool:
+        """Ask for the first frame captured from now on; False if `limit` wait, or none can."""
         with self._lock:
-            if self._mode != "software" or len(self._pending) >= self._limit:
+            if self._mode != "software" or len(self._pending) >= limit:
                 return False
             self._pending.append((trigger_id, now_s))
             return True

@@ -222,6 +222,9 @@ def test_a_camera_that_falls_silent_shows_and_holds_up_neither_the_other_nor_the
     metrics = get(port, "/metrics")[1].decode()
     assert 'zsad_camera_state{camera="net",state="live"} 1.0' in metrics
     assert 'zsad_verdicts_total{verdict="OK"}' in metrics
+    assert 'zsad_frames_judged_total{camera="drop"} 1.0' in metrics
+    assert 'zsad_frames_in_flight{camera="drop"} 0.0' in metrics
+    assert "zsad_account_breaches_total 0.0" in metrics
     assert 'stage="acknowledged by file"' in metrics
     code, picture = get(port, "/snapshot.jpg")
     assert (code, picture[:2]) == (200, b"\xff\xd8")

@@ -7,7 +7,7 @@ from zsad.line.clock import Clock
 from zsad.line.latency import Latencies
 from zsad.line.monitor import Monitor
 from zsad.line.record import VerdictRecord
-from zsad.line.status import LineState, SinkHealth
+from zsad.line.status import Balance, LineState, SinkHealth
 from zsad.sources.health import Cause, Counts, SourceHealth, SourceState
 
 LIVE = SourceHealth(SourceState.LIVE, None, "", 0.1, 0, Counts())
@@ -146,6 +146,15 @@ def test_verdicts_are_counted_and_the_last_one_ages(line):
     assert status.verdicts == {"OK": 1, "NG": 1}
     assert (status.last.seq, status.last.verdict, status.last.age_s) == (8, "NG", 2.5)
     assert (status.overruns, status.backend, status.line) == (1, "model.fp32.onnx on cpu", "press")
+
+
+def test_the_accounts_are_those_of_the_moment(line):
+    balances = {"top": Balance(captured=3, judged=2, in_flight=1)}
+    line.monitor.account_by(lambda: balances)
+    line.monitor.breached(2)
+    line.monitor.breached(0)
+    assert line.monitor.status().accounts == balances
+    assert line.monitor.status().breaches == 2
 
 
 def test_a_wall_clock_that_steps_moves_a_date_and_no_duration():

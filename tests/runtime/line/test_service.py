@@ -232,3 +232,17 @@ def test_a_camera_three_times_as_fast_as_the_engine_makes_no_frame_old(
     assert np.quantile(ages_ms, share) <= period_ms + 100
     half = len(ages_ms) // 2
     assert np.median(ages_ms[half:]) <= np.median(ages_ms[:half]) + 50, "and no older as it runs"
+
+
+def test_a_trigger_that_no_camera_takes_has_its_verdict_by_the_takt(start, line_folder):
+    file = line_folder / "line.yaml"
+    dead = 'name: net, source: "http://127.0.0.1:9/live", trigger: software'
+    text = file.read_text().replace("name: drop, source: drop", dead)
+    file.write_text(text.replace("recipe: part.json", "recipe: part.json\ntakt_ms: 300"))
+    running = start("idle_check_s: 0.05")
+    running.until(lambda: running.status.cameras["net"].cause is not None)
+    assert not running.parts.trigger("part 7")
+    running.until(lambda: running.status.last is not None)
+    assert (running.status.last.part, running.status.last.verdict) == ("part 7", "NO_RESULT")
+    assert running.status.overruns == 1
+    assert running.status.state is LineState.FAULT, "its only camera is down"

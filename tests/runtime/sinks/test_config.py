@@ -1,9 +1,20 @@
-import pytest
+import dataclasses
+import os
+import subprocess
+import sys
 
-from zsad.errors import InputError
+import pytest
+from fake_outbox import FakeLine
+
+from zsad.errors import InputError, MissingExtraError
 from zsad.schema import from_json
-from zsad.sinks import SecretRef
-from zsad.sinks.config import MqttConfig, ServerConfig, SinksConfig
+from zsad.sinks import SecretRef, SinkContext, StatusServer
+from zsad.sinks.config import ModbusConfig, MqttConfig, ServerConfig, SinksConfig
+from zsad.sinks.modbus import ModbusSink
+from zsad.sinks.mqtt import MqttSink
+from zsad.sinks.open import KINDS
+
+CONTEXT = SinkContext("press-3", FakeLine().status)
 
 
 def test_a_file_gives_its_text_without_the_last_line_end(tmp_path):
@@ -82,3 +93,35 @@ def test_ports_follow_tls():
     assert MqttConfig("h").address == ("h", 1883)
     tls = from_json(MqttConfig, {"host": "h", "tls": {}}, "line.yaml")
     assert tls.address == ("h", 8883)
+
+
+@pytest.mark.parametrize(
+    ("package", "said", "make"),
+    [
+        ("paho", "paho-mqtt", lambda: MqttSink("b", MqttConfig("h"), CONTEXT)),
+        ("pymodbus", "pymodbus", lambda: ModbusSink("p", ModbusConfig(), CONTEXT)),
+        (
+            "prometheus_client",
+            "prometheus-client",
+            lambda: StatusServer(ServerConfig(), CONTEXT.status, lambda: None),
+        ),
+    ],
+)
+def test_a_missing_extra_is_named_at_the_start(monkeypatch, package, said, make):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=rf"'{said}'.*pip install 'zsad\[line\]'"):
+        make()
+
+
+def test_the_package_itself_needs_no_extra():
+    code = "import sys, zsad.sinks; print(sorted(sys.modules))"
+    paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **paths}, capture_output=True, check=True
+    )
+    for name in ("paho", "pymodbus", "prometheus_client", "yaml", "cv2", "onnxruntime", "torch"):
+        assert f"'{name}'" not in done.stdout.decode()
+
+
+def test_every_kind_of_the_configuration_can_be_made():
+    assert KINDS.keys() == {each.name for each in dataclasses.fields(SinksConfig)} - {"backoff"}

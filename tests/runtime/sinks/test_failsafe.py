@@ -60,6 +60,8 @@ class Consumers:
 
     def __init__(self, name, folder, broker):
         self.ports = {"modbus_port": free_port(), "http_port": free_port()}
+        folder = folder / "files"
+        folder.mkdir()
         self.file = folder / "verdicts.jsonl"
         self.posted = []
         self.broker = broker

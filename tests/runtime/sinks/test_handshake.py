@@ -136,6 +136,33 @@ def test_a_fault_takes_a_result_back_for_good(state):
     assert plc.flags == READY | VALID | Flag.OK
 
 
+def test_what_waited_during_a_fault_is_not_good_after_it():
+    plc = Plc()
+    for verdict in ("OK", "OK"):
+        plc.outbox.commit(verdict)
+    plc.handshake.show(plc.outbox.records[0])
+    assert plc.flags & Flag.OK
+    plc.line.changes = {"state": LineState.FAULT}
+    assert plc.flags & Flag.FAULT
+    plc.line.changes = {}
+    plc.acknowledge(1)
+    plc.handshake.show(plc.outbox.records[1])
+    assert plc.flags == Flag.EXPIRED
+    plc.acknowledge(2)
+    plc.handshake.show(plc.outbox.commit("OK"))
+    assert plc.flags == READY | VALID | Flag.OK
+
+
+def test_an_id_that_was_written_too_early_acknowledges_nothing():
+    plc = Plc()
+    plc.acknowledge(1)
+    assert not plc.handshake.show(make_record(1, "NG"))
+    plc.handshake.write_holding(2, [0, 4711])
+    assert plc.flags == READY | VALID | Flag.NG
+    plc.acknowledge(1)
+    assert plc.flags == READY
+
+
 def test_a_degraded_line_still_judges():
     plc = Plc()
     plc.line.changes = {"state": LineState.DEGRADED, "reasons": ("fallback backend",)}

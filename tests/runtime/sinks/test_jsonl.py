@@ -94,15 +94,15 @@ def test_a_file_that_was_moved_away_is_begun_anew(make_sink, tmp_path):
     assert [row.seq for row in rows(tmp_path / "elsewhere")] == [1]
 
 
-def test_a_missing_folder_is_said_and_then_found(make_sink, tmp_path):
-    sink = make_sink()
-    tmp_path.rename(tmp_path.with_name("gone"))
+def test_a_missing_folder_is_said_and_then_found(tmp_path):
+    sink = JsonlSink("log", JsonlConfig(str(tmp_path / "later" / "verdicts.jsonl")))
     with pytest.raises(SinkError) as caught:
         sink.open()
     assert caught.value.cause is SinkCause.NOT_FOUND
-    tmp_path.with_name("gone").rename(tmp_path)
+    (tmp_path / "later").mkdir()
     sink.open()
     assert sink.deliver([make_record(1)]) == 1
+    sink.close()
 
 
 def test_a_full_disk_leaves_no_half_line(make_sink, tmp_path, monkeypatch):

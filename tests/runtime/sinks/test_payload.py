@@ -73,6 +73,49 @@ def test_printing_gives_exactly_the_published_files(tmp_path):
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
 
 
+def shape(schema):
+    """Return a schema without its prose."""
+    if isinstance(schema, dict):
+        return {key: shape(value) for key, value in schema.items() if key != "description"}
+    return [shape(each) for each in schema] if isinstance(schema, list) else schema
+
+
+def broken_promises(first, now, where="$"):
+    """Yield what `first` promised and `now` does not: a consumer was written against `first`."""
+    for name, schema in first.get("properties", {}).items():
+        there = now.get("properties", {}).get(name)
+        if there != schema:
+            yield f"{where}.{name}: {schema} became {there}"
+    yield from (f"{where}: {key}" for key in set(first["required"]) - set(now["required"]))
+    for name, schema in first.get("$defs", {}).items():
+        yield from broken_promises(schema, now["$defs"][name], f"{where}#{name}")
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_what_was_published_first_still_holds(name):
+    """`frozen/` holds every version as it was first published; its files are never edited."""
+    first = json.loads((Path(__file__).parent / "frozen" / f"{name}.json").read_text())
+    now = json_schema(PUBLISHED[name], name)
+    assert list(broken_promises(shape(first), shape(now))) == []
+
+
+def test_a_lost_and_a_changed_key_break_the_promise():
+    first = shape(json_schema(VerdictRecord, "verdict-1"))
+    for spoil in (
+        lambda now: now["properties"].pop("part"),
+        lambda now: now["properties"]["seq"].update(type="string"),
+        lambda now: now["required"].remove("part"),
+        lambda now: now["$defs"]["ViewRecord"]["properties"].pop("score"),
+    ):
+        now = json.loads(json.dumps(first))
+        spoil(now)
+        assert list(broken_promises(first, now))
+    now = json.loads(json.dumps(first))
+    now["properties"]["more"] = {"type": "string"}
+    now["required"].append("more")
+    assert list(broken_promises(first, now)) == []
+
+
 RECORDS = [
     make_record(1),
     make_record(2, "NO_RESULT"),

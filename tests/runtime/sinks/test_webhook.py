@@ -4,10 +4,12 @@ import contextlib
 import http.server
 import json
 import socket
+import ssl
 import threading
 import time
 
 import pytest
+from authority import make_authority
 from fake_outbox import FakeOutbox, make_record
 
 from zsad.sinks.base import RefusedError, SinkCause, SinkError
@@ -258,3 +260,25 @@ def test_an_endless_answer_is_not_read_to_its_end(make_sink):
 
     with raw_server(behave) as url:
         assert make_sink(url).deliver([make_record(1)]) == 1
+
+
+@pytest.mark.system("openssl")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # http.client leaves it to the collector
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_https_is_verified(receive, make_sink, tmp_path):
+    ca, certificate, key = make_authority(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server = receive()
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    url = server.url.replace("http:", "https:")
+    sink = make_sink(url, ca=str(ca))
+    for seq in (1, 2):
+        assert sink.deliver([make_record(seq)]) == 1
+    with pytest.raises(SinkError) as caught:
+        make_sink(url).deliver([make_record(3)])
+    assert caught.value.cause is SinkCause.TLS
+    with pytest.raises(SinkError) as caught:
+        make_sink(url.replace("127.0.0.1", "localhost"), ca=str(ca)).deliver([make_record(3)])
+    assert caught.value.cause is SinkCause.TLS, "the certificate is another host's"
+    assert server.seqs == [1, 2]
