@@ -36,7 +36,8 @@ STOP_S = 5.0
 FAULT_EVERY = 30
 """Turns from one fault of the camera to the next."""
 
-_KEPT_SAMPLES = 600
+_KEPT_SAMPLES = 200
+_LINE_COMMAND = ("zsad-run", "--config", "line.yaml")  # without this machine's own paths
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def soak(
         faults += line.faults_in_results()
         faults += _standstill(samples, FAULT_EVERY)
     return Report(
-        command=tuple(command),
+        command=_LINE_COMMAND if line is not None else tuple(command),
         minutes=seconds / 60,
         growths=growths(samples) if len(samples) > 4 else {},
         faults=tuple(faults),

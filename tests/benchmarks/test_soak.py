@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,6 +111,7 @@ def test_a_line_that_is_broken_and_mended_keeps_its_promises(make_artifact, tmp_
     done = CliRunner().invoke(soak.main, arguments)
     report = json.loads(out.read_text())
     assert report["faults"] == [], done.output
+    assert report["command"] == ["zsad-run", "--config", "line.yaml"]
     assert report["verdicts"] > 40 and report["samples"][-1]["fds"] > 5
     assert report["stop_s"] < soak.STOP_S
 
@@ -120,6 +122,17 @@ def test_a_command_is_watched_by_its_name_and_its_leak_fails_the_script():
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run(script, capture_output=True, text=True, timeout=60, env=environment)
     assert done.returncode == 1 and "fds: leaks" in done.stdout, done.stderr
+
+
+def test_the_page_says_what_the_published_soak_found():
+    root = Path(soak.__file__).parents[1]
+    found = json.loads((root / "benchmarks" / "results" / "soak.json").read_text())
+    page = " ".join((root / "docs" / "watch.md").read_text(encoding="utf-8").split())
+    memory, faults = found["growths"]["rss_mb"], found["faults"]
+    assert f"{found['minutes']:.0f} minutes" in page and f"{found['verdicts']:,} verdicts" in page
+    figures = f"{memory['per_h']:.1f} MB an hour [{memory['low']:.1f}, {memory['high']:.1f}]"
+    assert f"{figures}, which is **{memory['judgement']}**" in page
+    assert faults == [] and {found["growths"][k]["per_h"] for k in ("fds", "threads")} == {0.0}
 
 
 def test_nothing_to_run_is_one_line():
