@@ -11,7 +11,7 @@ from zsad.inspection.parts import PartCollator
 from zsad.ledger import Ledger
 from zsad.line.accounts import Accounts
 from zsad.line.archive import Archive
-from zsad.line.changes import AuditTrail, audit_changes, engine_event
+from zsad.line.changes import AuditTrail, audit_changes, engine_event, parked_event
 from zsad.line.config import LineConfig
 from zsad.line.drift import DriftWatch
 from zsad.line.engine import Batcher, Engine
@@ -129,6 +129,7 @@ class Assembly:
             self.monitor.status,
             trigger=self.trigger if self.config.is_triggered else None,
             on_acknowledged=self.recorder.acknowledged,
+            on_parked=lambda *parked: self.audit.leave(parked_event(*parked)),
         )
         self.monitor.deliver_to({each.name: _delivery_of(each) for each in self.couriers})
         self.server: StatusServer | None = None

@@ -13,6 +13,7 @@ from zsad.ledger import AuditEvent, Ledger
 from zsad.ledger.audit import AuditKind
 from zsad.line.config import LineConfig
 from zsad.line.monitor import Monitor
+from zsad.line.record import VerdictRecord
 from zsad.recipe import read_recipe
 from zsad.schema import from_json, read_json, sha256_of, write_json
 from zsad.watch.parity import EngineChange
@@ -47,9 +48,12 @@ class AuditTrail:
 
     def add(self, event: AuditEvent) -> None:
         """Write an event, or keep it for `retry`."""
-        with self._lock:
-            self._waiting.append(event)
+        self.leave(event)
         self.retry()
+
+    def leave(self, event: AuditEvent) -> None:
+        """Keep an event for the next `retry`, for whoever must not wait for the disk."""
+        self._waiting.append(event)
 
     def retry(self) -> None:
         """Write what waits, oldest first."""
@@ -69,6 +73,11 @@ def engine_event(line: str, change: EngineChange) -> AuditEvent:
     """Return the event that another engine judges, or none."""
     what = f"engine of {line}"
     return AuditEvent("engine", _WHO, what, change.reason, change.before, change.after)
+
+
+def parked_event(sink: str, record: VerdictRecord, reason: str) -> AuditEvent:
+    """Return the event that a consumer will never have a verdict, since it refused it for good."""
+    return AuditEvent("outbox", _WHO, f"verdict {record.seq} parked by {sink}", reason)
 
 
 def audit_changes(ledger: Ledger, folder: Path, config: LineConfig, effective: str) -> None:

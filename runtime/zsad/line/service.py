@@ -20,6 +20,7 @@ LOG = logging.getLogger(__name__)
 STOP_WITHIN_S = 5.0
 
 _ENGINE_S, _RECORDER_S, _SINKS_S = 2.0, 1.0, 1.0  # shares of it; what is left is for the ledger
+_CAMERAS_S = 3.0  # beside these
 _SLACK_S = 0.2
 _TICK_S = 1.0
 _POLL_S = 0.1
@@ -127,14 +128,18 @@ class Line:
         self.parts.recorder.finish(0.1 if self._recorder_thread.is_alive() else 0.0)
         ended.append(self._recorder_thread.end(_RECORDER_S))
         ended += _together({c.name: _stop_of(c) for c in self.parts.couriers}, _SINKS_S + _SLACK_S)
-        last: dict[str, Callable[[], object]] = {"ledger": self.parts.ledger.close}
+        last: dict[str, Callable[[], object]] = {"ledger": self._close_ledger}
         if self.parts.server is not None:
             last["server"] = self.parts.server.stop
         until_s = begin_s + STOP_WITHIN_S - _SLACK_S
         ended += _together(last, until_s - time.monotonic())
-        ended += [each.end(until_s - time.monotonic()) for each in closing]
+        ended += [each.end(begin_s + _CAMERAS_S - time.monotonic()) for each in closing]
         LOG.info("line %s stopped in %.1f s", self._name, time.monotonic() - begin_s)
         return all(ended)
+
+    def _close_ledger(self) -> None:
+        self.parts.audit.retry()
+        self.parts.ledger.close()
 
 
 def _stop_of(courier: Courier) -> Callable[[], None]:

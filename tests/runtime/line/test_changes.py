@@ -2,10 +2,11 @@ import sqlite3
 from dataclasses import replace
 
 import pytest
+from fake_outbox import make_record
 
 from zsad.errors import LedgerError
 from zsad.ledger import Ledger
-from zsad.line.changes import MEMORY, AuditTrail, audit_changes, engine_event
+from zsad.line.changes import MEMORY, AuditTrail, audit_changes, engine_event, parked_event
 from zsad.line.config import LineConfig
 from zsad.line.latency import Latencies
 from zsad.line.monitor import Monitor
@@ -100,3 +101,17 @@ def test_an_event_that_the_ledger_does_not_take_is_a_fault_and_not_forgotten(
     with sqlite3.connect(line_folder / "ledger" / "ledger.sqlite") as database:
         rows = database.execute("SELECT kind, what, before, after, reason FROM audit").fetchall()
     assert rows == [("engine", "engine of press", "fp32 on cpu", "none", "out of parity")]
+
+
+def test_a_parked_verdict_waits_for_the_next_round_of_the_audit(line_folder):
+    with Ledger.open(line_folder / "ledger") as ledger:
+        trail = AuditTrail(ledger, Monitor("press", {}, Latencies()))
+        trail.leave(parked_event("plant", make_record(7), "too large"))
+        assert ledger_audit(line_folder) == []
+        trail.retry()
+    assert ledger_audit(line_folder) == [("outbox", "verdict 7 parked by plant", "too large")]
+
+
+def ledger_audit(folder):
+    with sqlite3.connect(folder / "ledger" / "ledger.sqlite") as database:
+        return database.execute("SELECT kind, what, reason FROM audit").fetchall()
