@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from zsad.inspection.config import PartConfig
 from zsad.line.record import ViewRecord
@@ -36,6 +36,7 @@ class Part:
         opened_s: When it was triggered, or its first view captured, on the monotonic clock.
         decided_s: When the verdict was reached, likewise.
         overdue: Whether it was the takt deadline that ended the wait.
+        triggered: Whether `name` is a trigger's id.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Part:
     opened_s: float
     decided_s: float
     overdue: bool = False
+    triggered: bool = False
 
 
 @dataclass
@@ -164,7 +166,8 @@ class PartCollator:
     def _tell(self, trigger: str, now_s: float, overdue: bool = False) -> None:
         opened = self._open.pop(trigger)
         missing = self._missing(opened.views)
-        self._finished.append(_part(trigger, opened, now_s, missing, overdue))
+        part = _part(trigger, opened, now_s, missing, overdue)
+        self._finished.append(replace(part, triggered=True))
         self._told[trigger] = None
         while len(self._told) > self._config.remembered:
             self._told.popitem(last=False)

@@ -161,6 +161,7 @@ class Judge:
         found: dict[str, Any] = {"types": dict(zip(names, scores, strict=True))}
         if result.defect is not None and result.verdict is not Verdict.OK:
             found |= {"defect": result.defect.name, "defect_confidence": result.defect.confidence}
+            found |= {"defect_threshold": result.defect.threshold}
         return found
 
     def check(self) -> bool:

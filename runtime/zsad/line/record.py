@@ -29,6 +29,8 @@ class ViewRecord:
         types: Score per defect type, where the method has types.
         defect: The defect type, where the method has types and the view is not OK.
         defect_confidence: Its confidence, in (0, 1].
+        defect_threshold: The defect type's own threshold, where its score is above one; then it,
+            not `threshold`, made the view NG.
         stages_ms: Milliseconds after capture at which each stage was over: `decoded`, `queued`
             (taken from mailbox or queue), `preprocessed`, `inferred`, `judged`.
         artifact: SHA-256 of the artifact's manifest.
@@ -57,6 +59,7 @@ class ViewRecord:
     types: Mapping[str, float] = field(default_factory=dict)
     defect: str | None = None
     defect_confidence: float | None = None
+    defect_threshold: float | None = None
     stages_ms: Mapping[str, float] = field(default_factory=dict)
     engine: str | None = None
     arithmetic: Arithmetic | None = None
@@ -81,6 +84,7 @@ class VerdictRecord:
         decided_utc: When the verdict was reached, likewise.
         capture_to_verdict_ms: Between the two on the monotonic clock.
         dry_run: Whether the line was told that its verdicts move nothing.
+        triggered: Whether `part` is a trigger's id; only then may it answer a trigger.
     """
 
     seq: int
@@ -93,4 +97,5 @@ class VerdictRecord:
     decided_utc: str
     capture_to_verdict_ms: float
     dry_run: bool = False
+    triggered: bool = False
     schema: int = SCHEMA

@@ -229,6 +229,7 @@ class Recorder:
             decided_utc=self._clock.utc_of(part.decided_s),
             capture_to_verdict_ms=round((part.decided_s - part.opened_s) * 1e3, 3),
             dry_run=self._dry_run,
+            triggered=part.triggered,
         )
 
     def _is_over(self, spent_ms: float) -> bool:
