@@ -120,6 +120,18 @@ def test_an_id_that_comes_again_is_a_new_part(collator):
     assert complete(collator, "7", ("OK", "OK", "OK"), 1.1).verdict == "OK"
 
 
+def test_a_frame_of_before_the_trigger_shows_the_last_part_of_that_id(collator):
+    collator.expect("1", 0.0)
+    (first,) = collator.due(0.5)
+    assert first.verdict == "NO_RESULT" and first.triggered
+    collator.expect("1", 0.6)
+    assert not collator.add(view("left", "OK"), "1", 0.7, captured_s=0.2)
+    assert collator.late == {"left": 1}
+    for camera in ("left", "right", "right"):
+        assert collator.add(view(camera, "NG"), "1", 0.9, captured_s=0.6)
+    assert [part.verdict for part in collator.due(0.9)] == ["NG"]
+
+
 def test_parts_may_overlap(collator):
     for name in ("p1", "p2"):
         collator.expect(name, 0.0)
