@@ -188,6 +188,7 @@ def test_too_few_good_parts_make_no_reference():
         (DriftConfig, {"parts_per_false_alarm": 0}),
         (DriftConfig, {"confidence": 1.0}),
         (DriftConfig, {"clear_after": 0}),
+        (DriftConfig, {"part_s": 0.0}),
     ],
 )
 def test_a_value_that_means_nothing_is_refused(kind, values):
