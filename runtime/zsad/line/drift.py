@@ -23,9 +23,8 @@ LOG = logging.getLogger(__name__)
 class DriftWatch:
     """Holds what was judged against the good parts of its recipe; one thread observes.
 
-    Of a free-running camera the first frame of each part counts, since the rate of false alarms is
-    one per part. A camera that is judged by another calibration than before, as after a fallback,
-    begins anew.
+    One frame of each part counts, since the rate of false alarms is one per part. A camera that is
+    judged by another calibration than before, as after a fallback, begins anew.
     """
 
     def __init__(self, config: LineConfig, drift: DriftConfig, monitor: Monitor) -> None:
@@ -36,6 +35,7 @@ class DriftWatch:
         """
         self._drift = drift
         self._monitor = monitor
+        self._views = config.parts.views
         self._recipes: dict[str, Recipe] = {}
         for camera in config.cameras:
             path = config.recipe_of(camera.name)
@@ -68,7 +68,8 @@ class DriftWatch:
     def _sampling(self, camera: str) -> Sampling:
         if camera not in self._samplings:
             region = cells_of(self._recipes[camera].roi)
-            self._samplings[camera] = Sampling(self._drift.part_s, region)
+            views = self._views.get(camera, 1)
+            self._samplings[camera] = Sampling(self._drift.part_s, region, views)
         return self._samplings[camera]
 
     def _watch(self, camera: str, calibration_sha256: str) -> DriftMonitor:

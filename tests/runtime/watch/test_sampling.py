@@ -22,6 +22,23 @@ def test_each_triggered_frame_is_a_part():
     assert [sampling.counts(picture(9), name, 0.0) for name in ("a", "b", "b")] == [True] * 3
 
 
+@pytest.mark.parametrize("names", ["abcdefghij", "aaaaaaaaaa"])
+def test_one_view_of_each_triggered_part_counts_and_any_view_can(names):
+    sampling, chosen = Sampling(views=3), set()
+    for name in names:
+        seen = [sampling.counts(picture(9), name, 0.0) for _ in range(3)]
+        assert sum(seen) == 1
+        chosen.add(seen.index(True))
+    assert chosen == {0, 1, 2}
+
+
+def test_a_part_whose_views_did_not_all_come_takes_none_from_the_next():
+    sampling = Sampling(views=3)
+    for number in range(20):
+        sampling.counts(picture(9), f"short {number}", 0.0)
+        assert sum(sampling.counts(picture(9), f"whole {number}", 0.0) for _ in range(3)) == 1
+
+
 def test_a_frame_counts_where_it_shows_another_part_than_the_last_that_counted():
     assert counted(Sampling(), [50, 50, 80, 81, 50]) == [True, False, True, False, True]
 
