@@ -44,6 +44,10 @@ class _Triggered:
     at_s: float
     after_seq: int
 
+    def is_answered_by(self, record: VerdictRecord) -> bool:
+        """Whether a record is the verdict about this part."""
+        return record.triggered and record.part == self.part and record.seq > self.after_seq
+
 
 class Handshake:
     """What is on show, shared by the courier's thread and the server's."""
@@ -90,6 +94,7 @@ class Handshake:
         with self._lock:
             if record.dry_run or record.seq <= self._acknowledged_seq:
                 return True
+            self._answered(record)
             if self._shown is None:
                 self._shown, self._shown_s, self._expired = record, self._clock(), False
             self._refresh()
@@ -106,7 +111,7 @@ class Handshake:
         """Take note of verdicts that wait for their turn: they end the wait for a trigger."""
         with self._lock:
             for record in records:
-                self._answered(record.part, record.seq)
+                self._answered(record)
             self._refresh()
 
     def image(self) -> list[int]:
@@ -181,10 +186,6 @@ class Handshake:
                 or now_s - self._shown_s > self._config.valid_s
             )
         if self._awaited is not None:
-            last = None if reading.status is None else reading.status.last
-            if last is not None:
-                self._answered(last.part, last.seq)
-        if self._awaited is not None:
             late = now_s - self._awaited.at_s > self._config.verdict_s
             if late or not reading.trusted:
                 self._awaited, self._trigger_lost = None, True
@@ -203,9 +204,14 @@ class Handshake:
         while self._commits and now_s - self._commits[0][0] > self._config.valid_s:
             self._old_seq = max(self._old_seq, self._commits.popleft()[1])
 
-    def _answered(self, part: str, seq: int) -> None:
+    def _answered(self, record: VerdictRecord) -> None:
+        """End the wait for a trigger if this is its verdict.
+
+        The line's status does not do for that: it does not tell a trigger's id from the number that
+        a free-running camera gave a frame.
+        """
         awaited = self._awaited
-        if awaited is not None and awaited.part == part and seq > awaited.after_seq:
+        if awaited is not None and awaited.is_answered_by(record):
             self._awaited = None
 
     def _written_id(self) -> int:

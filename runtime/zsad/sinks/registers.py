@@ -96,12 +96,18 @@ def write_result(image: list[int], record: VerdictRecord, shown_s: float) -> Fla
     image[Register.SCORE] = _scaled(None if view is None else view.score)
     image[Register.THRESHOLD] = _scaled(None if view is None else view.threshold)
     image[Register.SHOWN_MS] = min(round(shown_s * 1000), 0xFFFF)
-    image[Register.PART : Register.PART + 2] = words(part_number(record.part))
+    image[Register.PART : Register.PART + 2] = words(part_number(record))
     return flag | Flag.RESULT_VALID
 
 
-def part_number(part: str) -> int:
-    """Return the number that a PLC triggered a part with; 0 for a part with any other id."""
+def part_number(record: VerdictRecord) -> int:
+    """Return the number that a PLC triggered a part with; 0 for a part with any other id.
+
+    A free-running camera's frames have numbers too, which no PLC gave.
+    """
+    part = record.part
+    if not record.triggered:
+        return 0
     return int(part) if part.isdecimal() and len(part) <= 10 and int(part) < 1 << 32 else 0
 
 

@@ -40,6 +40,18 @@ class Plc:
         image = self.handshake.image()
         return (image[Register.RESULT_ID] << 16) | image[Register.RESULT_ID + 1]
 
+    @property
+    def part(self):
+        image = self.handshake.image()
+        return (image[Register.PART] << 16) | image[Register.PART + 1]
+
+    def commit(self, verdict, **changes):
+        """Have the line commit a verdict and its courier bring it."""
+        record = self.outbox.commit(verdict, **changes)
+        self.handshake.notice([record])
+        self.handshake.show(record)
+        return record
+
     def acknowledge(self, number):
         self.handshake.write_holding(0, words(number))
 
@@ -55,7 +67,7 @@ class Plc:
 )
 def test_a_result_is_one_of_ok_ng_and_no_result(verdict, code, flag):
     plc = Plc()
-    assert not plc.handshake.show(make_record(1, verdict, part="4711"))
+    assert not plc.handshake.show(make_record(1, verdict, part="4711", triggered=True))
     assert plc.flags == READY | VALID | flag
     image = plc.handshake.image()
     assert image[Register.RESULT] == code
@@ -241,10 +253,26 @@ def test_a_trigger_is_busy_until_its_verdict():
     assert parts == ["65538"]
     plc.handshake.write_trigger(False)
     assert not plc.handshake.write_trigger(True), "a busy line takes no trigger"
-    plc.outbox.commit("OK", part="another")
+    plc.commit("NO_RESULT", part="another", triggered=True)
+    assert plc.flags & BUSY
+    plc.acknowledge(1)
+    plc.commit("OK", part="65538", triggered=True)
+    assert plc.flags == READY | VALID | Flag.OK
+
+
+def test_a_free_running_frame_of_the_same_number_answers_no_trigger():
+    plc = Plc(trigger=lambda part: True)
+    plc.handshake.write_holding(2, [0, 4711])
+    assert plc.handshake.write_trigger(True)
+    plc.commit("OK", part="4711")
+    assert plc.flags & BUSY
+    assert plc.part == 0
+    plc.acknowledge(1)
     assert plc.flags == BUSY
-    plc.outbox.commit("OK", part="65538")
-    assert plc.flags == READY
+    plc.commit("NG", part="4711", triggered=True)
+    assert not plc.flags & BUSY
+    assert plc.flags & Flag.NG
+    assert plc.part == 4711
 
 
 def test_the_same_id_twice_is_two_parts():
@@ -254,14 +282,15 @@ def test_the_same_id_twice_is_two_parts():
         assert plc.handshake.write_trigger(True)
         plc.handshake.write_trigger(False)
         assert plc.flags == BUSY
-        plc.outbox.commit("OK", part="7")
-        assert plc.flags == READY
+        record = plc.commit("OK", part="7", triggered=True)
+        assert plc.flags == READY | VALID | Flag.OK
+        plc.acknowledge(record.seq)
 
 
 def test_a_verdict_that_waits_behind_another_ends_busy_too():
     plc = Plc(trigger=lambda part: True)
     plc.handshake.write_trigger(True)
-    plc.handshake.notice([make_record(1), make_record(2, part="plc-1")])
+    plc.handshake.notice([make_record(1), make_record(2, part="plc-1", triggered=True)])
     assert plc.flags == READY
 
 
