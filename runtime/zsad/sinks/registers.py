@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import IntEnum, IntFlag
 
-from zsad.line.record import VerdictRecord, ViewRecord
+from zsad.ledger.rows import deciding_view
+from zsad.line.record import VerdictRecord
 from zsad.line.status import LineState
 from zsad.results import VerdictName
 
@@ -91,7 +92,7 @@ def write_result(image: list[int], record: VerdictRecord, shown_s: float) -> Fla
         shown_s: For how long it has been on show.
     """
     code, flag = RESULTS[record.verdict]
-    view = _deciding_view(record)
+    view = deciding_view(record)
     image[Register.RESULT] = code
     image[Register.SCORE] = _scaled(None if view is None else view.score)
     image[Register.THRESHOLD] = _scaled(None if view is None else view.threshold)
@@ -109,11 +110,6 @@ def part_number(record: VerdictRecord) -> int:
     if not record.triggered:
         return 0
     return int(part) if part.isdecimal() and len(part) <= 10 and int(part) < 1 << 32 else 0
-
-
-def _deciding_view(record: VerdictRecord) -> ViewRecord | None:
-    deciding = [view for view in record.views if view.verdict == record.verdict]
-    return max(deciding, key=lambda view: view.score or 0.0, default=None)
 
 
 def _scaled(value: float | None) -> int:

@@ -1,7 +1,7 @@
 """The conversation with a PLC on a clock that the test turns."""
 
 import pytest
-from fake_outbox import FakeLine, FakeOutbox, make_record
+from fake_outbox import FakeLine, FakeOutbox, make_record, make_view
 
 from zsad.line.status import LineState
 from zsad.sinks.config import ModbusConfig
@@ -80,6 +80,15 @@ def test_a_result_is_one_of_ok_ng_and_no_result(verdict, code, flag):
     assert image[Register.SCORE] == (NO_SCORE if verdict == "NO_RESULT" else 2500)
     assert image[Register.THRESHOLD] == 5000
     assert image[Register.PART : Register.PART + 2] == [0, 4711]
+
+
+def test_after_a_debounce_the_score_is_that_of_the_view_that_the_ledger_names():
+    """No view says what the part's verdict says: it was held back."""
+    plc = Plc()
+    views = (make_view("NG", 0.75), make_view("NG", 0.5))
+    plc.handshake.show(make_record(1, "OK", views=views))
+    image = plc.handshake.image()
+    assert (image[Register.SCORE], image[Register.THRESHOLD]) == (7500, 5000)
 
 
 def test_nothing_is_on_show_before_the_first_result():
