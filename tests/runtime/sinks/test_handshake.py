@@ -91,6 +91,15 @@ def test_after_a_debounce_the_score_is_that_of_the_view_that_the_ledger_names():
     assert (image[Register.SCORE], image[Register.THRESHOLD]) == (7500, 5000)
 
 
+def test_what_a_types_own_threshold_made_ng_is_shown_with_that_threshold():
+    plc = Plc()
+    types = {"scratch": 0.125, "dent": 0.375}
+    view = make_view("NG", types=types, defect="dent", defect_threshold=0.25)
+    plc.handshake.show(make_record(1, "NG", views=(view,)))
+    image = plc.handshake.image()
+    assert (image[Register.SCORE], image[Register.THRESHOLD]) == (3750, 2500)
+
+
 def test_nothing_is_on_show_before_the_first_result():
     assert Plc().flags == READY
 
