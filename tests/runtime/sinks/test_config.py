@@ -80,6 +80,13 @@ def test_values_that_cannot_be_meant_are_refused(sinks, said):
         from_json(SinksConfig, sinks, "line.yaml")
 
 
+def test_a_plc_waits_for_longer_than_the_line_may_take():
+    sinks = SinksConfig(modbus={"plc": ModbusConfig(verdict_s=2.0)})
+    sinks.check_takt(1999)
+    with pytest.raises(InputError, match="plc: verdict_s 2 must be longer than takt_ms 2000"):
+        sinks.check_takt(2000)
+
+
 def test_the_server_is_open_to_others_only_with_a_token():
     with pytest.raises(InputError, match="allow_remote"):
         ServerConfig(host="0.0.0.0")
