@@ -16,6 +16,9 @@ from zsad.watch.parity import EngineChange, ParityWatch, Ruling
 
 OnChange = Callable[[EngineChange], None]
 
+_DOUBT_S = 1.0
+"""A breach is a fault for as long at least, so that whoever reads the state sees it."""
+
 
 class LineJudges:
     """The engine of a line with its judges; it belongs to the engine's thread.
@@ -60,13 +63,16 @@ class LineJudges:
             config.watch.replay,
             lambda precision, backend: self._load(first, precision, backend),
             memory,
+            self._doubt,
         )
+        self._doubted_s: float | None = None
         self._detector: Detector | None = detector
         self._judges: dict[str, Judge] = {}
         self._identities: dict[str, Identity] = {}
         try:
             self._seat(detector)
             self._apply(self._watch.at_start(detector, clock.monotonic_s()))
+            self._trust()  # nothing was judged before
             self.check()
         except BaseException:
             detector.close()
@@ -81,6 +87,7 @@ class LineJudges:
         if self._detector is None:
             reason = "; ".join(self._watch.alarms) or "no engine judges"
             return [Judged(one, silent_view(one, reason)) for one in taken]
+        self._trust_again()
         judged: list[Judged] = []
         groups: dict[int, tuple[Judge, list[Taken]]] = {}
         for one in taken:
@@ -92,7 +99,11 @@ class LineJudges:
                 judge.check()  # did it fail on this frame, or does it fail on all?
         self._tell_trouble()
         if self._watch.is_overdue(self._clock.monotonic_s()):
+            before = self._detector
             self._replay_one()
+            if self._detector is not before:
+                reason = self._watch.alarms[-1]
+                return [Judged(one.taken, silent_view(one.taken, reason)) for one in judged]
         return judged
 
     def is_well(self) -> bool:
@@ -103,6 +114,7 @@ class LineJudges:
         """Replay a golden frame if it is time to; else see that the engine still answers."""
         if self._detector is None:
             return
+        self._trust_again()
         if self._watch.wants_slot(self._clock.monotonic_s()):
             self._replay_one()
         else:
@@ -124,12 +136,29 @@ class LineJudges:
         if ruling is not None:
             self._apply(ruling)
 
+    def _doubt(self, reason: str) -> None:
+        """Make a breach known before a successor is looked for, which takes seconds."""
+        self._doubted_s = self._clock.monotonic_s()
+        self._monitor.raise_condition("fault", "parity", reason)
+        self._monitor.judged_by("none")
+
+    def _trust_again(self) -> None:
+        """End the fault of a breach once a successor judges and every consumer saw the fault."""
+        if self._doubted_s is None or self._detector is None:
+            return
+        if self._clock.monotonic_s() - self._doubted_s >= _DOUBT_S:
+            self._trust()
+
+    def _trust(self) -> None:
+        if self._detector is not None:
+            self._doubted_s = None
+            self._monitor.clear_condition("fault", "parity")
+
     def _apply(self, ruling: Ruling) -> None:
         before, self._detector = self._detector, ruling.detector
         if ruling.detector is None:
             reason = "; ".join(self._watch.alarms) or "no engine judges"
             self._monitor.raise_condition("fault", "parity", reason)
-            self._monitor.judged_by("none")
             self._judges = {}
         elif ruling.detector is not before:
             self._seat(ruling.detector)

@@ -8,6 +8,7 @@ from onnx import numpy_helper
 
 from zsad.artifact import Artifact
 from zsad.backends.ort import OrtBackend
+from zsad.detector import Detector
 from zsad.errors import InferenceError, InputError
 from zsad.golden import GoldenFrame, GoldenOutputs
 from zsad.line.accounts import Ticket
@@ -191,6 +192,37 @@ def test_a_line_that_is_never_idle_is_replayed_all_the_same(
     while monitor.status().state is not LineState.FAULT and time.monotonic() < until_s:
         verdicts(judges, ("top", 51))
     assert monitor.status().state is LineState.FAULT
+
+
+def test_a_breach_is_a_fault_from_before_a_successor_is_opened_until_everybody_saw_it(
+    open_judges, artifact, make_recipe, monkeypatch
+):
+    judges, monitor, changes = open_judges({"top": both(artifact, make_recipe)}, every_s=0.01)
+    assert monitor.status().state is LineState.RUNNING
+    whole, load, states = OrtBackend.infer, Detector.load, []
+
+    def drifted(self, feeds):
+        factor = np.float32(0.5 if self.precision == "fp32" else 1.0)
+        return {name: values * factor for name, values in whole(self, feeds).items()}
+
+    def watched(*arguments):
+        states.append(monitor.status().state)
+        return load(*arguments)
+
+    monkeypatch.setattr(OrtBackend, "infer", drifted)
+    monkeypatch.setattr(Detector, "load", watched)
+    until_s = time.monotonic() + 10
+    while not changes and time.monotonic() < until_s:
+        (last,) = verdicts(judges, ("top", 51))
+    assert set(states) == {LineState.FAULT}
+    assert last.verdict == "NO_RESULT", "the engine that was ruled out had judged it"
+    assert "fp32 on cpu is out of parity" in last.reason
+    assert monitor.status().state is LineState.FAULT, "its earlier verdicts expire everywhere"
+    while monitor.status().state is LineState.FAULT and time.monotonic() < until_s:
+        judges.check()
+    assert monitor.status().state is LineState.DEGRADED
+    assert verdicts(judges, ("top", 51))[0].verdict == "OK"
+    assert "model.fp32.onnx on CPUExecutionProvider" not in monitor.status().backend
 
 
 def test_an_engine_that_fails_is_a_fault_until_it_answers(

@@ -97,6 +97,22 @@ def test_a_breach_at_the_start_takes_the_next_graph_that_was_calibrated(
         detector.predict(texture(0, HW))
 
 
+def test_a_breach_is_told_before_anything_that_may_take_over_is_opened(
+    make_watched, make_recipe, open_detector
+):
+    artifact = make_watched(precisions=("fp16", "fp32"), change={"fp16": scale_by(0.1)})
+    recipe, events = make_recipe(artifact, "fp16", "fp32"), []
+
+    def open_one(precision, backend):
+        events.append("opened")
+        return open_detector(artifact, recipe, precision, backend)
+
+    watch = ParityWatch(artifact, recipe, ReplayConfig(), open_one, None, events.append)
+    watch.at_start(open_detector(artifact, recipe, "fp16"), now_s=0.0)
+    assert events[0].startswith("fp16 on cpu is out of parity: golden t")
+    assert set(events[1:]) == {"opened"}
+
+
 def test_a_breach_without_a_successor_leaves_no_result(
     make_watched, make_recipe, make_watch, open_detector
 ):
