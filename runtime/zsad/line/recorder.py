@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from zsad.errors import ZsadError
 from zsad.images import frame_sha256
 from zsad.inspection.debounce import Settled
-from zsad.inspection.parts import Part, PartCollator
+from zsad.inspection.parts import Part, PartCollator, worst
 from zsad.line.accounts import Accounts
 from zsad.line.clock import SYSTEM, Clock
 from zsad.line.judge import Judged, Taken, silent_view
@@ -155,6 +155,7 @@ class Recorder:
         if isinstance(message, _Begun):
             self._pending.update((taken.ticket.number, taken) for taken in message.taken)
         elif isinstance(message, _Done):
+            self._give_up_late(self._clock.monotonic_s())  # this answer too may come too late
             self._add(message.judged)
         elif isinstance(message, _Expected):
             self._collator.expect(message.trigger, message.triggered_s)
@@ -184,10 +185,13 @@ class Recorder:
 
     def _conclude_due(self) -> None:
         now_s = self._clock.monotonic_s()
+        self._give_up_late(now_s)
+        self._conclude(self._collator.due(now_s))
+
+    def _give_up_late(self, now_s: float) -> None:
         if self._takt_ms is not None:
             late = [t for t in self._pending.values() if _age_ms(t, now_s) >= self._takt_ms]
             self._give_up(f"no answer within the takt of {self._takt_ms:g} ms", late)
-        self._conclude(self._collator.due(now_s))
 
     def _give_up(self, reason: str, frames: Sequence[Taken]) -> None:
         for taken in frames:
@@ -199,7 +203,7 @@ class Recorder:
             self._record(part, [self._evidence.pop(id(view)) for view in part.views])
 
     def _record(self, part: Part, evidence: Sequence[Evidence]) -> None:
-        record = self._record_of(part, evidence)
+        record = self._in_time(self._record_of(part, evidence), part.opened_s)
         if part.overdue or self._is_over(record.capture_to_verdict_ms):
             self._monitor.overrun()
         begin_s = self._clock.monotonic_s()
@@ -230,6 +234,21 @@ class Recorder:
             capture_to_verdict_ms=round((part.decided_s - part.opened_s) * 1e3, 3),
             dry_run=self._dry_run,
             triggered=part.triggered,
+        )
+
+    def _in_time(self, record: VerdictRecord, opened_s: float) -> VerdictRecord:
+        """Return a record as it may still be told; the disk may have held up those before it."""
+        now_s = self._clock.monotonic_s()
+        spent_ms = round((now_s - opened_s) * 1e3, 3)
+        verdict = worst((record.verdict, "NO_RESULT"))
+        if verdict == record.verdict or not self._is_over(spent_ms):
+            return record
+        return replace(
+            record,
+            verdict=verdict,
+            reason=f"not recorded within the takt of {self._takt_ms:g} ms",
+            decided_utc=self._clock.utc_of(now_s),
+            capture_to_verdict_ms=spent_ms,
         )
 
     def _is_over(self, spent_ms: float) -> bool:

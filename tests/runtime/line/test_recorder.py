@@ -30,6 +30,8 @@ class Line:
 
     def __init__(self, takt_ms=None, views=None, utc=None):
         self.records, self.full, self.captured = [], None, 0
+        self.disk = threading.Event()  # where it is not set, a commit waits
+        self.disk.set()
         counts = {"top": lambda: Counts(self.captured, self.captured, {}, 0)}
         health = SourceHealth(SourceState.LIVE, None, "", 0.0, 0, Counts())
         self.latencies = Latencies()
@@ -53,6 +55,7 @@ class Line:
         if self.full:
             raise LedgerError(self.full)
         assert [one.view for one in evidence] == list(record.views)
+        assert self.disk.wait(10)
         self.records.append(replace(record, seq=len(self.records) + 1))
         return self.records[-1]
 
@@ -139,6 +142,36 @@ def test_an_engine_that_hangs_does_not_keep_the_takt_from_being_answered(make_li
     line.judged(line.take(), "OK")
     line.until(lambda: len(line.records) == 2)
     assert line.records[1].verdict == "OK", "what was told is not told again"
+
+
+@pytest.mark.parametrize("verdict", ["OK", "UNCALIBRATED"])
+def test_behind_a_disk_that_hangs_no_ok_comes_after_the_takt(make_line, verdict):
+    line = make_line(takt_ms=400)
+    first, second, third = line.take(), line.take(), line.take()
+    line.disk.clear()
+    views = [replace(silent_view(t, None), verdict=verdict, score=0.25) for t in (first, second)]
+    line.recorder.judged([Judged(first, views[0]), Judged(second, views[1])])
+    line.judged(third, verdict)  # at hand in time, and read when the disk is back
+    time.sleep(0.5)
+    line.disk.set()
+    line.until(lambda: len(line.records) == 3)
+    assert [record.verdict for record in line.records] == [verdict, "NO_RESULT", "NO_RESULT"]
+    assert line.records[1].reason == "not recorded within the takt of 400 ms"
+    assert line.records[2].reason == "top: no answer within the takt of 400 ms"
+    assert all(record.capture_to_verdict_ms >= 400 for record in line.records[1:])
+    assert line.monitor.status().overruns == 2
+
+
+def test_a_defect_that_is_recorded_late_stays_one(make_line):
+    line = make_line(takt_ms=400)
+    line.disk.clear()
+    taken = [line.take(), line.take()]
+    views = [replace(silent_view(each, None), verdict="NG", score=0.75) for each in taken]
+    line.recorder.judged([Judged(*each) for each in zip(taken, views, strict=True)])
+    time.sleep(0.5)
+    line.disk.set()
+    line.until(lambda: len(line.records) == 2)
+    assert line.records[1].verdict == "NG"
 
 
 def test_the_views_of_a_part_are_one_verdict_and_the_worst_wins(make_line):
