@@ -22,6 +22,7 @@ from zsad.line.judge import Judged, Taken, silent_view
 from zsad.line.latency import Captures, Latencies, stage_durations_ms
 from zsad.line.monitor import Monitor
 from zsad.line.record import VerdictRecord, ViewRecord
+from zsad.line.triggers import OpenTriggers
 from zsad.types import AnomalyResult
 
 LOG = logging.getLogger(__name__)
@@ -60,6 +61,14 @@ class _Done:
 class _Expected:
     trigger: str
     triggered_s: float
+
+
+@dataclass(frozen=True)
+class _Withdrawn:
+    trigger: str
+
+
+_Message = _Begun | _Done | _Expected | _Withdrawn | None
 
 
 class Recorder:
@@ -102,21 +111,41 @@ class Recorder:
         self._takt_ms = takt_ms
         self._dry_run = dry_run
         self._seen = seen
-        self._inbox: queue.Queue[_Begun | _Done | _Expected | None] = queue.Queue(_QUEUE)
+        self._inbox: queue.Queue[_Message] = queue.Queue(_QUEUE)
+        self._triggers = OpenTriggers()
         self._pending: dict[int, Taken] = {}
         # By identity: the collator keeps the very views that it was given.
         self._evidence: dict[int, Evidence] = {}
         self._captures = Captures(_REMEMBERED)
 
-    def expect(self, trigger: str) -> bool:
+    def expect(self, trigger: str) -> float | None:
         """Begin a part, so that it gets its verdict even if no frame ever shows it.
 
-        It never waits; False where so much is waiting to be recorded that it cannot be begun.
+        It never waits.
+
+        Returns:
+            When it was begun, on the monotonic clock; None where it was not, since a part of this
+            id has no verdict yet, or too much is waiting to be recorded.
         """
-        try:
-            self._inbox.put_nowait(_Expected(trigger, self._clock.monotonic_s()))
-        except queue.Full:
+        now_s = self._clock.monotonic_s()
+        if not self._triggers.begin(trigger, now_s):
+            LOG.warning("trigger %s came again before its verdict: refused", trigger)
+            return None
+        if not self._leave(_Expected(trigger, now_s)):
             LOG.error("trigger %s came while the recorder was behind: not begun", trigger)
+            self._triggers.end(trigger, now_s)
+            return None
+        return now_s
+
+    def withdraw(self, trigger: str, begun_s: float) -> None:
+        """Take back a part that no camera was asked for; one that cannot be gets its NO_RESULT."""
+        if self._leave(_Withdrawn(trigger)):
+            self._triggers.end(trigger, begun_s)
+
+    def _leave(self, message: _Message) -> bool:
+        try:
+            self._inbox.put_nowait(message)
+        except queue.Full:
             return False
         return True
 
@@ -151,14 +180,17 @@ class Recorder:
         reason = _STOPPED if part.verdict == "NO_RESULT" else None
         return replace(part, decided_s=self._clock.monotonic_s(), reason=reason, overdue=False)
 
-    def _handle(self, message: _Begun | _Done | _Expected | None) -> bool:
+    def _handle(self, message: _Message) -> bool:
         if isinstance(message, _Begun):
             self._pending.update((taken.ticket.number, taken) for taken in message.taken)
         elif isinstance(message, _Done):
             self._give_up_late(self._clock.monotonic_s())  # this answer too may come too late
             self._add(message.judged)
         elif isinstance(message, _Expected):
-            self._collator.expect(message.trigger, message.triggered_s)
+            if not self._collator.expect(message.trigger, message.triggered_s):
+                self._triggers.end(message.trigger, message.triggered_s)
+        elif isinstance(message, _Withdrawn):
+            self._collator.withdraw(message.trigger)
         return message is not None
 
     def acknowledged(self, sink: str, record: VerdictRecord, at_s: float) -> None:
@@ -200,6 +232,7 @@ class Recorder:
 
     def _conclude(self, parts: Sequence[Part]) -> None:
         for part in parts:
+            self._triggers.end(part.name, part.opened_s)
             self._record(part, [self._evidence.pop(id(view)) for view in part.views])
 
     def _record(self, part: Part, evidence: Sequence[Evidence]) -> None:

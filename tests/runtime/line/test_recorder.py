@@ -194,6 +194,35 @@ def test_a_trigger_that_no_frame_answers_is_a_verdict_all_the_same(make_line):
     assert line.monitor.status().overruns == 1
 
 
+def test_a_trigger_whose_part_is_open_is_refused_until_that_is_told(make_line):
+    line = make_line(takt_ms=60_000, views={"top": 1})
+    assert line.recorder.expect("part 4")
+    assert line.recorder.expect("part 4") is None
+    line.judged(line.take("part 4"))
+    line.until(lambda: line.records)
+    assert line.recorder.expect("part 4")
+    line.judged(line.take("part 4"), "NG")
+    line.until(lambda: len(line.records) == 2)
+    assert [record.verdict for record in line.records] == ["OK", "NG"]
+
+
+def test_a_part_that_was_withdrawn_has_no_verdict_and_may_begin_anew(make_line):
+    line = make_line(takt_ms=400, views={"top": 1})
+    line.disk.clear()
+    line.judged(line.take())  # holds the recorder up, so that all three wait in its queue
+    begun_s = line.recorder.expect("part 5")
+    line.recorder.withdraw("part 5", begun_s)
+    again_s = line.recorder.expect("part 5")
+    assert again_s > begun_s
+    line.disk.set()
+    line.until(lambda: len(line.records) == 2)
+    assert [record.part for record in line.records] == ["0", "part 5"]
+    assert line.records[1].capture_to_verdict_ms >= 400
+    assert line.recorder.expect("part 5")
+    line.end()
+    assert [record.part for record in line.records][1:] == ["part 5", "part 5"]
+
+
 def test_a_view_after_its_part_was_told_is_dropped_as_late(make_line):
     line = make_line(takt_ms=200, views={"top": 2})
     line.recorder.expect("part 9")

@@ -234,15 +234,24 @@ def test_a_camera_three_times_as_fast_as_the_engine_makes_no_frame_old(
     assert np.median(ages_ms[half:]) <= np.median(ages_ms[:half]) + 50, "and no older as it runs"
 
 
-def test_a_trigger_that_no_camera_takes_has_its_verdict_by_the_takt(start, line_folder):
+def test_a_trigger_that_no_camera_takes_is_refused_and_begins_nothing(
+    start, line_folder, monkeypatch
+):
     file = line_folder / "line.yaml"
     dead = 'name: net, source: "http://127.0.0.1:9/live", trigger: software'
     text = file.read_text().replace("name: drop, source: drop", dead)
     file.write_text(text.replace("recipe: part.json", "recipe: part.json\ntakt_ms: 300"))
     running = start("idle_check_s: 0.05")
     running.until(lambda: running.status.cameras["net"].cause is not None)
+    assert running.status.state is LineState.FAULT, "its only camera is down"
     assert not running.parts.trigger("part 7")
+    (net,) = running.parts.cameras.values()
+    monkeypatch.setattr(net, "trigger", lambda trigger: True)
+    assert running.parts.trigger("part 7"), "what was refused may come again at once"
+    assert not running.parts.trigger("part 7"), "it has no verdict yet"
     running.until(lambda: running.status.last is not None)
     assert (running.status.last.part, running.status.last.verdict) == ("part 7", "NO_RESULT")
-    assert running.status.overruns == 1
-    assert running.status.state is LineState.FAULT, "its only camera is down"
+    assert running.status.last.seq == 1
+    assert running.parts.trigger("part 7"), "a told id is a new part"
+    running.until(lambda: running.status.last.seq == 2)
+    assert running.status.overruns == 2
