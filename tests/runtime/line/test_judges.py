@@ -253,6 +253,33 @@ def test_an_engine_that_fails_is_a_fault_until_it_answers(
     assert monitor.status().state is LineState.RUNNING
 
 
+def test_an_engine_that_answers_with_what_is_not_a_number_is_a_fault(
+    open_judges, artifact, make_recipe, monkeypatch
+):
+    judges, monitor, _ = open_judges({"top": make_recipe(artifact, 0.3)}, every_s=0)
+    whole = OrtBackend.infer
+    for broken in ("anomaly_map", "score"):
+
+        def infer(self, feeds, broken=broken):
+            answer = whole(self, feeds)
+            return {**answer, broken: np.full_like(answer[broken], np.nan)}
+
+        with monkeypatch.context() as patch:
+            patch.setattr(OrtBackend, "infer", infer)
+            judges.check()
+            assert not judges.is_well(), broken
+            assert "not a number" in monitor.status().reasons[0]
+        judges.check()
+        assert judges.is_well()
+        with monkeypatch.context() as patch:  # a line that is never idle
+            patch.setattr(OrtBackend, "infer", infer)
+            assert verdicts(judges, ("top", 51))[0].verdict == "NO_RESULT"
+            assert not judges.is_well(), broken
+        judges.check()
+        assert judges.is_well()
+        assert monitor.status().state is LineState.RUNNING
+
+
 def test_an_artifact_that_is_not_there_is_an_input_error(open_judges, artifact):
     (artifact / "manifest.json").unlink()
     with pytest.raises(InputError):
