@@ -6,6 +6,7 @@ from made_engines import HW, scale_by, texture
 
 from zsad.artifact import Artifact
 from zsad.errors import InputError
+from zsad.recipe import TypeThreshold
 from zsad.watch.config import ReplayConfig
 from zsad.watch.fallback import fallbacks
 from zsad.watch.identity import identity_of, recall_identity, remember_identity
@@ -64,6 +65,15 @@ def test_nothing_takes_over_without_a_recipe_or_with_one_for_other_parts(make_wa
     recipe = make_recipe(artifact, "fp32")
     assert fallbacks(artifact, None, ("fp32", "cpu")) == []
     other = dataclasses.replace(recipe, preprocess_sha256="0" * 64)
+    assert fallbacks(artifact, other, ("fp32", "cpu")) == []
+
+
+def test_thresholds_of_other_defect_types_let_nothing_take_over(make_watched, make_recipe):
+    artifact = make_watched()
+    recipe = make_recipe(artifact, "fp32")
+    own = dataclasses.replace(recipe.calibrations[0], types=(TypeThreshold("scratch", 0.5),))
+    other = dataclasses.replace(recipe, calibrations=(own,))
+    assert fallbacks(artifact, recipe, ("fp32", "cpu"))
     assert fallbacks(artifact, other, ("fp32", "cpu")) == []
 
 
