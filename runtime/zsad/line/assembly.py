@@ -107,7 +107,7 @@ class Assembly:
             lambda: LineJudges(
                 config,
                 self.monitor,
-                lambda change: self.audit.add(engine_event(config.line, change)),
+                lambda change: self.audit.leave(engine_event(config.line, change)),
                 memory,
             ),
             self._batcher,

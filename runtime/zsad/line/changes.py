@@ -33,7 +33,7 @@ class Setting:
 
 
 class AuditTrail:
-    """What must be in the audit, written as soon as the ledger takes it; any thread may add.
+    """What must be in the audit, written as soon as the ledger takes it; any thread may leave.
 
     A change that was not written yet is a fault of the line, and is not undone: an engine that was
     ruled out must not come back for want of a row.
@@ -46,13 +46,8 @@ class AuditTrail:
         self._lock = threading.Lock()
         self._waiting: deque[AuditEvent] = deque()
 
-    def add(self, event: AuditEvent) -> None:
-        """Write an event, or keep it for `retry`."""
-        self.leave(event)
-        self.retry()
-
     def leave(self, event: AuditEvent) -> None:
-        """Keep an event for the next `retry`, for whoever must not wait for the disk."""
+        """Keep an event for the next `retry`: who judges or delivers must not wait for the disk."""
         self._waiting.append(event)
 
     def retry(self) -> None:

@@ -93,7 +93,8 @@ def test_an_event_that_the_ledger_does_not_take_is_a_fault_and_not_forgotten(
         trail = AuditTrail(ledger, monitor)
         with monkeypatch.context() as patch:
             patch.setattr(Ledger, "audit", refuse)
-            trail.add(engine_event("press", change))
+            trail.leave(engine_event("press", change))
+            trail.retry()
             assert monitor.status().reasons == ("the audit cannot be written: the disk is full",)
         trail.retry()
         assert monitor.status().reasons == ()

@@ -2,6 +2,8 @@
 
 import errno
 import json
+import os
+import signal
 import threading
 import time
 
@@ -9,15 +11,20 @@ import numpy as np
 import pytest
 
 from zsad.backends.ort import OrtBackend
+from zsad.cli.line import run_config
+from zsad.errors import InputError
+from zsad.ledger import Ledger
 from zsad.ledger.writer import Writer
 from zsad.line.archive import Archive
 from zsad.line.assembly import Assembly
 from zsad.line.config import LineConfig
+from zsad.line.judges import LineJudges
 from zsad.line.references import Secrets
 from zsad.line.service import STOP_WITHIN_S, Line
 from zsad.line.status import LineState
 from zsad.line.systemd import Notifier
 from zsad.line.yaml_config import read_yaml
+from zsad.watch.parity import EngineChange
 
 
 class Manager(Notifier):
@@ -180,6 +187,25 @@ def test_a_ledger_that_fails_is_a_fault_until_it_takes_commits_again(start, drop
     running.until(lambda: running.status.state is LineState.DEGRADED)
 
 
+def test_the_engine_does_not_wait_for_the_disk_that_its_change_is_audited_on(start, monkeypatch):
+    class Changed(LineJudges):
+        def __init__(self, *args):
+            super().__init__(*args)
+            self._on_change(EngineChange("fp32 on cpu", "none", "out of parity"))
+
+    audited, whole = [], Ledger.audit
+
+    def audit(self, event):
+        audited.append((event.kind, threading.current_thread().name))
+        return whole(self, event)
+
+    monkeypatch.setattr("zsad.line.assembly.LineJudges", Changed)
+    monkeypatch.setattr(Ledger, "audit", audit)
+    running = start("idle_check_s: 0.05")
+    running.until(lambda: "engine" in dict(audited))
+    assert dict(audited)["engine"] == running.thread.name
+
+
 def test_an_engine_that_does_not_load_is_the_starts_own_error(start, line_folder):
     (line_folder / "artifact" / "model.fp32.onnx").write_bytes(b"not a graph")
     running = start("idle_check_s: 0.05")
@@ -199,6 +225,33 @@ def test_a_stop_while_the_engine_loads_is_obeyed(start, monkeypatch):
     running.stop()
     assert running.stopped_in_s < STOP_WITHIN_S
     assert running.status.state is LineState.STOPPING
+    assert running.clean, "it had nothing to finish"
+    assert running.line.is_loading
+    hang.set()
+
+
+def test_sigterm_while_the_engine_loads_is_a_stop_in_good_order(line_folder, monkeypatch):
+    hang, begun = threading.Event(), threading.Event()
+
+    def load(*args):
+        begun.set()
+        hang.wait(30)
+        raise InputError("not stopped")
+
+    def leave(code):
+        raise SystemExit(f"left with {code}")
+
+    monkeypatch.chdir(line_folder)  # the command itself does it, too
+    monkeypatch.setattr("zsad.line.assembly.LineJudges", load)
+    monkeypatch.setattr("os._exit", leave)
+    asking = threading.Thread(
+        target=lambda: begun.wait(20) and os.kill(os.getpid(), signal.SIGTERM), name="systemd"
+    )
+    asking.start()
+    with pytest.raises(SystemExit, match="left with 0"):
+        run_config(line_folder / "line.yaml", check=False)
+    hang.set()
+    asking.join(10)
 
 
 @pytest.mark.parametrize("camera", [30], indirect=True)
