@@ -19,6 +19,7 @@ from zsad.line.engine import Batcher, Engine
 from zsad.line.judges import LineJudges
 from zsad.line.latency import Latencies
 from zsad.line.monitor import Monitor
+from zsad.line.recipes import read_recipes
 from zsad.line.recorder import Evidence, Recorder
 from zsad.line.status import SinkHealth
 from zsad.sinks import Courier, open_sinks
@@ -64,10 +65,11 @@ class Assembly:
             LedgerError: The audit cannot be written.
         """
         self.config = config
+        self._recipes = read_recipes(config)
         folder = Path(config.ledger_folder)
         self.ledger = Ledger.open(folder, config.ledger)
         try:
-            audit_changes(self.ledger, folder, config, effective)
+            audit_changes(self.ledger, folder, effective, self._recipes)
             self._make_accounts()
             self._make_threads(folder / _ENGINE_MEMORY, watchdog_s or float("inf"))
             self._make_consumers()
@@ -106,6 +108,7 @@ class Assembly:
         self.engine = Engine(
             lambda: LineJudges(
                 config,
+                self._recipes,
                 self.monitor,
                 lambda change: self.audit.leave(engine_event(config.line, change)),
                 memory,

@@ -10,8 +10,9 @@ from zsad.line.clock import SYSTEM, Clock
 from zsad.line.config import LineConfig
 from zsad.line.judge import Identity, Judge, Judged, Taken, silent_view
 from zsad.line.monitor import Monitor
+from zsad.line.recipes import Recipes
 from zsad.manifest import Precision
-from zsad.recipe import Recipe, read_recipe
+from zsad.recipe import Recipe
 from zsad.watch.parity import EngineChange, ParityWatch, Ruling
 
 OnChange = Callable[[EngineChange], None]
@@ -31,6 +32,7 @@ class LineJudges:
     def __init__(
         self,
         config: LineConfig,
+        recipes: Recipes,
         monitor: Monitor,
         on_change: OnChange,
         memory: Path | None = None,
@@ -40,21 +42,21 @@ class LineJudges:
 
         Args:
             config: The line.
+            recipes: What each camera is judged by.
             monitor: Told what judges and what is wrong with it.
             on_change: Told when another engine judges than before.
             memory: A file that remembers which engine was last within parity.
             clock: The clocks.
 
         Raises:
-            InputError: Artifact, recipe or engine cannot be used.
+            InputError: Artifact or engine cannot be used.
         """
         self._config = config
         self._monitor = monitor
         self._on_change = on_change
         self._clock = clock
-        paths = {config.recipe_of(camera.name) for camera in config.cameras}
-        self._recipes = {path: None if path is None else read_recipe(path) for path in paths}
-        first = self._recipes[config.recipe_of(config.cameras[0].name)]
+        self._recipes = {camera.name: recipes.get(camera.name) for camera in config.cameras}
+        first = self._recipes[config.cameras[0].name]
         engine = config.engine
         detector = self._load(first, engine.precision, engine.backend)
         self._watch = ParityWatch(
@@ -171,11 +173,10 @@ class LineJudges:
         """Make a judge per recipe over the one engine, and warm it up."""
         detector.warm_up()
         by_recipe = {
-            path: Judge(Detector(detector.artifact, detector.backend, recipe))
-            for path, recipe in self._recipes.items()
+            key: Judge(Detector(detector.artifact, detector.backend, recipe))
+            for key, recipe in {id(each): each for each in self._recipes.values()}.items()
         }
-        cameras = [camera.name for camera in self._config.cameras]
-        self._judges = {name: by_recipe[self._config.recipe_of(name)] for name in cameras}
+        self._judges = {name: by_recipe[id(recipe)] for name, recipe in self._recipes.items()}
         self._identities = {name: judge.identity for name, judge in self._judges.items()}
         backend = detector.backend
         self._monitor.judged_by(f"{detector.graph.file} on {backend.provider} ({backend.name})")

@@ -17,6 +17,7 @@ from zsad.line.judge import Taken
 from zsad.line.judges import LineJudges
 from zsad.line.latency import Latencies
 from zsad.line.monitor import Monitor
+from zsad.line.recipes import read_recipes
 from zsad.line.status import LineState
 from zsad.recipe import write_recipe
 from zsad.sources import CameraConfig, Frame
@@ -57,7 +58,7 @@ def open_judges(artifact, make_recipe, tmp_path):
             watch=WatchConfig(ReplayConfig(**replay)),
         )
         monitor, changes = Monitor("press", {}, Latencies()), []
-        judges = LineJudges(config, monitor, changes.append)
+        judges = LineJudges(config, read_recipes(config), monitor, changes.append)
         monitor.ready()
         opened.append(judges)
         return judges, monitor, changes

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from zsad.line.service import STOP_WITHIN_S, Line
 from zsad.line.status import LineState
 from zsad.line.systemd import Notifier
 from zsad.line.yaml_config import read_yaml
+from zsad.recipe import read_recipe, write_recipe
 from zsad.watch.parity import EngineChange
 
 
@@ -204,6 +206,29 @@ def test_the_engine_does_not_wait_for_the_disk_that_its_change_is_audited_on(sta
     running = start("idle_check_s: 0.05")
     running.until(lambda: "engine" in dict(audited))
     assert dict(audited)["engine"] == running.thread.name
+
+
+def test_a_recipe_that_is_replaced_during_the_start_judges_as_it_was_audited(
+    start, drop, line_folder, monkeypatch
+):
+    audited, whole = {}, Ledger.audit
+
+    def audit(self, event):
+        audited[event.kind] = event.after
+        recipe = read_recipe("part.json")
+        own = tuple(replace(each, threshold=0.1) for each in recipe.calibrations)
+        write_recipe("part.json", replace(recipe, calibrations=own))
+        return whole(self, event)
+
+    monkeypatch.setattr(Ledger, "audit", audit)
+    running = start("idle_check_s: 0.05")
+    running.until(lambda: running.status.state is not LineState.STARTING)
+    drop("one", 51)
+    running.until(lambda: running.status.last is not None)
+    running.stop()
+    (line,) = (line_folder / "verdicts.jsonl").read_text().splitlines()
+    (view,) = json.loads(line)["views"]
+    assert (view["recipe"], view["threshold"]) == (audited["recipe"], 0.5)
 
 
 def test_an_engine_that_does_not_load_is_the_starts_own_error(start, line_folder):
