@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from zsad.errors import ZsadError
 from zsad.images import frame_sha256
 from zsad.inspection.debounce import Settled
-from zsad.inspection.parts import Part, PartCollator, worst
+from zsad.inspection.parts import Part, PartCollator
 from zsad.line.accounts import Accounts
 from zsad.line.clock import SYSTEM, Clock
+from zsad.line.drafts import Drafts
 from zsad.line.judge import Judged, Taken, silent_view
 from zsad.line.latency import Captures, Latencies, stage_durations_ms
 from zsad.line.monitor import Monitor
@@ -101,7 +102,7 @@ class Recorder:
             dry_run: Whether records say that they move nothing.
             seen: Given every view of a committed verdict, when that is already told.
         """
-        self._line = line
+        self._drafts = Drafts(line, clock, takt_ms, dry_run)
         self._collator = collator
         self._commit = commit
         self._accounts = accounts
@@ -109,7 +110,6 @@ class Recorder:
         self._latencies = latencies
         self._clock = clock
         self._takt_ms = takt_ms
-        self._dry_run = dry_run
         self._seen = seen
         self._inbox: queue.Queue[_Message] = queue.Queue(_QUEUE)
         self._triggers = OpenTriggers()
@@ -236,8 +236,8 @@ class Recorder:
             self._record(part, [self._evidence.pop(id(view)) for view in part.views])
 
     def _record(self, part: Part, evidence: Sequence[Evidence]) -> None:
-        record = self._in_time(self._record_of(part, evidence), part.opened_s)
-        if part.overdue or self._is_over(record.capture_to_verdict_ms):
+        record = self._drafts.draft(part, evidence[0].settled if len(evidence) == 1 else None)
+        if part.overdue or self._drafts.is_over(record.capture_to_verdict_ms):
             self._monitor.overrun()
         begin_s = self._clock.monotonic_s()
         try:
@@ -249,43 +249,6 @@ class Recorder:
             return
         self._latencies.add("commit", (self._clock.monotonic_s() - begin_s) * 1e3)
         self._told(committed, part.opened_s, evidence)
-
-    def _record_of(self, part: Part, evidence: Sequence[Evidence]) -> VerdictRecord:
-        verdict, reason = part.verdict, part.reason
-        settled = evidence[0].settled if len(evidence) == 1 else None
-        if settled is not None:
-            verdict, reason = settled.verdict.value, settled.reason or reason
-        return VerdictRecord(
-            seq=0,
-            line=self._line,
-            part=part.name,
-            verdict=verdict,
-            reason=reason if verdict == "NO_RESULT" else None,
-            views=part.views,
-            captured_utc=self._clock.utc_of(part.opened_s),
-            decided_utc=self._clock.utc_of(part.decided_s),
-            capture_to_verdict_ms=round((part.decided_s - part.opened_s) * 1e3, 3),
-            dry_run=self._dry_run,
-            triggered=part.triggered,
-        )
-
-    def _in_time(self, record: VerdictRecord, opened_s: float) -> VerdictRecord:
-        """Return a record as it may still be told; the disk may have held up those before it."""
-        now_s = self._clock.monotonic_s()
-        spent_ms = round((now_s - opened_s) * 1e3, 3)
-        verdict = worst((record.verdict, "NO_RESULT"))
-        if verdict == record.verdict or not self._is_over(spent_ms):
-            return record
-        return replace(
-            record,
-            verdict=verdict,
-            reason=f"not recorded within the takt of {self._takt_ms:g} ms",
-            decided_utc=self._clock.utc_of(now_s),
-            capture_to_verdict_ms=spent_ms,
-        )
-
-    def _is_over(self, spent_ms: float) -> bool:
-        return self._takt_ms is not None and spent_ms >= self._takt_ms
 
     def _told(self, record: VerdictRecord, captured_s: float, evidence: Sequence[Evidence]) -> None:
         self._monitor.clear_condition("fault", "ledger")
