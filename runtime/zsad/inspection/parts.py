@@ -87,6 +87,11 @@ class PartCollator:
         self._begin(trigger, now_s, is_expected=True)
         return True
 
+    def withdraw(self, trigger: str) -> None:
+        """Forget a part that was begun for nothing; one that has views gets its verdict."""
+        if trigger in self._open and not self._open[trigger].views:
+            del self._open[trigger]
+
     def add(
         self,
         view: ViewRecord,

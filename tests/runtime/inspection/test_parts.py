@@ -92,6 +92,15 @@ def test_a_trigger_without_any_view_is_answered(collator):
     assert "left (1), right (2)" in part.reason
 
 
+def test_what_was_withdrawn_is_told_only_where_a_view_came(collator):
+    for name in ("p1", "p2"):
+        collator.expect(name, 0.0)
+    collator.add(view("left", "NG"), "p2", 0.1)
+    for name in ("p1", "p2", "never begun"):
+        collator.withdraw(name)
+    assert [part.name for part in collator.due(0.5)] == ["p2"]
+
+
 def test_the_takt_begins_with_the_capture(collator):
     collator.add(view(), "p1", 1.0, captured_s=0.8)
     assert collator.next_deadline_s == pytest.approx(1.3)
