@@ -126,7 +126,7 @@ class Assembly:
         drift = self.config.watch.drift
         if drift is None:
             return lambda evidence: None
-        return DriftWatch(self.config, drift, self.monitor).observe
+        return DriftWatch(self.config, self._recipes, drift, self.monitor).observe
 
     def _make_consumers(self) -> None:
         self.couriers = open_sinks(

@@ -7,9 +7,10 @@ import logging
 from zsad.errors import InputError
 from zsad.line.config import LineConfig
 from zsad.line.monitor import Monitor
+from zsad.line.recipes import Recipes
 from zsad.line.record import ViewRecord
 from zsad.line.recorder import Evidence
-from zsad.recipe import Calibration, Recipe, read_recipe
+from zsad.recipe import Calibration, Recipe
 from zsad.schema import sha256_of
 from zsad.sources import Frame
 from zsad.watch.config import DriftConfig
@@ -27,20 +28,14 @@ class DriftWatch:
     judged by another calibration than before, as after a fallback, begins anew.
     """
 
-    def __init__(self, config: LineConfig, drift: DriftConfig, monitor: Monitor) -> None:
-        """Read the recipes.
-
-        Raises:
-            InputError: A recipe cannot be read.
-        """
+    def __init__(
+        self, config: LineConfig, recipes: Recipes, drift: DriftConfig, monitor: Monitor
+    ) -> None:
+        """Watch the cameras that have a recipe."""
         self._drift = drift
         self._monitor = monitor
         self._views = config.parts.views
-        self._recipes: dict[str, Recipe] = {}
-        for camera in config.cameras:
-            path = config.recipe_of(camera.name)
-            if path is not None:
-                self._recipes[camera.name] = read_recipe(path)
+        self._recipes = recipes
         self._watches: dict[tuple[str, str], DriftMonitor] = {}
         self._samplings: dict[str, Sampling] = {}
         self._alarms: dict[str, set[str]] = {}

@@ -11,6 +11,7 @@ from zsad.line.drift import DriftWatch
 from zsad.line.judge import Identity, Taken, silent_view
 from zsad.line.latency import Latencies
 from zsad.line.monitor import Monitor
+from zsad.line.recipes import read_recipes
 from zsad.line.recorder import Evidence
 from zsad.line.status import LineState
 from zsad.recipe import write_recipe
@@ -44,7 +45,7 @@ def make_drift(recipe, tmp_path):
     def make(**drift):
         monitor = Monitor("press", {}, Latencies())
         monitor.ready()
-        return monitor, DriftWatch(config, DriftConfig(**drift), monitor)
+        return monitor, DriftWatch(config, read_recipes(config), DriftConfig(**drift), monitor)
 
     return make
 
