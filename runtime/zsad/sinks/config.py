@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import permutations
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -51,6 +54,13 @@ class JsonlConfig:
         _positive(self.max_mib, "jsonl: max_mib")
         if self.keep < 1:
             raise InputError(f"jsonl: keep {self.keep} must be at least 1")
+
+    def claims(self, other: str) -> bool:
+        """Whether a path leads to this file, or to one that it will be put aside as."""
+        own, path = os.path.realpath(self.path), os.path.realpath(other)
+        stem, _, number = path.rpartition(".")
+        aside = re.fullmatch("[1-9][0-9]{0,8}", number) and int(number) <= self.keep
+        return path == own or (stem == own and bool(aside))
 
 
 @dataclass(frozen=True)
@@ -263,6 +273,16 @@ class SinksConfig:
                 raise InputError(f"sinks: two are named '{name}': give each a name of its own")
             if not name.isidentifier() and not name.replace("-", "_").isidentifier():
                 raise InputError(f"sinks: name '{name}' must be letters, digits, - and _")
+        self._check_files()
+
+    def _check_files(self) -> None:
+        """Refuse two sinks that would write, or put aside, the same file."""
+        for (name, jsonl), (other_name, other) in permutations(self.jsonl.items(), 2):
+            if jsonl.claims(other.path):
+                raise InputError(
+                    f"sinks: jsonl: '{name}' and '{other_name}' would both write {other.path}:"
+                    " give each a file of its own"
+                )
 
 
 def is_loopback(host: str) -> bool:

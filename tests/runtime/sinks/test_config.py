@@ -61,6 +61,11 @@ def test_a_secret_in_the_configuration_itself_is_refused_without_being_repeated(
         ({"jsonl": {"a": {"path": "x", "max_mib": 0.0}}}, "max_mib 0.0"),
         ({"jsonl": {"a": {"path": "x"}}, "mqtt": {"a": {"host": "h"}}}, "two are named 'a'"),
         ({"jsonl": {"a b": {"path": "x"}}}, "name 'a b'"),
+        (
+            {"jsonl": {"a": {"path": "x"}, "b": {"path": "./y/../x"}}},
+            "'a' and 'b' would both write",
+        ),
+        ({"jsonl": {"a": {"path": "x.8"}, "b": {"path": "x"}}}, r"both write x\.8"),
         ({"mqtt": {"a": {"host": "tcp://h"}}}, "a host is needed"),
         ({"mqtt": {"a": {"host": "h", "topic": "x/#"}}}, "without"),
         ({"mqtt": {"a": {"host": "h", "valid_s": 1.0}}}, "valid_s 1.0"),
@@ -78,6 +83,15 @@ def test_a_secret_in_the_configuration_itself_is_refused_without_being_repeated(
 def test_values_that_cannot_be_meant_are_refused(sinks, said):
     with pytest.raises(InputError, match=said):
         from_json(SinksConfig, sinks, "line.yaml")
+
+
+def test_two_files_that_do_not_meet_are_two_sinks(tmp_path):
+    data = {"a": {"path": "x", "keep": 8}, "b": {"path": "x.9"}, "c": {"path": "x.08"}}
+    assert len(from_json(SinksConfig, {"jsonl": data}, "line.yaml").jsonl) == 3
+    (tmp_path / "link").symlink_to(tmp_path / "x")
+    data = {name: {"path": str(tmp_path / name)} for name in ("x", "link")}
+    with pytest.raises(InputError, match="both write"):
+        from_json(SinksConfig, {"jsonl": data}, "line.yaml")
 
 
 def test_the_server_is_open_to_others_only_with_a_token():
