@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -122,8 +123,7 @@ class MqttConfig:
         _address(self.host, self.address[1], "mqtt")
         for name in ("keepalive_s", "connect_s", "ack_s", "status_s", "stale_s"):
             _positive(getattr(self, name), f"mqtt: {name}")
-        if self.topic is not None and (set("+#\0") & set(self.topic) or not self.topic.strip("/")):
-            raise InputError(f"mqtt: topic {self.topic!r} must be a name without + and #")
+        self.base_topic("any")
         if self.valid_s < self.status_s + self.ack_s:
             raise InputError(
                 f"mqtt: valid_s {self.valid_s} must be at least status_s + ack_s"
@@ -131,6 +131,20 @@ class MqttConfig:
             )
         if self.password is not None and self.user is None:
             raise InputError("mqtt: a password needs a user")
+
+    def base_topic(self, line: str) -> str:
+        """Return where the two topics of a line begin.
+
+        Raises:
+            InputError: No broker would take it; the line's name is a part where `topic` is None.
+        """
+        topic = f"zsad/{line}" if self.topic is None else self.topic
+        if not topic.strip("/") or any(letter in "+#" or _is_control(letter) for letter in topic):
+            what = "" if self.topic is not None else ", made of the line's name,"
+            raise InputError(
+                f"mqtt: topic {topic!r}{what} must be a name without +, # and control characters"
+            )
+        return topic.rstrip("/")
 
     @property
     def address(self) -> tuple[str, int]:
@@ -291,6 +305,10 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _is_control(letter: str) -> bool:
+    return unicodedata.category(letter) in ("Cc", "Cs")
 
 
 def _positive(value: float, what: str) -> None:

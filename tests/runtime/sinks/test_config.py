@@ -68,6 +68,8 @@ def test_a_secret_in_the_configuration_itself_is_refused_without_being_repeated(
         ({"jsonl": {"a": {"path": "x.8"}, "b": {"path": "x"}}}, r"both write x\.8"),
         ({"mqtt": {"a": {"host": "tcp://h"}}}, "a host is needed"),
         ({"mqtt": {"a": {"host": "h", "topic": "x/#"}}}, "without"),
+        ({"mqtt": {"a": {"host": "h", "topic": "x\x07"}}}, "control characters"),
+        ({"mqtt": {"a": {"host": "h", "topic": "//"}}}, "topic '//'"),
         ({"mqtt": {"a": {"host": "h", "valid_s": 1.0}}}, "valid_s 1.0"),
         ({"mqtt": {"a": {"host": "h", "port": 0}}}, "port 0"),
         ({"mqtt": {"a": {"host": "h", "password": {"env": "X"}}}}, "needs a user"),
@@ -83,6 +85,13 @@ def test_a_secret_in_the_configuration_itself_is_refused_without_being_repeated(
 def test_values_that_cannot_be_meant_are_refused(sinks, said):
     with pytest.raises(InputError, match=said):
         from_json(SinksConfig, sinks, "line.yaml")
+
+
+def test_a_line_s_name_has_to_make_a_topic_unless_there_is_one():
+    with pytest.raises(InputError, match=r"topic 'zsad/a/#\+', made of the line's name, must be"):
+        MqttSink("plant", MqttConfig("h"), SinkContext("a/#+", FakeLine().status))
+    assert MqttConfig("h", topic="hall/3/").base_topic("a/#+") == "hall/3"
+    assert MqttConfig("h").base_topic("press-3") == "zsad/press-3"
 
 
 def test_two_files_that_do_not_meet_are_two_sinks(tmp_path):
