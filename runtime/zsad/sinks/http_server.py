@@ -160,13 +160,17 @@ class StatusHandler(http.server.BaseHTTPRequestHandler):
     def _answer(self) -> Answer:
         if not self._is_allowed():
             return Answer(401, b"send the token as Authorization: Bearer\n")
-        make = _ROUTES.get(urlsplit(self.path).path)
+        try:
+            path = urlsplit(self.path).path
+        except ValueError:
+            return Answer(400, b"this is no address\n")
+        make = _ROUTES.get(path)
         if make is None:
             return Answer(404, b"there is " + " ".join(_ROUTES).encode() + b"\n")
         try:
             return make(self.server, self.server.pulse.read())
         except Exception:
-            _log.exception("the status server cannot answer %s", urlsplit(self.path).path)
+            _log.exception("the status server cannot answer %s", path)
             return Answer(500, b"this failed; the log says how\n")
 
     def _is_allowed(self) -> bool:

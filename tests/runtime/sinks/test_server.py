@@ -213,6 +213,13 @@ def test_nonsense_is_refused(serve, request_bytes, status):
     assert status in exchange(serve(), request_bytes)
 
 
+@pytest.mark.parametrize("target", [b"http://[bad/", b"http://bad]/healthz"])
+def test_an_address_that_is_none_is_refused_and_not_logged_at_length(serve, target, caplog):
+    answer = exchange(serve(), b"GET " + target + b" HTTP/1.0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.0 400 ")
+    assert "Traceback" not in caplog.text
+
+
 def test_head_has_no_body(serve):
     answer = exchange(serve(), b"HEAD /readyz HTTP/1.0\r\n\r\n")
     assert answer.startswith(b"HTTP/1.0 200 ") and answer.endswith(b"\r\n\r\n")
