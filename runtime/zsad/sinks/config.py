@@ -241,7 +241,8 @@ class ServerConfig:
         port: Port to listen on.
         allow_remote: Says that `host` may be another address than this machine's own.
         token: What a caller must send as `Authorization: Bearer`; a must where others reach it.
-        max_connections: Connections at a time; one more is answered 503.
+        max_connections: Connections at a time; one more ends the oldest that has asked nothing yet,
+            and is answered 503 where all have asked.
         timeout_s: Limit of each step of a request; the whole of it may take twice as long.
         stale_s: See `STALE_S`.
     """
