@@ -203,7 +203,8 @@ class ModbusConfig:
         valid_s: How long a result may be acted on; after that it is shown as expired.
         ack_s: An unacknowledged result counts as trouble after this.
         verdict_s: A trigger without a verdict is given up after this.
-        max_clients: Connections; one more displaces the oldest, which may be a dead PLC's.
+        max_clients: Connections; one more displaces the one that has been silent longest, which may
+            be a dead PLC's.
         stale_s: See `STALE_S`.
     """
 

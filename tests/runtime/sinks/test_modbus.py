@@ -171,6 +171,24 @@ def test_dead_connections_do_not_lock_a_plc_out(rig, until):
         each.close()
 
 
+def test_a_plc_that_asks_is_not_displaced_by_those_that_are_silent(rig, until):
+    courier = rig.carry(max_clients=3)
+    until(lambda: courier.health.up)
+    plc, other = rig.client(), rig.client()
+    ports = [client.socket.getsockname() for client in (plc, other)]
+    flags(other)
+    flags(plc)
+    silent = [socket.create_connection(("127.0.0.1", rig.port)) for _ in range(10)]
+    assert flags(plc) == flags(other) == Flag.READY
+    flags(plc)
+    assert flags(rig.client()) == flags(rig.client()) == Flag.READY, "the second displaces `other`"
+    until(lambda: select.select([other.socket], [], [], 0)[0])
+    assert flags(plc) == Flag.READY
+    assert [client.socket.getsockname() for client in (plc, other)] == ports
+    for each in silent:
+        each.close()
+
+
 def test_noise_on_the_port_changes_nothing(rig, until):
     courier = rig.carry()
     until(lambda: courier.health.up)
