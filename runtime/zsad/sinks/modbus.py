@@ -173,7 +173,8 @@ class ModbusServer:
             self._fill(function, registers)
             return None
         if function in _COILS_WRITE:
-            if address != TRIGGER_COIL or not self._handshake.has_trigger:
+            is_trigger = address == TRIGGER_COIL and len(values) == 1
+            if not is_trigger or not self._handshake.has_trigger:
                 return ExcCodes.ILLEGAL_ADDRESS
             return None if self._handshake.write_trigger(bool(values[0])) else ExcCodes.DEVICE_BUSY
         if function not in _REGISTERS_WRITE:

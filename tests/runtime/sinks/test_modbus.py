@@ -146,6 +146,18 @@ def test_what_a_plc_may_not_write_is_refused(rig, until):
     assert client.read_holding_registers(0, count=4).registers == [0, 0, 0, 0]
 
 
+def test_coils_beside_the_trigger_are_refused_and_trigger_nothing(rig, until):
+    triggered = []
+    courier = rig.carry(trigger=lambda part: not triggered.append(part))
+    until(lambda: courier.health.up)
+    client = rig.client()
+    for count in (2, 9, 16):
+        assert client.write_coils(0, [True] * count).exception_code == 2
+    assert triggered == [] and not client.read_coils(0, count=1).bits[0]
+    assert not client.write_coils(0, [True]).isError()
+    assert len(triggered) == 1 and client.read_coils(0, count=1).bits[0]
+
+
 def test_a_busy_line_answers_a_trigger_with_busy(rig, until):
     courier = rig.carry(trigger=lambda part: True)
     until(lambda: courier.health.up)
