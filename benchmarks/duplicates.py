@@ -91,7 +91,7 @@ def _good(name: str, count: int) -> list[tuple[str, ImageU8]]:
 
 
 def _between(one: ImageU8, other: ImageU8) -> float:
-    from zsad_calibration.duplicates import thumbnail_of, unlikeness
+    from zsad.watch.likeness import thumbnail_of, unlikeness
 
     return unlikeness(thumbnail_of(one), thumbnail_of(other))
 

@@ -55,7 +55,8 @@ def calibrate(
 ) -> Recipe:
     """Return a recipe with one calibration per detector.
 
-    A part that several frames show counts once, with the highest score of any.
+    A part that several frames show counts once: with the highest score of any for the thresholds,
+    and with the first one's for drift, since a line sees one frame of a part.
 
     Args:
         detectors: One per graph of the same artifact, opened without a recipe, and with the
@@ -98,10 +99,14 @@ def calibrate(
 
 @dataclass(frozen=True)
 class _Good:
-    """Scores of a good part: its own and, by type, those of each; and its map's maximum."""
+    """Scores of a good part: its own and, by type, those of each; and its map's maximum.
+
+    `first` is its own score on the first frame that showed it; the others are the highest of any.
+    """
 
     scores: tuple[float, ...]
     map_max: float
+    first: float
 
 
 def _same_size(inspection: Inspection, frame: GoodFrame) -> Inspection:
@@ -120,7 +125,7 @@ def _same_size(inspection: Inspection, frame: GoodFrame) -> Inspection:
 def _keep_highest(parts: dict[int, _Good], part: int, good: _Good) -> None:
     before = parts.get(part, good)
     scores = tuple(map(max, before.scores, good.scores))
-    parts[part] = _Good(scores, max(before.map_max, good.map_max))
+    parts[part] = _Good(scores, max(before.map_max, good.map_max), before.first)
 
 
 def _judged(detector: Detector, frame: GoodFrame, settings: Settings) -> _Good:
@@ -136,7 +141,7 @@ def _judged(detector: Detector, frame: GoodFrame, settings: Settings) -> _Good:
             f"good frame '{frame.name}' got {what} from {detector.graph.file}: "
             "export the artifact again"
         )
-    return _Good(tuple(scores), map_max)
+    return _Good(tuple(scores), map_max, scores[0])
 
 
 def _type_scores(detector: Detector, result: AnomalyResult, kind: ScoreKind) -> list[float]:
@@ -156,16 +161,18 @@ def _calibration(
 ) -> Calibration:
     every = [good.scores for good in goods]
     values, bound = thresholds_from(every, settings.max_false_reject, settings.confidence)
-    scores = sorted(part[0] for part in every)
+    scores = tuple(sorted(part[0] for part in every))
+    first = tuple(sorted(good.first for good in goods))
     return Calibration(
         graph_sha256=detector.graph.sha256,
         score_kind=settings.score_kind,
         threshold=values[0],
         bound=bound,
-        good_scores=tuple(scores),
+        good_scores=scores,
         good_map_level=float(np.quantile([good.map_max for good in goods], MAP_LEVEL_SHARE)),
         arithmetic=detector.arithmetic,
         types=tuple(map(TypeThreshold, types, values[1:])),
         inspection_sha256=inspection.sha256,
         curve=false_rejects(scores, settings.confidence),
+        first_scores=() if first == scores else first,
     )

@@ -160,8 +160,8 @@ def main(
 
     from zsad.recipe import read_recipe, write_recipe
     from zsad.schema import write_atomic
+    from zsad.watch.likeness import cells_of
     from zsad_calibration.calibrate import Settings, calibrate
-    from zsad_calibration.duplicates import cells_of
     from zsad_calibration.good_frames import UniqueFrames, good_frames
     from zsad_calibration.merge import merge
     from zsad_calibration.options import debounce_of, inspection_of, score_kind_of

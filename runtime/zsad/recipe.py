@@ -72,7 +72,9 @@ class Calibration:
     together. `good_map_level` is what the maximum of the anomaly map stays below on 95 % of the
     good parts; None in recipes from before it was kept. `arithmetic` is what the engine computed
     in, None where that is what the graph says. `inspection_sha256` is the region and tiles it was
-    made with, None for whole frames. `curve` says what other thresholds would cost.
+    made with, None for whole frames. `curve` says what other thresholds would cost. `good_scores`
+    holds the highest of each part's frames; `first_scores` that of its first, empty where no part
+    had several.
     """
 
     graph_sha256: str
@@ -86,6 +88,12 @@ class Calibration:
     types: tuple[TypeThreshold, ...] = ()
     inspection_sha256: str | None = None
     curve: tuple[CurvePoint, ...] = ()
+    first_scores: tuple[float, ...] = ()
+
+    @property
+    def single_scores(self) -> tuple[float, ...]:
+        """One frame's score of each good part, as a line judges parts."""
+        return self.first_scores or self.good_scores
 
     @property
     def map_level(self) -> float | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import accuracy_methods
 import feature_cache
 import protocol
 from accuracy_runs import Outcome
@@ -114,6 +115,12 @@ def test_the_readme_prints_what_limited_priors_cost():
     assert "cannot be told apart (+4.0 points, standard error 2.4" in protocol.answer(results)
     pixels = protocol._lost(results, "anomalyclip", "pixel_auroc")
     assert min(pixels) > max(protocol._lost(results, "dive", "pixel_auroc"))
+
+
+def test_the_methods_page_prints_what_every_method_reached():
+    runs = [accuracy_methods.read(file) for file in sorted(RESULTS.glob("accuracy-*-tiny.json"))]
+    assert {"dive", "faprompt"} <= {method for method, _ in runs}
+    assert accuracy_methods.table(runs) in (ROOT / "docs" / "methods.md").read_text("utf-8")
 
 
 def test_the_quantizers_in_the_docs_are_those_of_the_json():

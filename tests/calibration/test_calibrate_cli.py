@@ -191,6 +191,21 @@ class TestBursts:
         assert calibration.good_scores[-1] == pytest.approx(highest / 255, abs=1e-3)
         assert "from 45 good frames of 6 parts: 39 show a part again (--each-frame" in output
 
+    def test_drift_is_told_by_one_frame_of_each_part(self, make_artifact, good, tmp_path):
+        # Two frames of one part, one grey level apart: the first counts, not the highest.
+        for name, level in {"still0": 120, "still1": 121}.items():
+            cv2.imwrite(str(good / f"{name}.png"), frame(level))
+        path, _ = calibrated(make_artifact(), good, tmp_path)
+        (calibration,) = read_recipe(path).calibrations
+        assert calibration.good_scores[-1] == pytest.approx(121 / 255)
+        assert calibration.single_scores == pytest.approx([n / 255 for n in (*LEVELS, 120)])
+
+    def test_scores_are_not_kept_twice_without_bursts(self, make_artifact, good, tmp_path):
+        path, _ = calibrated(make_artifact(), good, tmp_path)
+        (calibration,) = read_recipe(path).calibrations
+        assert calibration.first_scores == ()
+        assert calibration.single_scores == calibration.good_scores
+
     def test_a_promise_is_not_carried_by_a_burst(self, make_artifact, good, tmp_path):
         rng = np.random.default_rng(3)
         for number in range(40):

@@ -4,7 +4,8 @@ import pytest
 
 from zsad.data import open_dataset
 from zsad.inspection.config import Roi
-from zsad_calibration.duplicates import THUMBNAIL, Parts, cells_of, noise_of, thumbnail_of
+from zsad.watch.likeness import THUMBNAIL, cells_of, noise_of, thumbnail_of
+from zsad_calibration.duplicates import Parts
 from zsad_calibration.good_frames import GoodFrame, UniqueFrames
 
 RNG = np.random.default_rng(0)

@@ -13,6 +13,7 @@ from zsad.sources.camera import Camera
 from zsad.sources.config import BackoffConfig, CameraConfig, ControlsConfig
 from zsad.sources.health import Cause, SourceState
 from zsad.sources.stream import Backing, Reading, StreamError
+from zsad.sources.trigger import TriggerGate
 
 IMAGE = np.zeros((4, 6, 3), np.uint8)
 
@@ -258,9 +259,10 @@ class HandFed:
 
     paced, rate_hz, backing = True, 0.01, Backing("hand", "no decoder", "a test")
 
-    def __init__(self):
+    def __init__(self, clock=None):
         self.ready = threading.Semaphore(0)
         self.failure = None
+        self.now_s = clock.now_s if clock else time.monotonic
 
     def open(self, closing):
         return self
@@ -271,7 +273,7 @@ class HandFed:
         if self.failure is not None:
             failure, self.failure = self.failure, None
             raise failure
-        now_s = time.monotonic()
+        now_s = self.now_s()
         return Reading(IMAGE, now_s, now_s)
 
     def interrupt(self):
@@ -300,6 +302,32 @@ def test_each_trigger_gets_the_first_frame_after_it_and_no_other_frame_is_judged
     assert [(f.trigger, f.number) for f in frames[:2]] == [("a", 2), ("b", 3)]
     assert frames[2] is None
     assert camera.health.counts.dropped == {"untriggered": 3}
+    camera.close()
+
+
+def test_a_frame_that_may_be_older_than_its_trigger_does_not_answer_it():
+    gate = TriggerGate("software", 1, delay_s=0.3)
+    assert gate.trigger("a", 10.0, 2)
+    assert gate.trigger("b", 10.1, 2)
+    arrivals_s = (9.9, 10.0, 10.2, 10.35, 10.38, 10.5)
+    admitted = [gate.admit(each) for each in arrivals_s]
+    assert [each.trigger for each in admitted] == [None, None, None, "a", None, "b"]
+    assert {each.reason for each in admitted} == {None, "untriggered"}
+
+
+def test_a_camera_leaves_out_the_frames_that_were_under_way_when_it_was_triggered():
+    clock = FakeClock()
+    stream = HandFed(clock)
+    config = CameraConfig("cam", "rtsp://cam/1", trigger="software", trigger_delay_ms=250)
+    camera = Camera(config, stream, clock=clock)
+    camera.start()
+    feed(camera, stream)
+    assert camera.trigger("a")
+    for _ in range(4):
+        clock.time_s += 0.1
+        feed(camera, stream)
+    frame = camera.take()
+    assert (frame.trigger, frame.number, camera.take()) == ("a", 3, None)
     camera.close()
 
 
@@ -464,6 +492,12 @@ def test_no_thread_is_left_and_closing_twice_does_no_harm():
         ({"source": "/dev/video0", "pixel_format": "YUYV2"}, "should be four letters"),
         ({"scale_16bit": "12"}, "scale_16bit is for folders"),
         ({"trigger": "software", "policy": "latest"}, "use policy: every"),
+        ({"trigger_delay_ms": 5.0}, "trigger_delay_ms 5 needs trigger: software"),
+        ({"trigger_delay_ms": float("nan")}, "trigger_delay_ms nan is not 0 or more"),
+        (
+            {"source": "genicam:a", "trigger": "software", "trigger_delay_ms": 5.0},
+            "trigger_delay_ms 5: a genicam camera exposes when it is triggered",
+        ),
     ],
 )
 def test_a_configuration_that_cannot_be_is_one_line(options, message):

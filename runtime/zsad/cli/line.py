@@ -60,9 +60,11 @@ def _run(config: LineConfig, effective: str) -> None:
         finally:
             ended = line.stop()
             click.echo(summary(line.parts), err=True)
+    # A thread in a native call would hold up the interpreter's own end.
     if not ended:
-        # A thread that hangs in a native call would hold up the interpreter's own end.
         os._exit(1)
+    if line.is_loading:
+        os._exit(0)
 
 
 def summary(parts: Assembly) -> str:

@@ -53,6 +53,7 @@ class Part:
 class _Open:
     opened_s: float
     views: list[ViewRecord] = field(default_factory=list)
+    is_expected: bool = False
 
 
 class PartCollator:
@@ -83,8 +84,13 @@ class PartCollator:
         if trigger in self._open:
             return False
         self._told.pop(trigger, None)
-        self._begin(trigger, now_s)
+        self._begin(trigger, now_s, is_expected=True)
         return True
+
+    def withdraw(self, trigger: str) -> None:
+        """Forget a part that was begun for nothing; one that has views gets its verdict."""
+        if trigger in self._open and not self._open[trigger].views:
+            del self._open[trigger]
 
     def add(
         self,
@@ -103,14 +109,15 @@ class PartCollator:
                 no `expect` began. None takes `now_s`.
 
         Returns:
-            False if the part's verdict was told already.
+            False if the part's verdict was told already, or the frame is older than its trigger:
+            then it shows the last part that had this id.
         """
         self._expire(now_s)
         opened_s = now_s if captured_s is None else captured_s
         if trigger is None:
             self._finished.append(_part(view.frame, _Open(opened_s, [view]), now_s, missing={}))
             return True
-        if trigger in self._told:
+        if trigger in self._told or self._is_of_earlier(trigger, opened_s):
             self.late[view.camera] += 1
             return False
         if trigger not in self._open:
@@ -145,10 +152,14 @@ class PartCollator:
         """Parts that wait for views."""
         return len(self._open)
 
-    def _begin(self, trigger: str, opened_s: float) -> None:
+    def _is_of_earlier(self, trigger: str, captured_s: float) -> bool:
+        part = self._open.get(trigger)
+        return part is not None and part.is_expected and captured_s < part.opened_s
+
+    def _begin(self, trigger: str, opened_s: float, is_expected: bool = False) -> None:
         if len(self._open) >= MAX_OPEN:
             self._tell(next(iter(self._open)), opened_s, overdue=True)
-        self._open[trigger] = _Open(opened_s)
+        self._open[trigger] = _Open(opened_s, is_expected=is_expected)
 
     def _expire(self, now_s: float) -> None:
         late = [name for name, part in self._open.items() if self._deadline_s(part) <= now_s]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from zsad.line.engine import Batcher, Engine
 from zsad.line.judges import LineJudges
 from zsad.line.latency import Latencies
 from zsad.line.monitor import Monitor
+from zsad.line.recipes import read_recipes
 from zsad.line.recorder import Evidence, Recorder
 from zsad.line.status import SinkHealth
 from zsad.sinks import Courier, open_sinks
@@ -26,6 +28,8 @@ from zsad.sources.health import Counts, SourceHealth
 
 if TYPE_CHECKING:
     from zsad.sinks.server import StatusServer
+
+LOG = logging.getLogger(__name__)
 
 _PATIENCE_S = 60.0
 _ENGINE_MEMORY = "engine.json"
@@ -61,10 +65,11 @@ class Assembly:
             LedgerError: The audit cannot be written.
         """
         self.config = config
+        self._recipes = read_recipes(config)
         folder = Path(config.ledger_folder)
         self.ledger = Ledger.open(folder, config.ledger)
         try:
-            audit_changes(self.ledger, folder, config, effective)
+            audit_changes(self.ledger, folder, effective, self._recipes)
             self._make_accounts()
             self._make_threads(folder / _ENGINE_MEMORY, watchdog_s or float("inf"))
             self._make_consumers()
@@ -103,8 +108,9 @@ class Assembly:
         self.engine = Engine(
             lambda: LineJudges(
                 config,
+                self._recipes,
                 self.monitor,
-                lambda change: self.audit.add(engine_event(config.line, change)),
+                lambda change: self.audit.leave(engine_event(config.line, change)),
                 memory,
             ),
             self._batcher,
@@ -143,16 +149,22 @@ class Assembly:
     def trigger(self, part: str) -> bool:
         """Begin a part: ask every camera that waits for triggers for a frame of it.
 
-        The part gets its verdict by the takt, also if no camera takes the trigger.
+        A trigger that was taken gets its verdict by the takt, whether or not a frame ever comes.
 
         Returns:
-            Whether any camera takes it.
+            Whether it was taken. If not, nothing was begun, and it may come again at once: no
+            camera takes it, its id is that of a part without a verdict, or too much is waiting.
         """
         # First, since a part that began after its own verdict would wait for frames in vain.
-        if not self.recorder.expect(part):
+        begun_s = self.recorder.expect(part)
+        if begun_s is None:
             return False
         waiting = [c.name for c in self.config.cameras if c.trigger == "software"]
-        return any([self.cameras[name].trigger(part) for name in waiting])
+        taken = any([self.cameras[name].trigger(part) for name in waiting])
+        if not taken:
+            LOG.warning("trigger %s is refused: no camera takes it", part)
+            self.recorder.withdraw(part, begun_s)
+        return taken
 
 
 def _health_of(camera: Camera) -> Callable[[], SourceHealth]:

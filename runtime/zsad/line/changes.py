@@ -11,10 +11,9 @@ from pathlib import Path
 from zsad.errors import InputError, LedgerError
 from zsad.ledger import AuditEvent, Ledger
 from zsad.ledger.audit import AuditKind
-from zsad.line.config import LineConfig
 from zsad.line.monitor import Monitor
+from zsad.line.recipes import Recipes
 from zsad.line.record import VerdictRecord
-from zsad.recipe import read_recipe
 from zsad.schema import from_json, read_json, sha256_of, write_json
 from zsad.watch.parity import EngineChange
 
@@ -25,7 +24,7 @@ _WHO = "zsad-run"
 
 @dataclass(frozen=True)
 class Setting:
-    """What a line was started with; hashes, and thresholds by camera and graph."""
+    """What a line was started with; hashes, and thresholds by camera, graph and type."""
 
     configuration: str
     recipes: Mapping[str, str] = field(default_factory=dict)
@@ -33,7 +32,7 @@ class Setting:
 
 
 class AuditTrail:
-    """What must be in the audit, written as soon as the ledger takes it; any thread may add.
+    """What must be in the audit, written as soon as the ledger takes it; any thread may leave.
 
     A change that was not written yet is a fault of the line, and is not undone: an engine that was
     ruled out must not come back for want of a row.
@@ -46,13 +45,8 @@ class AuditTrail:
         self._lock = threading.Lock()
         self._waiting: deque[AuditEvent] = deque()
 
-    def add(self, event: AuditEvent) -> None:
-        """Write an event, or keep it for `retry`."""
-        self.leave(event)
-        self.retry()
-
     def leave(self, event: AuditEvent) -> None:
-        """Keep an event for the next `retry`, for whoever must not wait for the disk."""
+        """Keep an event for the next `retry`: who judges or delivers must not wait for the disk."""
         self._waiting.append(event)
 
     def retry(self) -> None:
@@ -80,40 +74,36 @@ def parked_event(sink: str, record: VerdictRecord, reason: str) -> AuditEvent:
     return AuditEvent("outbox", _WHO, f"verdict {record.seq} parked by {sink}", reason)
 
 
-def audit_changes(ledger: Ledger, folder: Path, config: LineConfig, effective: str) -> None:
+def audit_changes(ledger: Ledger, folder: Path, effective: str, recipes: Recipes) -> None:
     """Write into the audit what changed since the line was last started, then remember it.
 
     Args:
         ledger: Whose audit.
         folder: The ledger's folder.
-        config: What the line is started with.
-        effective: Its text without secrets, which is what is hashed.
+        effective: The line's configuration as text without secrets, which is what is hashed.
+        recipes: What it judges by.
 
     Raises:
-        InputError: A recipe cannot be read.
         LedgerError: The audit cannot be written, so the line must not start.
     """
-    before, now = _recall(folder / MEMORY), setting_of(config, effective)
+    before, now = _recall(folder / MEMORY), setting_of(effective, recipes)
     for event in changes(before, now):
         ledger.audit(event)
     if now != before:
         write_json(folder / MEMORY, now)
 
 
-def setting_of(config: LineConfig, effective: str) -> Setting:
-    """Return what decides about the verdicts of a configuration."""
-    recipes: dict[str, str] = {}
+def setting_of(effective: str, recipes: Recipes) -> Setting:
+    """Return what decides about the verdicts of a line."""
     thresholds: dict[str, str] = {}
-    for camera in config.cameras:
-        path = config.recipe_of(camera.name)
-        if path is None:
-            continue
-        recipe = read_recipe(path)
-        recipes[camera.name] = sha256_of(recipe)
+    for camera, recipe in recipes.items():
         for each in recipe.calibrations:
-            key = f"{camera.name}: {each.graph_sha256[:12]} {each.arithmetic or ''}".strip()
+            key = f"{camera}: {each.graph_sha256[:12]} {each.arithmetic or ''}".strip()
             thresholds[key] = f"{each.score_kind} > {each.threshold!r}"
-    return Setting(sha256_of(effective), recipes, thresholds)
+            for own in each.types:
+                thresholds[f"{key} {own.name}"] = f"{each.score_kind} > {own.threshold!r}"
+    hashes = {camera: sha256_of(recipe) for camera, recipe in recipes.items()}
+    return Setting(sha256_of(effective), hashes, thresholds)
 
 
 def changes(before: Setting | None, now: Setting) -> list[AuditEvent]:

@@ -114,6 +114,8 @@ class LineConfig:
             raise InputError(f"takt_ms {self.takt_ms:g} must be above 0")
         if self.is_triggered and self.takt_ms is None:
             raise InputError("takt_ms is missing: a triggered part needs an end of waiting")
+        if self.is_triggered and self.takt_ms is not None:
+            self.sinks.check_takt(self.takt_ms)
 
     @property
     def is_triggered(self) -> bool:

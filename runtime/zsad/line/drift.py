@@ -7,11 +7,15 @@ import logging
 from zsad.errors import InputError
 from zsad.line.config import LineConfig
 from zsad.line.monitor import Monitor
+from zsad.line.record import ViewRecord
 from zsad.line.recorder import Evidence
 from zsad.recipe import Calibration, Recipe, read_recipe
 from zsad.schema import sha256_of
+from zsad.sources import Frame
 from zsad.watch.config import DriftConfig
-from zsad.watch.drift import DriftMonitor
+from zsad.watch.drift import DriftAlarm, DriftMonitor
+from zsad.watch.likeness import cells_of
+from zsad.watch.sampling import Sampling
 
 LOG = logging.getLogger(__name__)
 
@@ -19,7 +23,8 @@ LOG = logging.getLogger(__name__)
 class DriftWatch:
     """Holds what was judged against the good parts of its recipe; one thread observes.
 
-    A camera that is judged by another calibration than before, as after a fallback, begins anew.
+    One frame of each part counts, since the rate of false alarms is one per part. A camera that is
+    judged by another calibration than before, as after a fallback, begins anew.
     """
 
     def __init__(self, config: LineConfig, drift: DriftConfig, monitor: Monitor) -> None:
@@ -30,25 +35,42 @@ class DriftWatch:
         """
         self._drift = drift
         self._monitor = monitor
+        self._views = config.parts.views
         self._recipes: dict[str, Recipe] = {}
         for camera in config.cameras:
             path = config.recipe_of(camera.name)
             if path is not None:
                 self._recipes[camera.name] = read_recipe(path)
         self._watches: dict[tuple[str, str], DriftMonitor] = {}
+        self._samplings: dict[str, Sampling] = {}
         self._alarms: dict[str, set[str]] = {}
 
     def observe(self, evidence: Evidence) -> None:
         """Take a judged frame into account; one without a calibrated verdict says nothing."""
-        view, frame_bgr = evidence.view, evidence.taken.frame.image_bgr
-        if frame_bgr is None or view.calibration is None or view.score is None:
-            return
+        view = evidence.view
         try:
-            alarms = self._watch(view.camera, view.calibration).observe(frame_bgr, view.score)
+            alarms = self._observe(evidence.taken.frame, view)
         except InputError as error:
             LOG.warning("camera %s: drift cannot be seen: %s", view.camera, error)
             return
-        self._tell(view.camera, {f"{a.kind}": f"{view.camera}: {a.describe()}" for a in alarms})
+        if alarms is not None:
+            self._tell(view.camera, {f"{a.kind}": f"{view.camera}: {a.describe()}" for a in alarms})
+
+    def _observe(self, frame: Frame, view: ViewRecord) -> tuple[DriftAlarm, ...] | None:
+        frame_bgr = frame.image_bgr
+        if frame_bgr is None or view.calibration is None or view.score is None:
+            return None
+        watch = self._watch(view.camera, view.calibration)
+        if not self._sampling(view.camera).counts(frame_bgr, frame.trigger, frame.captured_s):
+            return None
+        return watch.observe(frame_bgr, view.score)
+
+    def _sampling(self, camera: str) -> Sampling:
+        if camera not in self._samplings:
+            region = cells_of(self._recipes[camera].roi)
+            views = self._views.get(camera, 1)
+            self._samplings[camera] = Sampling(self._drift.part_s, region, views)
+        return self._samplings[camera]
 
     def _watch(self, camera: str, calibration_sha256: str) -> DriftMonitor:
         key = (camera, calibration_sha256)

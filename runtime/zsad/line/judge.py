@@ -111,7 +111,7 @@ class Judge:
             if isinstance(error, InferenceError):
                 self.trouble = str(error)
             return [_Answer(str(error))]
-        self.trouble = None
+        self.trouble = _trouble_of(found)
         return [_Answer(None, result, begin_s) for result in found]
 
     def _judged(self, taken: Taken, answer: _Answer) -> Judged:
@@ -164,16 +164,22 @@ class Judge:
             found |= {"defect_threshold": result.defect.threshold}
         return found
 
-    def check(self) -> bool:
-        """Whether the engine still answers a black frame with numbers."""
+    def check(self) -> None:
+        """See whether the engine still answers a black frame with numbers, and set `trouble`."""
         spec = self.detector.artifact.manifest.preprocess
         try:
             result = self.detector.predict(np.zeros((spec.height, spec.width, 3), np.uint8))
         except InferenceError as error:
             self.trouble = str(error)
-            return False
-        self.trouble = None
-        return bool(np.isfinite(result.anomaly_map).all())
+            return
+        self.trouble = _trouble_of([result])
+
+
+def _trouble_of(results: Sequence[AnomalyResult]) -> str | None:
+    told = [a for r in results for a in (r.score, r.anomaly_map, r.type_score) if a is not None]
+    if all(np.isfinite(each).all() for each in told):
+        return None
+    return "it answers with a value that is not a number"
 
 
 def identify(detector: Detector) -> Identity:

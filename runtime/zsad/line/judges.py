@@ -10,11 +10,15 @@ from zsad.line.clock import SYSTEM, Clock
 from zsad.line.config import LineConfig
 from zsad.line.judge import Identity, Judge, Judged, Taken, silent_view
 from zsad.line.monitor import Monitor
+from zsad.line.recipes import Recipes
 from zsad.manifest import Precision
-from zsad.recipe import Recipe, read_recipe
+from zsad.recipe import Recipe
 from zsad.watch.parity import EngineChange, ParityWatch, Ruling
 
 OnChange = Callable[[EngineChange], None]
+
+_DOUBT_S = 1.0
+"""A breach is a fault for as long at least, so that whoever reads the state sees it."""
 
 
 class LineJudges:
@@ -28,6 +32,7 @@ class LineJudges:
     def __init__(
         self,
         config: LineConfig,
+        recipes: Recipes,
         monitor: Monitor,
         on_change: OnChange,
         memory: Path | None = None,
@@ -37,21 +42,21 @@ class LineJudges:
 
         Args:
             config: The line.
+            recipes: What each camera is judged by.
             monitor: Told what judges and what is wrong with it.
             on_change: Told when another engine judges than before.
             memory: A file that remembers which engine was last within parity.
             clock: The clocks.
 
         Raises:
-            InputError: Artifact, recipe or engine cannot be used.
+            InputError: Artifact or engine cannot be used.
         """
         self._config = config
         self._monitor = monitor
         self._on_change = on_change
         self._clock = clock
-        paths = {config.recipe_of(camera.name) for camera in config.cameras}
-        self._recipes = {path: None if path is None else read_recipe(path) for path in paths}
-        first = self._recipes[config.recipe_of(config.cameras[0].name)]
+        self._recipes = {camera.name: recipes.get(camera.name) for camera in config.cameras}
+        first = self._recipes[config.cameras[0].name]
         engine = config.engine
         detector = self._load(first, engine.precision, engine.backend)
         self._watch = ParityWatch(
@@ -60,13 +65,16 @@ class LineJudges:
             config.watch.replay,
             lambda precision, backend: self._load(first, precision, backend),
             memory,
+            self._doubt,
         )
+        self._doubted_s: float | None = None
         self._detector: Detector | None = detector
         self._judges: dict[str, Judge] = {}
         self._identities: dict[str, Identity] = {}
         try:
             self._seat(detector)
             self._apply(self._watch.at_start(detector, clock.monotonic_s()))
+            self._trust()  # nothing was judged before
             self.check()
         except BaseException:
             detector.close()
@@ -81,6 +89,7 @@ class LineJudges:
         if self._detector is None:
             reason = "; ".join(self._watch.alarms) or "no engine judges"
             return [Judged(one, silent_view(one, reason)) for one in taken]
+        self._trust_again()
         judged: list[Judged] = []
         groups: dict[int, tuple[Judge, list[Taken]]] = {}
         for one in taken:
@@ -92,7 +101,11 @@ class LineJudges:
                 judge.check()  # did it fail on this frame, or does it fail on all?
         self._tell_trouble()
         if self._watch.is_overdue(self._clock.monotonic_s()):
+            before = self._detector
             self._replay_one()
+            if self._detector is not before:
+                reason = self._watch.alarms[-1]
+                return [Judged(one.taken, silent_view(one.taken, reason)) for one in judged]
         return judged
 
     def is_well(self) -> bool:
@@ -103,6 +116,7 @@ class LineJudges:
         """Replay a golden frame if it is time to; else see that the engine still answers."""
         if self._detector is None:
             return
+        self._trust_again()
         if self._watch.wants_slot(self._clock.monotonic_s()):
             self._replay_one()
         else:
@@ -124,12 +138,29 @@ class LineJudges:
         if ruling is not None:
             self._apply(ruling)
 
+    def _doubt(self, reason: str) -> None:
+        """Make a breach known before a successor is looked for, which takes seconds."""
+        self._doubted_s = self._clock.monotonic_s()
+        self._monitor.raise_condition("fault", "parity", reason)
+        self._monitor.judged_by("none")
+
+    def _trust_again(self) -> None:
+        """End the fault of a breach once a successor judges and every consumer saw the fault."""
+        if self._doubted_s is None or self._detector is None:
+            return
+        if self._clock.monotonic_s() - self._doubted_s >= _DOUBT_S:
+            self._trust()
+
+    def _trust(self) -> None:
+        if self._detector is not None:
+            self._doubted_s = None
+            self._monitor.clear_condition("fault", "parity")
+
     def _apply(self, ruling: Ruling) -> None:
         before, self._detector = self._detector, ruling.detector
         if ruling.detector is None:
             reason = "; ".join(self._watch.alarms) or "no engine judges"
             self._monitor.raise_condition("fault", "parity", reason)
-            self._monitor.judged_by("none")
             self._judges = {}
         elif ruling.detector is not before:
             self._seat(ruling.detector)
@@ -142,11 +173,10 @@ class LineJudges:
         """Make a judge per recipe over the one engine, and warm it up."""
         detector.warm_up()
         by_recipe = {
-            path: Judge(Detector(detector.artifact, detector.backend, recipe))
-            for path, recipe in self._recipes.items()
+            key: Judge(Detector(detector.artifact, detector.backend, recipe))
+            for key, recipe in {id(each): each for each in self._recipes.values()}.items()
         }
-        cameras = [camera.name for camera in self._config.cameras]
-        self._judges = {name: by_recipe[self._config.recipe_of(name)] for name in cameras}
+        self._judges = {name: by_recipe[id(recipe)] for name, recipe in self._recipes.items()}
         self._identities = {name: judge.identity for name, judge in self._judges.items()}
         backend = detector.backend
         self._monitor.judged_by(f"{detector.graph.file} on {backend.provider} ({backend.name})")

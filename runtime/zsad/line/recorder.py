@@ -18,10 +18,12 @@ from zsad.inspection.debounce import Settled
 from zsad.inspection.parts import Part, PartCollator
 from zsad.line.accounts import Accounts
 from zsad.line.clock import SYSTEM, Clock
+from zsad.line.drafts import Drafts
 from zsad.line.judge import Judged, Taken, silent_view
 from zsad.line.latency import Captures, Latencies, stage_durations_ms
 from zsad.line.monitor import Monitor
 from zsad.line.record import VerdictRecord, ViewRecord
+from zsad.line.triggers import OpenTriggers
 from zsad.types import AnomalyResult
 
 LOG = logging.getLogger(__name__)
@@ -62,6 +64,14 @@ class _Expected:
     triggered_s: float
 
 
+@dataclass(frozen=True)
+class _Withdrawn:
+    trigger: str
+
+
+_Message = _Begun | _Done | _Expected | _Withdrawn | None
+
+
 class Recorder:
     """Collates, commits and accounts; `run` is the work of its thread."""
 
@@ -92,7 +102,7 @@ class Recorder:
             dry_run: Whether records say that they move nothing.
             seen: Given every view of a committed verdict, when that is already told.
         """
-        self._line = line
+        self._drafts = Drafts(line, clock, takt_ms, dry_run)
         self._collator = collator
         self._commit = commit
         self._accounts = accounts
@@ -100,23 +110,42 @@ class Recorder:
         self._latencies = latencies
         self._clock = clock
         self._takt_ms = takt_ms
-        self._dry_run = dry_run
         self._seen = seen
-        self._inbox: queue.Queue[_Begun | _Done | _Expected | None] = queue.Queue(_QUEUE)
+        self._inbox: queue.Queue[_Message] = queue.Queue(_QUEUE)
+        self._triggers = OpenTriggers()
         self._pending: dict[int, Taken] = {}
         # By identity: the collator keeps the very views that it was given.
         self._evidence: dict[int, Evidence] = {}
         self._captures = Captures(_REMEMBERED)
 
-    def expect(self, trigger: str) -> bool:
+    def expect(self, trigger: str) -> float | None:
         """Begin a part, so that it gets its verdict even if no frame ever shows it.
 
-        It never waits; False where so much is waiting to be recorded that it cannot be begun.
+        It never waits.
+
+        Returns:
+            When it was begun, on the monotonic clock; None where it was not, since a part of this
+            id has no verdict yet, or too much is waiting to be recorded.
         """
-        try:
-            self._inbox.put_nowait(_Expected(trigger, self._clock.monotonic_s()))
-        except queue.Full:
+        now_s = self._clock.monotonic_s()
+        if not self._triggers.begin(trigger, now_s):
+            LOG.warning("trigger %s came again before its verdict: refused", trigger)
+            return None
+        if not self._leave(_Expected(trigger, now_s)):
             LOG.error("trigger %s came while the recorder was behind: not begun", trigger)
+            self._triggers.end(trigger, now_s)
+            return None
+        return now_s
+
+    def withdraw(self, trigger: str, begun_s: float) -> None:
+        """Take back a part that no camera was asked for; one that cannot be gets its NO_RESULT."""
+        if self._leave(_Withdrawn(trigger)):
+            self._triggers.end(trigger, begun_s)
+
+    def _leave(self, message: _Message) -> bool:
+        try:
+            self._inbox.put_nowait(message)
+        except queue.Full:
             return False
         return True
 
@@ -151,13 +180,17 @@ class Recorder:
         reason = _STOPPED if part.verdict == "NO_RESULT" else None
         return replace(part, decided_s=self._clock.monotonic_s(), reason=reason, overdue=False)
 
-    def _handle(self, message: _Begun | _Done | _Expected | None) -> bool:
+    def _handle(self, message: _Message) -> bool:
         if isinstance(message, _Begun):
             self._pending.update((taken.ticket.number, taken) for taken in message.taken)
         elif isinstance(message, _Done):
+            self._give_up_late(self._clock.monotonic_s())  # this answer too may come too late
             self._add(message.judged)
         elif isinstance(message, _Expected):
-            self._collator.expect(message.trigger, message.triggered_s)
+            if not self._collator.expect(message.trigger, message.triggered_s):
+                self._triggers.end(message.trigger, message.triggered_s)
+        elif isinstance(message, _Withdrawn):
+            self._collator.withdraw(message.trigger)
         return message is not None
 
     def acknowledged(self, sink: str, record: VerdictRecord, at_s: float) -> None:
@@ -184,10 +217,13 @@ class Recorder:
 
     def _conclude_due(self) -> None:
         now_s = self._clock.monotonic_s()
+        self._give_up_late(now_s)
+        self._conclude(self._collator.due(now_s))
+
+    def _give_up_late(self, now_s: float) -> None:
         if self._takt_ms is not None:
             late = [t for t in self._pending.values() if _age_ms(t, now_s) >= self._takt_ms]
             self._give_up(f"no answer within the takt of {self._takt_ms:g} ms", late)
-        self._conclude(self._collator.due(now_s))
 
     def _give_up(self, reason: str, frames: Sequence[Taken]) -> None:
         for taken in frames:
@@ -196,11 +232,12 @@ class Recorder:
 
     def _conclude(self, parts: Sequence[Part]) -> None:
         for part in parts:
+            self._triggers.end(part.name, part.opened_s)
             self._record(part, [self._evidence.pop(id(view)) for view in part.views])
 
     def _record(self, part: Part, evidence: Sequence[Evidence]) -> None:
-        record = self._record_of(part, evidence)
-        if part.overdue or self._is_over(record.capture_to_verdict_ms):
+        record = self._drafts.draft(part, evidence[0].settled if len(evidence) == 1 else None)
+        if part.overdue or self._drafts.is_over(record.capture_to_verdict_ms):
             self._monitor.overrun()
         begin_s = self._clock.monotonic_s()
         try:
@@ -212,28 +249,6 @@ class Recorder:
             return
         self._latencies.add("commit", (self._clock.monotonic_s() - begin_s) * 1e3)
         self._told(committed, part.opened_s, evidence)
-
-    def _record_of(self, part: Part, evidence: Sequence[Evidence]) -> VerdictRecord:
-        verdict, reason = part.verdict, part.reason
-        settled = evidence[0].settled if len(evidence) == 1 else None
-        if settled is not None:
-            verdict, reason = settled.verdict.value, settled.reason or reason
-        return VerdictRecord(
-            seq=0,
-            line=self._line,
-            part=part.name,
-            verdict=verdict,
-            reason=reason if verdict == "NO_RESULT" else None,
-            views=part.views,
-            captured_utc=self._clock.utc_of(part.opened_s),
-            decided_utc=self._clock.utc_of(part.decided_s),
-            capture_to_verdict_ms=round((part.decided_s - part.opened_s) * 1e3, 3),
-            dry_run=self._dry_run,
-            triggered=part.triggered,
-        )
-
-    def _is_over(self, spent_ms: float) -> bool:
-        return self._takt_ms is not None and spent_ms >= self._takt_ms
 
     def _told(self, record: VerdictRecord, captured_s: float, evidence: Sequence[Evidence]) -> None:
         self._monitor.clear_condition("fault", "ledger")

@@ -113,18 +113,24 @@ class Line:
         waiting = sum(health.counts.waiting for health in healths)
         return ended and not waiting and not self.parts.accounts.in_flight
 
+    @property
+    def is_loading(self) -> bool:
+        """Whether the engine is being loaded, a native call that nothing can cut short."""
+        return self._engine_thread.is_alive() and not self.parts.monitor.is_ready
+
     def stop(self) -> bool:
         """Finish what is in flight, then end and join everything, within `STOP_WITHIN_S`.
 
         Returns:
-            Whether everything ended; what hangs in a native call is left to the process's end.
+            Whether everything ended; what hangs in a native call is left to the process's end. An
+            engine that `is_loading` has nothing to finish, and counts as ended.
         """
         begin_s = time.monotonic()
         self.parts.monitor.stopping()
         self._notifier.stopping()
         closing = _begin({name: camera.close for name, camera in self.parts.cameras.items()})
         self.parts.engine.stop()
-        ended = [self._engine_thread.end(_ENGINE_S)]
+        ended = [self._engine_thread.end(_ENGINE_S) or self.is_loading]
         self.parts.recorder.finish(0.1 if self._recorder_thread.is_alive() else 0.0)
         ended.append(self._recorder_thread.end(_RECORDER_S))
         ended += _together({c.name: _stop_of(c) for c in self.parts.couriers}, _SINKS_S + _SLACK_S)

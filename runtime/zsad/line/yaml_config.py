@@ -141,10 +141,14 @@ class _Builder:
         if is_table and isinstance(node.value, dict):
             pairs = node.value.items()
             return {key: self.build(arguments[1], v, f"{path}.{key}") for key, v in pairs}
-        value = _plain(node)
+        value, where = _plain(node), self._where(node, path)
         if isinstance(value, str):
-            value = self._secrets.resolved(value, self._where(node, path))
-        return from_json(kind, value, self._where(node, path))
+            value = self._secrets.resolved(value, where)
+        try:
+            return from_json(kind, value, where)
+        except InputError as error:
+            detail = str(error).removeprefix(where)
+            raise InputError(where + self._secrets.concealed(detail)) from None
 
     def _union(self, arguments: tuple[Any, ...], node: Located, path: str) -> Any:
         options = [option for option in arguments if option is not type(None)]
@@ -191,7 +195,7 @@ class _Builder:
         try:
             return kind(**values)
         except InputError as error:
-            raise InputError(f"{where}: {error}") from None
+            raise InputError(f"{where}: {self._secrets.concealed(str(error))}") from None
 
     def _unknown(self, key: str, node: Located, path: str, known: list[str]) -> str:
         close = difflib.get_close_matches(key, known, n=1)

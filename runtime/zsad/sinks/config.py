@@ -300,6 +300,22 @@ class SinksConfig:
                     " give each a file of its own"
                 )
 
+    def check_takt(self, takt_ms: float) -> None:
+        """Check that no PLC gives a part up while the line may still have a verdict about it.
+
+        Args:
+            takt_ms: From a trigger to its verdict at the latest.
+
+        Raises:
+            InputError: One does.
+        """
+        for name, modbus in self.modbus.items():
+            if modbus.verdict_s * 1e3 <= takt_ms:
+                raise InputError(
+                    f"sinks: modbus: {name}: verdict_s {modbus.verdict_s:g} must be longer than"
+                    f" takt_ms {takt_ms:g}, by what a commit may take"
+                )
+
 
 def is_loopback(host: str) -> bool:
     """Whether an address to listen on can be reached from this machine alone."""

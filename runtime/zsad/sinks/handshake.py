@@ -12,7 +12,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from zsad.line.record import VerdictRecord
 from zsad.sinks.config import ModbusConfig
@@ -30,19 +29,11 @@ from zsad.sinks.registers import (
     words,
     write_result,
 )
+from zsad.sinks.triggers import Triggers
 
 _log = logging.getLogger(__name__)
 
 _SAMPLE_S = 0.1
-
-
-@dataclass(frozen=True)
-class _Triggered:
-    """A part that was triggered at `at_s`, when `after_seq` was the newest verdict."""
-
-    part: str
-    at_s: float
-    after_seq: int
 
 
 class Handshake:
@@ -74,13 +65,12 @@ class Handshake:
         self._shown_s = 0.0
         self._expired = False
         self._acknowledged_seq = 0
+        self._newest_seq = 0  # of all that the PLC has been or will be shown
         self._old_seq = first_seq - 1  # records up to it are too old to act on
         self._commits: deque[tuple[float, int]] = deque()  # (when seen, newest number by then)
         self._holding = [0] * HOLDING_SIZE
         self._trigger_was_on = False
-        self._awaited: _Triggered | None = None
-        self._trigger_lost = False
-        self._triggers = 0
+        self._triggers = Triggers(config.verdict_s)
 
     def show(self, record: VerdictRecord) -> bool:
         """Put a record on show unless another still is; return whether it is acknowledged already.
@@ -89,11 +79,15 @@ class Handshake:
         """
         with self._lock:
             if record.dry_run or record.seq <= self._acknowledged_seq:
+                self._triggers.settle(record)
                 return True
-            if self._shown is None:
-                self._shown, self._shown_s, self._expired = record, self._clock(), False
+            self._newest_seq = max(self._newest_seq, record.seq)
             self._refresh()
-            if self._expired and self._written_id() == ACK_EXPIRED:
+            if self._shown is None:
+                self._shown, self._shown_s = record, self._clock()
+                self._expired = self._triggers.settle(record)
+                self._refresh()
+            if self._expired and self._number_at(ACK_ID) == ACK_EXPIRED:
                 self._free_place()
             return self._acknowledged_seq >= record.seq
 
@@ -103,10 +97,10 @@ class Handshake:
             return self._lock.wait_for(lambda: self._acknowledged_seq >= seq, timeout_s)
 
     def notice(self, records: Sequence[VerdictRecord]) -> None:
-        """Take note of verdicts that wait for their turn: they end the wait for a trigger."""
+        """Take note of verdicts that wait for their turn: no trigger is taken before it."""
         with self._lock:
-            for record in records:
-                self._answered(record.part, record.seq)
+            shown = (record.seq for record in records if not record.dry_run)
+            self._newest_seq = max(self._newest_seq, *shown, 0)
             self._refresh()
 
     def image(self) -> list[int]:
@@ -128,7 +122,7 @@ class Handshake:
             self._refresh()
             # Only an id that is written now counts: one that stands there was meant for another.
             if address < TRIGGER_ID and self._shown is not None:
-                written = self._written_id()
+                written = self._number_at(ACK_ID)
                 own = written == result_id(self._shown)
                 if own or (self._expired and written == ACK_EXPIRED):
                     self._free_place()
@@ -141,20 +135,23 @@ class Handshake:
     def write_trigger(self, on: bool) -> bool:
         """Take what the PLC writes to the trigger; return False where it cannot be obeyed."""
         with self._lock:
-            rises, reading = on and not self._trigger_was_on, self._refresh()
-            if rises and not self._ready(reading):
-                return False
-            self._trigger_was_on = on
-            if not rises:
+            reading = self._refresh()
+            if not on or self._trigger_was_on:
+                self._trigger_was_on = on
                 return True
+            if not self._ready(reading):
+                return False
+            part = self._triggers.name(self._number_at(TRIGGER_ID))
             last = None if reading.status is None else reading.status.last
-            part = self._triggered_part()
-            self._awaited = _Triggered(part, self._clock(), 0 if last is None else last.seq)
-            self._trigger_lost = False
+            after_seq = max(self._newest_seq, self._old_seq, 0 if last is None else last.seq)
+            if not self._triggers.begin(part, self._clock(), after_seq):
+                return False
+            self._trigger_was_on = True
         taken = self._was_taken(part)
         if not taken:
             with self._lock:
-                self._awaited, self._trigger_was_on = None, False
+                self._triggers.cancel()
+                self._trigger_was_on = False
         return taken
 
     def _was_taken(self, part: str) -> bool:
@@ -163,12 +160,6 @@ class Handshake:
         except Exception:  # a camera's fault must end as a refusal, not as a busy line
             _log.exception("the trigger of part %s failed", part)
             return False
-
-    def _triggered_part(self) -> str:
-        """Return the id that the PLC gave, or one of our own where it gave none."""
-        self._triggers += 1
-        given = (self._holding[TRIGGER_ID] << 16) | self._holding[TRIGGER_ID + 1]
-        return str(given) if given else f"plc-{self._triggers}"
 
     def _refresh(self) -> Reading:
         """Bring what is on show up to this moment; all that is read or written comes by here."""
@@ -180,14 +171,7 @@ class Handshake:
                 or self._shown.seq <= self._old_seq
                 or now_s - self._shown_s > self._config.valid_s
             )
-        if self._awaited is not None:
-            last = None if reading.status is None else reading.status.last
-            if last is not None:
-                self._answered(last.part, last.seq)
-        if self._awaited is not None:
-            late = now_s - self._awaited.at_s > self._config.verdict_s
-            if late or not reading.trusted:
-                self._awaited, self._trigger_lost = None, True
+        self._triggers.look(now_s, reading.trusted)
         return reading
 
     def _note_commits(self, reading: Reading, now_s: float) -> None:
@@ -203,13 +187,8 @@ class Handshake:
         while self._commits and now_s - self._commits[0][0] > self._config.valid_s:
             self._old_seq = max(self._old_seq, self._commits.popleft()[1])
 
-    def _answered(self, part: str, seq: int) -> None:
-        awaited = self._awaited
-        if awaited is not None and awaited.part == part and seq > awaited.after_seq:
-            self._awaited = None
-
-    def _written_id(self) -> int:
-        return (self._holding[ACK_ID] << 16) | self._holding[ACK_ID + 1]
+    def _number_at(self, address: int) -> int:
+        return (self._holding[address] << 16) | self._holding[address + 1]
 
     def _free_place(self) -> None:
         if self._shown is not None:
@@ -217,15 +196,21 @@ class Handshake:
             self._lock.notify_all()
 
     def _ready(self, reading: Reading) -> bool:
-        return reading.trusted and self._awaited is None and not self._expired
+        if not reading.trusted or self._expired:
+            return False
+        if self._trigger is None:
+            return True
+        # What is on show or will be, and is not too old, must not pass for the next part's result.
+        done_seq = max(self._acknowledged_seq, self._old_seq)
+        return self._shown is None and self._newest_seq <= done_seq and not self._triggers.is_busy
 
     def _draw(self, reading: Reading) -> list[int]:
         image, flags, status = [0] * SIZE, Flag(0), reading.status
         if self._ready(reading):
             flags |= Flag.READY
-        if self._awaited is not None:
+        if self._triggers.is_busy:
             flags |= Flag.BUSY
-        if self._trigger_lost:
+        if self._triggers.is_lost:
             flags |= Flag.TRIGGER_LOST
         if not reading.trusted:
             flags |= Flag.FAULT

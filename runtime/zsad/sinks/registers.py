@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import IntEnum, IntFlag
 
+from zsad.ledger.rows import deciding_view
 from zsad.line.record import VerdictRecord, ViewRecord
 from zsad.line.status import LineState
 from zsad.results import VerdictName
@@ -91,23 +92,33 @@ def write_result(image: list[int], record: VerdictRecord, shown_s: float) -> Fla
         shown_s: For how long it has been on show.
     """
     code, flag = RESULTS[record.verdict]
-    view = _deciding_view(record)
+    score, threshold = _compared(deciding_view(record))
     image[Register.RESULT] = code
-    image[Register.SCORE] = _scaled(None if view is None else view.score)
-    image[Register.THRESHOLD] = _scaled(None if view is None else view.threshold)
+    image[Register.SCORE] = _scaled(score)
+    image[Register.THRESHOLD] = _scaled(threshold)
     image[Register.SHOWN_MS] = min(round(shown_s * 1000), 0xFFFF)
-    image[Register.PART : Register.PART + 2] = words(part_number(record.part))
+    image[Register.PART : Register.PART + 2] = words(part_number(record))
     return flag | Flag.RESULT_VALID
 
 
-def part_number(part: str) -> int:
-    """Return the number that a PLC triggered a part with; 0 for a part with any other id."""
+def part_number(record: VerdictRecord) -> int:
+    """Return the number that a PLC triggered a part with; 0 for a part with any other id.
+
+    A free-running camera's frames have numbers too, which no PLC gave.
+    """
+    part = record.part
+    if not record.triggered:
+        return 0
     return int(part) if part.isdecimal() and len(part) <= 10 and int(part) < 1 << 32 else 0
 
 
-def _deciding_view(record: VerdictRecord) -> ViewRecord | None:
-    deciding = [view for view in record.views if view.verdict == record.verdict]
-    return max(deciding, key=lambda view: view.score or 0.0, default=None)
+def _compared(view: ViewRecord | None) -> tuple[float | None, float | None]:
+    """Return the score that decided, and the threshold that it was compared with."""
+    if view is None:
+        return None, None
+    if view.defect is not None and view.defect_threshold is not None:
+        return view.types.get(view.defect), view.defect_threshold
+    return view.score, view.threshold
 
 
 def _scaled(value: float | None) -> int:

@@ -86,7 +86,8 @@ class Camera:
         self._backoff = Backoff(config.backoff, random_numbers or random.Random())
         lossless = config.resolved_kind in LOSSLESS
         self._feed = Feed(config.resolved_policy, config.queue, lossless, on_frame)
-        self._gate = TriggerGate(config.trigger, config.every_n)
+        delay_s = config.trigger_delay_ms / 1e3
+        self._gate = TriggerGate(config.trigger, config.every_n, delay_s)
         self._queue = config.queue
         self._standing = Standing(config, self._clock.now_s())
         self._closing = threading.Event()
@@ -107,7 +108,10 @@ class Camera:
         return self._feed.take()
 
     def trigger(self, trigger_id: str) -> bool:
-        """Ask for one frame that is captured after this call; safe from any thread.
+        """Ask for one frame that arrives after this call; safe from any thread.
+
+        Where the camera is not fired by it, the frame arrives `trigger_delay_ms` after it at the
+        soonest.
 
         Returns:
             False where none will come: the source is not live, takes no triggers, or has too many

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass, field
@@ -94,8 +95,11 @@ class CameraConfig:
             folder and a software trigger, and `latest` for what is live.
         queue: Frames that wait at most with `every`.
         trigger: `free-run` judges what comes, `every-n` each n-th frame, `software` the first
-            frame after each call of `Camera.trigger`.
+            frame that arrives after each call of `Camera.trigger`, `trigger_delay_ms` later.
         every_n: The n of `every-n`.
+        trigger_delay_ms: Longest time from a frame's exposure to its arrival at this host. A frame
+            that arrives sooner than that after a software trigger may show what was there before
+            it, and is not taken for its answer.
         stall_s: Silence after which the source is given up and opened again; None scales it
             with the rate: twenty frames, 2 s at least, 10 s while no rate is known.
         open_timeout_s: Longest time that opening may take.
@@ -123,6 +127,7 @@ class CameraConfig:
     queue: int = 8
     trigger: TriggerMode = "free-run"
     every_n: int = 1
+    trigger_delay_ms: float = 0.0
     stall_s: float | None = None
     open_timeout_s: float = 10.0
     read_timeout_s: float = 5.0
@@ -154,6 +159,21 @@ class CameraConfig:
                 " one: use policy: every"
             )
         self._check_kind(self.resolved_kind)
+        self._check_delay(self.resolved_kind)
+
+    def _check_delay(self, kind: Kind) -> None:
+        delay_ms = self.trigger_delay_ms
+        if not (math.isfinite(delay_ms) and delay_ms >= 0):
+            raise InputError(f"camera {self.name}: trigger_delay_ms {delay_ms} is not 0 or more")
+        if delay_ms and self.trigger != "software":
+            raise InputError(
+                f"camera {self.name}: trigger_delay_ms {delay_ms:g} needs trigger: software"
+            )
+        if delay_ms and kind == "genicam":
+            raise InputError(
+                f"camera {self.name}: trigger_delay_ms {delay_ms:g}: a genicam camera exposes when"
+                " it is triggered: leave it out"
+            )
 
     def _check_kind(self, kind: Kind) -> None:
         if self.controls.asked and kind not in LOCKABLE:

@@ -25,16 +25,24 @@ class Admission:
 class TriggerGate:
     """Decides about frames in the order in which they were captured; safe between threads."""
 
-    def __init__(self, mode: TriggerMode, every_n: int) -> None:
-        """Begin without a trigger."""
+    def __init__(self, mode: TriggerMode, every_n: int, delay_s: float = 0.0) -> None:
+        """Begin without a trigger.
+
+        Args:
+            mode: Which frames are wanted.
+            every_n: The n of `every-n`.
+            delay_s: Seconds from a frame's exposure to its arrival, see
+                `CameraConfig.trigger_delay_ms`.
+        """
         self._mode = mode
         self._every_n = every_n
+        self._delay_s = delay_s
         self._lock = threading.Lock()
         self._pending: deque[tuple[str, float]] = deque()
         self._seen = 0
 
     def trigger(self, trigger_id: str, now_s: float, limit: int) -> bool:
-        """Ask for the first frame captured from now on; False if `limit` wait, or none can."""
+        """Ask for the first frame exposed from now on; False if `limit` wait, or none can."""
         with self._lock:
             if self._mode != "software" or len(self._pending) >= limit:
                 return False
@@ -42,11 +50,12 @@ class TriggerGate:
             return True
 
     def admit(self, captured_s: float) -> Admission:
-        """Decide about the next frame."""
+        """Decide about the next frame, which arrived at `captured_s`."""
         with self._lock:
             if self._mode == "software":
                 # A frame from before the trigger shows the part that was there before.
-                if not self._pending or self._pending[0][1] > captured_s:
+                exposed_s = captured_s - self._delay_s
+                if not self._pending or self._pending[0][1] > exposed_s:
                     return Admission("untriggered")
                 return Admission(trigger=self._pending.popleft()[0])
             self._seen += 1

@@ -61,12 +61,15 @@ class DriftConfig:
             than once in so many parts, on average.
         confidence: Probability, over the draw of the good parts, that this holds.
         clear_after: Unremarkable parts, more or less in a row, after which an alarm is off again.
+        part_s: Seconds in which a part passes a free-running camera: one frame in so many counts.
+            None tells parts apart by their look, as `zsad-calibrate` does.
         tolerances: Changes that are too small to count.
     """
 
     parts_per_false_alarm: int = 100_000
     confidence: float = 0.95
     clear_after: int = 50
+    part_s: float | None = None
     tolerances: Tolerances = field(default_factory=Tolerances)
 
     def __post_init__(self) -> None:
@@ -78,6 +81,8 @@ class DriftConfig:
             raise InputError(f"watch: drift: confidence {self.confidence} is not between 0 and 1")
         if self.clear_after < 1:
             raise InputError(f"watch: drift: clear_after {self.clear_after} is not 1 or more")
+        if self.part_s is not None and not (math.isfinite(self.part_s) and self.part_s > 0):
+            raise InputError(f"watch: drift: part_s {self.part_s} is not above 0 seconds")
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ class DriftMonitor:
             unwatched.append("exposure, focus and position: the recipe keeps no look of good parts")
         else:
             self._watch_pictures(reference)
-        scores = () if calibration is None else calibration.good_scores
+        scores = () if calibration is None else calibration.single_scores
         if len(scores) < MIN_PARTS:
             unwatched.append(f"scores: {len(scores)} good parts where {MIN_PARTS} are wanted")
         else:

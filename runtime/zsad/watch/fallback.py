@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from zsad.arithmetic import ARITHMETIC
 from zsad.artifact import Artifact
 from zsad.backends.table import ON_CPU, OPENERS
 from zsad.detector import Detector
 from zsad.errors import EngineError, InferenceError, InputError
 from zsad.manifest import PRECISIONS, Precision
 from zsad.recipe import Recipe
+from zsad.recipe_match import calibration_of
 from zsad.watch.golden import GoldenReplay, ReplayResult
 
 Choice = tuple[Precision, str]
@@ -58,7 +58,8 @@ def fallbacks(artifact: Artifact, recipe: Recipe | None, current: Choice) -> lis
         (precision, backend)
         for precision in precisions
         for backend in backends
-        if (precision, backend) != current and _covers(recipe, artifact, (precision, backend))
+        if (precision, backend) != current
+        and calibration_of(recipe, artifact, artifact.graph(precision), backend) is not None
     ]
 
 
@@ -83,14 +84,3 @@ def open_fallback(
         detector.close()
         refused.append(f"{where}: {result.describe()}")
     return Fallback(None, None, tuple(refused))
-
-
-def _covers(recipe: Recipe, artifact: Artifact, choice: Choice) -> bool:
-    manifest = artifact.manifest
-    calibration = recipe.calibration_for(
-        artifact.graph(choice[0]).sha256,
-        manifest.preprocess.sha256,
-        manifest.words_sha256,
-        ARITHMETIC.get(choice[1]),
-    )
-    return calibration is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,6 +61,7 @@ class ParityWatch:
         config: ReplayConfig,
         open_one: Open,
         memory: Path | None = None,
+        on_breach: Callable[[str], None] = lambda reason: None,
     ) -> None:
         """Read the golden frames.
 
@@ -69,9 +71,11 @@ class ParityWatch:
             config: When to replay.
             open_one: Opens artifact and recipe with another graph or on another backend.
             memory: A file that remembers which engine was last within parity; None forgets.
+            on_breach: Told why an engine is ruled out, before anything else is tried: what it said
+                lately must not be believed for the seconds that this takes.
         """
         self._artifact, self._recipe, self._config = artifact, recipe, config
-        self._open, self._memory = open_one, memory
+        self._open, self._memory, self._on_breach = open_one, memory, on_breach
         self._due_s = float("inf")
         self._breaches: tuple[str, ...] = ()
         self._replay: GoldenReplay | None = None
@@ -131,8 +135,9 @@ class ParityWatch:
         assert self._replay is not None
         before = identity_of(detector)
         current = (detector.backend.precision, detector.backend.name)
-        detector.close()  # its memory may be what the next one needs
         what = f"{_where(detector)} is out of parity: {result.describe()}"
+        self._on_breach(what)
+        detector.close()  # its memory may be what the next one needs
         successor = None
         if self._config.fall_back:
             taken = open_fallback(self._artifact, self._recipe, current, self._open, self._replay)

@@ -92,6 +92,15 @@ def test_a_trigger_without_any_view_is_answered(collator):
     assert "left (1), right (2)" in part.reason
 
 
+def test_what_was_withdrawn_is_told_only_where_a_view_came(collator):
+    for name in ("p1", "p2"):
+        collator.expect(name, 0.0)
+    collator.add(view("left", "NG"), "p2", 0.1)
+    for name in ("p1", "p2", "never begun"):
+        collator.withdraw(name)
+    assert [part.name for part in collator.due(0.5)] == ["p2"]
+
+
 def test_the_takt_begins_with_the_capture(collator):
     collator.add(view(), "p1", 1.0, captured_s=0.8)
     assert collator.next_deadline_s == pytest.approx(1.3)
@@ -118,6 +127,18 @@ def test_an_id_that_comes_again_is_a_new_part(collator):
     complete(collator, "7", ("NG", "OK", "OK"))
     assert collator.expect("7", 1.0)
     assert complete(collator, "7", ("OK", "OK", "OK"), 1.1).verdict == "OK"
+
+
+def test_a_frame_of_before_the_trigger_shows_the_last_part_of_that_id(collator):
+    collator.expect("1", 0.0)
+    (first,) = collator.due(0.5)
+    assert first.verdict == "NO_RESULT" and first.triggered
+    collator.expect("1", 0.6)
+    assert not collator.add(view("left", "OK"), "1", 0.7, captured_s=0.2)
+    assert collator.late == {"left": 1}
+    for camera in ("left", "right", "right"):
+        assert collator.add(view(camera, "NG"), "1", 0.9, captured_s=0.6)
+    assert [part.verdict for part in collator.due(0.9)] == ["NG"]
 
 
 def test_parts_may_overlap(collator):

@@ -10,9 +10,10 @@ from zsad.line.changes import MEMORY, AuditTrail, audit_changes, engine_event, p
 from zsad.line.config import LineConfig
 from zsad.line.latency import Latencies
 from zsad.line.monitor import Monitor
+from zsad.line.recipes import read_recipes
 from zsad.line.references import Secrets
 from zsad.line.yaml_config import read_yaml
-from zsad.recipe import read_recipe, write_recipe
+from zsad.recipe import TypeThreshold, read_recipe, write_recipe
 from zsad.watch.parity import EngineChange
 
 
@@ -32,7 +33,7 @@ def start(line_folder, monkeypatch):
     def start(effective="one"):
         with Ledger.open(folder) as ledger:
             before = len(rows())
-            audit_changes(ledger, folder, config, effective)
+            audit_changes(ledger, folder, effective, read_recipes(config))
         return rows()[before:]
 
     return start
@@ -68,6 +69,29 @@ def test_a_threshold_that_changed_is_named_with_both_values(start):
     assert all(reason == "found at the start" for *_, reason in found)
 
 
+def test_a_defect_types_own_threshold_is_audited_too(start):
+    recipe = read_recipe("part.json")
+    (calibration,) = recipe.calibrations
+    graph = calibration.graph_sha256[:12]
+
+    def rows_with(*limits):
+        types = tuple(TypeThreshold(*each) for each in limits)
+        own = replace(calibration, types=types)
+        write_recipe("part.json", replace(recipe, calibrations=(own,)))
+        return [row[1:4] for row in start() if row[0] == "threshold" and "drop" in row[1]]
+
+    what = f"threshold of drop: {graph}"
+    assert rows_with(("dent", 0.4), ("scratch", 0.3)) == [
+        (what, None, "graph > 0.5"),
+        (f"{what} dent", None, "graph > 0.4"),
+        (f"{what} scratch", None, "graph > 0.3"),
+    ]
+    assert rows_with(("dent", 0.4), ("scratch", 0.9)) == [
+        (f"{what} scratch", "graph > 0.3", "graph > 0.9")
+    ]
+    assert rows_with(("dent", 0.4)) == [(f"{what} scratch", "graph > 0.9", None)]
+
+
 def test_another_configuration_is_a_change(start):
     start()
     assert [kind for kind, *_ in start("two")] == ["configuration"]
@@ -93,7 +117,8 @@ def test_an_event_that_the_ledger_does_not_take_is_a_fault_and_not_forgotten(
         trail = AuditTrail(ledger, monitor)
         with monkeypatch.context() as patch:
             patch.setattr(Ledger, "audit", refuse)
-            trail.add(engine_event("press", change))
+            trail.leave(engine_event("press", change))
+            trail.retry()
             assert monitor.status().reasons == ("the audit cannot be written: the disk is full",)
         trail.retry()
         assert monitor.status().reasons == ()

@@ -64,6 +64,11 @@ def test_nothing_is_written_and_no_camera_is_asked(check, line_folder):
         ("line: press 4", "line: ''", "line: the line needs a name"),
         ("recipe: part.json", "views: {film: 2}", "takt_ms is missing"),
         ("recipe: part.json", "takt_ms: 0", "takt_ms 0 must be above 0"),
+        (
+            "sinks:\n",
+            "takt_ms: 10000\nviews: {film: 1}\nsinks:\n  modbus: {plc: {}}\n",
+            "plc: verdict_s 10 must be longer than takt_ms 10000",
+        ),
         ("verdicts.jsonl", "none/x.jsonl", "the folder of none/x.jsonl does not exist"),
         (
             "sinks:\n",

@@ -235,13 +235,15 @@ def test_an_engine_that_fails_is_in_trouble_until_it_answers_again(judge, monkey
     def fail(feeds):
         raise InferenceError("the device is gone")
 
-    assert judge.check()
+    judge.check()
+    assert judge.trouble is None
     with monkeypatch.context() as patch:
         patch.setattr(judge.detector.backend, "infer", fail)
         (found,) = judge.judge([taken])
         assert (found.view.verdict, found.view.reason) == ("NO_RESULT", "the device is gone")
         assert judge.trouble == "the device is gone"
-        assert not judge.check()
+        judge.check()
+        assert judge.trouble == "the device is gone"
     assert judge.judge([taken])[0].view.verdict == "OK"
     assert judge.trouble is None
 

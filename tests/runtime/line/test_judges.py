@@ -8,6 +8,7 @@ from onnx import numpy_helper
 
 from zsad.artifact import Artifact
 from zsad.backends.ort import OrtBackend
+from zsad.detector import Detector
 from zsad.errors import InferenceError, InputError
 from zsad.golden import GoldenFrame, GoldenOutputs
 from zsad.line.accounts import Ticket
@@ -16,6 +17,7 @@ from zsad.line.judge import Taken
 from zsad.line.judges import LineJudges
 from zsad.line.latency import Latencies
 from zsad.line.monitor import Monitor
+from zsad.line.recipes import read_recipes
 from zsad.line.status import LineState
 from zsad.recipe import write_recipe
 from zsad.sources import CameraConfig, Frame
@@ -56,7 +58,7 @@ def open_judges(artifact, make_recipe, tmp_path):
             watch=WatchConfig(ReplayConfig(**replay)),
         )
         monitor, changes = Monitor("press", {}, Latencies()), []
-        judges = LineJudges(config, monitor, changes.append)
+        judges = LineJudges(config, read_recipes(config), monitor, changes.append)
         monitor.ready()
         opened.append(judges)
         return judges, monitor, changes
@@ -193,6 +195,37 @@ def test_a_line_that_is_never_idle_is_replayed_all_the_same(
     assert monitor.status().state is LineState.FAULT
 
 
+def test_a_breach_is_a_fault_from_before_a_successor_is_opened_until_everybody_saw_it(
+    open_judges, artifact, make_recipe, monkeypatch
+):
+    judges, monitor, changes = open_judges({"top": both(artifact, make_recipe)}, every_s=0.01)
+    assert monitor.status().state is LineState.RUNNING
+    whole, load, states = OrtBackend.infer, Detector.load, []
+
+    def drifted(self, feeds):
+        factor = np.float32(0.5 if self.precision == "fp32" else 1.0)
+        return {name: values * factor for name, values in whole(self, feeds).items()}
+
+    def watched(*arguments):
+        states.append(monitor.status().state)
+        return load(*arguments)
+
+    monkeypatch.setattr(OrtBackend, "infer", drifted)
+    monkeypatch.setattr(Detector, "load", watched)
+    until_s = time.monotonic() + 10
+    while not changes and time.monotonic() < until_s:
+        (last,) = verdicts(judges, ("top", 51))
+    assert set(states) == {LineState.FAULT}
+    assert last.verdict == "NO_RESULT", "the engine that was ruled out had judged it"
+    assert "fp32 on cpu is out of parity" in last.reason
+    assert monitor.status().state is LineState.FAULT, "its earlier verdicts expire everywhere"
+    while monitor.status().state is LineState.FAULT and time.monotonic() < until_s:
+        judges.check()
+    assert monitor.status().state is LineState.DEGRADED
+    assert verdicts(judges, ("top", 51))[0].verdict == "OK"
+    assert "model.fp32.onnx on CPUExecutionProvider" not in monitor.status().backend
+
+
 def test_an_engine_that_fails_is_a_fault_until_it_answers(
     open_judges, artifact, make_recipe, monkeypatch
 ):
@@ -219,6 +252,33 @@ def test_an_engine_that_fails_is_a_fault_until_it_answers(
     judges.check()
     assert judges.is_well()
     assert monitor.status().state is LineState.RUNNING
+
+
+def test_an_engine_that_answers_with_what_is_not_a_number_is_a_fault(
+    open_judges, artifact, make_recipe, monkeypatch
+):
+    judges, monitor, _ = open_judges({"top": make_recipe(artifact, 0.3)}, every_s=0)
+    whole = OrtBackend.infer
+    for broken in ("anomaly_map", "score"):
+
+        def infer(self, feeds, broken=broken):
+            answer = whole(self, feeds)
+            return {**answer, broken: np.full_like(answer[broken], np.nan)}
+
+        with monkeypatch.context() as patch:
+            patch.setattr(OrtBackend, "infer", infer)
+            judges.check()
+            assert not judges.is_well(), broken
+            assert "not a number" in monitor.status().reasons[0]
+        judges.check()
+        assert judges.is_well()
+        with monkeypatch.context() as patch:  # a line that is never idle
+            patch.setattr(OrtBackend, "infer", infer)
+            assert verdicts(judges, ("top", 51))[0].verdict == "NO_RESULT"
+            assert not judges.is_well(), broken
+        judges.check()
+        assert judges.is_well()
+        assert monitor.status().state is LineState.RUNNING
 
 
 def test_an_artifact_that_is_not_there_is_an_input_error(open_judges, artifact):

@@ -30,6 +30,8 @@ class Line:
 
     def __init__(self, takt_ms=None, views=None, utc=None):
         self.records, self.full, self.captured = [], None, 0
+        self.disk = threading.Event()  # where it is not set, a commit waits
+        self.disk.set()
         counts = {"top": lambda: Counts(self.captured, self.captured, {}, 0)}
         health = SourceHealth(SourceState.LIVE, None, "", 0.0, 0, Counts())
         self.latencies = Latencies()
@@ -53,6 +55,7 @@ class Line:
         if self.full:
             raise LedgerError(self.full)
         assert [one.view for one in evidence] == list(record.views)
+        assert self.disk.wait(10)
         self.records.append(replace(record, seq=len(self.records) + 1))
         return self.records[-1]
 
@@ -141,6 +144,36 @@ def test_an_engine_that_hangs_does_not_keep_the_takt_from_being_answered(make_li
     assert line.records[1].verdict == "OK", "what was told is not told again"
 
 
+@pytest.mark.parametrize("verdict", ["OK", "UNCALIBRATED"])
+def test_behind_a_disk_that_hangs_no_ok_comes_after_the_takt(make_line, verdict):
+    line = make_line(takt_ms=400)
+    first, second, third = line.take(), line.take(), line.take()
+    line.disk.clear()
+    views = [replace(silent_view(t, None), verdict=verdict, score=0.25) for t in (first, second)]
+    line.recorder.judged([Judged(first, views[0]), Judged(second, views[1])])
+    line.judged(third, verdict)  # at hand in time, and read when the disk is back
+    time.sleep(0.5)
+    line.disk.set()
+    line.until(lambda: len(line.records) == 3)
+    assert [record.verdict for record in line.records] == [verdict, "NO_RESULT", "NO_RESULT"]
+    assert line.records[1].reason == "not recorded within the takt of 400 ms"
+    assert line.records[2].reason == "top: no answer within the takt of 400 ms"
+    assert all(record.capture_to_verdict_ms >= 400 for record in line.records[1:])
+    assert line.monitor.status().overruns == 2
+
+
+def test_a_defect_that_is_recorded_late_stays_one(make_line):
+    line = make_line(takt_ms=400)
+    line.disk.clear()
+    taken = [line.take(), line.take()]
+    views = [replace(silent_view(each, None), verdict="NG", score=0.75) for each in taken]
+    line.recorder.judged([Judged(*each) for each in zip(taken, views, strict=True)])
+    time.sleep(0.5)
+    line.disk.set()
+    line.until(lambda: len(line.records) == 2)
+    assert line.records[1].verdict == "NG"
+
+
 def test_the_views_of_a_part_are_one_verdict_and_the_worst_wins(make_line):
     line = make_line(takt_ms=60_000, views={"top": 2})
     first, second = line.take("part 7"), line.take("part 7")
@@ -159,6 +192,35 @@ def test_a_trigger_that_no_frame_answers_is_a_verdict_all_the_same(make_line):
     assert line.records[0].views == ()
     assert line.records[0].reason.startswith("views missing after 5")
     assert line.monitor.status().overruns == 1
+
+
+def test_a_trigger_whose_part_is_open_is_refused_until_that_is_told(make_line):
+    line = make_line(takt_ms=60_000, views={"top": 1})
+    assert line.recorder.expect("part 4")
+    assert line.recorder.expect("part 4") is None
+    line.judged(line.take("part 4"))
+    line.until(lambda: line.records)
+    assert line.recorder.expect("part 4")
+    line.judged(line.take("part 4"), "NG")
+    line.until(lambda: len(line.records) == 2)
+    assert [record.verdict for record in line.records] == ["OK", "NG"]
+
+
+def test_a_part_that_was_withdrawn_has_no_verdict_and_may_begin_anew(make_line):
+    line = make_line(takt_ms=400, views={"top": 1})
+    line.disk.clear()
+    line.judged(line.take())  # holds the recorder up, so that all three wait in its queue
+    begun_s = line.recorder.expect("part 5")
+    line.recorder.withdraw("part 5", begun_s)
+    again_s = line.recorder.expect("part 5")
+    assert again_s > begun_s
+    line.disk.set()
+    line.until(lambda: len(line.records) == 2)
+    assert [record.part for record in line.records] == ["0", "part 5"]
+    assert line.records[1].capture_to_verdict_ms >= 400
+    assert line.recorder.expect("part 5")
+    line.end()
+    assert [record.part for record in line.records][1:] == ["part 5", "part 5"]
 
 
 def test_a_view_after_its_part_was_told_is_dropped_as_late(make_line):

@@ -2,22 +2,31 @@
 
 import errno
 import json
+import os
+import signal
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from zsad.backends.ort import OrtBackend
+from zsad.cli.line import run_config
+from zsad.errors import InputError
+from zsad.ledger import Ledger
 from zsad.ledger.writer import Writer
 from zsad.line.archive import Archive
 from zsad.line.assembly import Assembly
 from zsad.line.config import LineConfig
+from zsad.line.judges import LineJudges
 from zsad.line.references import Secrets
 from zsad.line.service import STOP_WITHIN_S, Line
 from zsad.line.status import LineState
 from zsad.line.systemd import Notifier
 from zsad.line.yaml_config import read_yaml
+from zsad.recipe import read_recipe, write_recipe
+from zsad.watch.parity import EngineChange
 
 
 class Manager(Notifier):
@@ -180,6 +189,48 @@ def test_a_ledger_that_fails_is_a_fault_until_it_takes_commits_again(start, drop
     running.until(lambda: running.status.state is LineState.DEGRADED)
 
 
+def test_the_engine_does_not_wait_for_the_disk_that_its_change_is_audited_on(start, monkeypatch):
+    class Changed(LineJudges):
+        def __init__(self, *args):
+            super().__init__(*args)
+            self._on_change(EngineChange("fp32 on cpu", "none", "out of parity"))
+
+    audited, whole = [], Ledger.audit
+
+    def audit(self, event):
+        audited.append((event.kind, threading.current_thread().name))
+        return whole(self, event)
+
+    monkeypatch.setattr("zsad.line.assembly.LineJudges", Changed)
+    monkeypatch.setattr(Ledger, "audit", audit)
+    running = start("idle_check_s: 0.05")
+    running.until(lambda: "engine" in dict(audited))
+    assert dict(audited)["engine"] == running.thread.name
+
+
+def test_a_recipe_that_is_replaced_during_the_start_judges_as_it_was_audited(
+    start, drop, line_folder, monkeypatch
+):
+    audited, whole = {}, Ledger.audit
+
+    def audit(self, event):
+        audited[event.kind] = event.after
+        recipe = read_recipe("part.json")
+        own = tuple(replace(each, threshold=0.1) for each in recipe.calibrations)
+        write_recipe("part.json", replace(recipe, calibrations=own))
+        return whole(self, event)
+
+    monkeypatch.setattr(Ledger, "audit", audit)
+    running = start("idle_check_s: 0.05")
+    running.until(lambda: running.status.state is not LineState.STARTING)
+    drop("one", 51)
+    running.until(lambda: running.status.last is not None)
+    running.stop()
+    (line,) = (line_folder / "verdicts.jsonl").read_text().splitlines()
+    (view,) = json.loads(line)["views"]
+    assert (view["recipe"], view["threshold"]) == (audited["recipe"], 0.5)
+
+
 def test_an_engine_that_does_not_load_is_the_starts_own_error(start, line_folder):
     (line_folder / "artifact" / "model.fp32.onnx").write_bytes(b"not a graph")
     running = start("idle_check_s: 0.05")
@@ -199,6 +250,33 @@ def test_a_stop_while_the_engine_loads_is_obeyed(start, monkeypatch):
     running.stop()
     assert running.stopped_in_s < STOP_WITHIN_S
     assert running.status.state is LineState.STOPPING
+    assert running.clean, "it had nothing to finish"
+    assert running.line.is_loading
+    hang.set()
+
+
+def test_sigterm_while_the_engine_loads_is_a_stop_in_good_order(line_folder, monkeypatch):
+    hang, begun = threading.Event(), threading.Event()
+
+    def load(*args):
+        begun.set()
+        hang.wait(30)
+        raise InputError("not stopped")
+
+    def leave(code):
+        raise SystemExit(f"left with {code}")
+
+    monkeypatch.chdir(line_folder)  # the command itself does it, too
+    monkeypatch.setattr("zsad.line.assembly.LineJudges", load)
+    monkeypatch.setattr("os._exit", leave)
+    asking = threading.Thread(
+        target=lambda: begun.wait(20) and os.kill(os.getpid(), signal.SIGTERM), name="systemd"
+    )
+    asking.start()
+    with pytest.raises(SystemExit, match="left with 0"):
+        run_config(line_folder / "line.yaml", check=False)
+    hang.set()
+    asking.join(10)
 
 
 @pytest.mark.parametrize("camera", [30], indirect=True)
@@ -234,15 +312,24 @@ def test_a_camera_three_times_as_fast_as_the_engine_makes_no_frame_old(
     assert np.median(ages_ms[half:]) <= np.median(ages_ms[:half]) + 50, "and no older as it runs"
 
 
-def test_a_trigger_that_no_camera_takes_has_its_verdict_by_the_takt(start, line_folder):
+def test_a_trigger_that_no_camera_takes_is_refused_and_begins_nothing(
+    start, line_folder, monkeypatch
+):
     file = line_folder / "line.yaml"
     dead = 'name: net, source: "http://127.0.0.1:9/live", trigger: software'
     text = file.read_text().replace("name: drop, source: drop", dead)
     file.write_text(text.replace("recipe: part.json", "recipe: part.json\ntakt_ms: 300"))
     running = start("idle_check_s: 0.05")
     running.until(lambda: running.status.cameras["net"].cause is not None)
+    assert running.status.state is LineState.FAULT, "its only camera is down"
     assert not running.parts.trigger("part 7")
+    (net,) = running.parts.cameras.values()
+    monkeypatch.setattr(net, "trigger", lambda trigger: True)
+    assert running.parts.trigger("part 7"), "what was refused may come again at once"
+    assert not running.parts.trigger("part 7"), "it has no verdict yet"
     running.until(lambda: running.status.last is not None)
     assert (running.status.last.part, running.status.last.verdict) == ("part 7", "NO_RESULT")
-    assert running.status.overruns == 1
-    assert running.status.state is LineState.FAULT, "its only camera is down"
+    assert running.status.last.seq == 1
+    assert running.parts.trigger("part 7"), "a told id is a new part"
+    running.until(lambda: running.status.last.seq == 2)
+    assert running.status.overruns == 2

@@ -1,6 +1,7 @@
 import re
 from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import quote
 
 import pytest
 
@@ -164,3 +165,41 @@ def test_a_secret_that_is_inline_or_missing_is_an_error_without_the_secret(read,
         read(GOOD.replace("rtsp://cam/1", value))
     assert "line.yaml:6: cameras[1].source" in str(found.value)
     assert "secret@" not in str(found.value) and "=secret" not in str(found.value)
+
+
+@pytest.mark.parametrize("secret", ["hunter2", "it's \\ a\ttab", "p@ss/wörd%", "line"])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("trigger: software", 'trigger: "${env:SECRET}"'),
+        ("rate_hz: 30", 'rate_hz: "${env:SECRET}"'),
+        ("name: side", 'name: "${env:SECRET}+"'),
+        ("rtsp://cam/1", "rtsp://a:${env:SECRET}@cam/1+"),
+    ],
+)
+def test_an_error_shows_the_reference_and_never_the_secret(read, monkeypatch, secret, old, new):
+    monkeypatch.setenv("SECRET", secret)
+    monkeypatch.setattr(Camera, "__post_init__", refuse_plus)
+    with pytest.raises(InputError) as found:
+        read(GOOD.replace(old, new, 1))
+    where, _, detail = str(found.value).rpartition("cameras")
+    assert where.endswith(("line.yaml:3: ", "line.yaml:5: ", "line.yaml:6: "))
+    assert secret not in detail and quote(secret, safe="") not in detail
+    assert repr(secret)[1:-1] not in detail
+    if "rate" not in new:  # that one tells the type alone
+        assert "${env:SECRET}" in detail
+
+
+def refuse_plus(camera):
+    for text in (camera.name, camera.source):
+        if "+" in text:
+            raise InputError(f"{text!r} and {text} must be without +")
+
+
+def test_a_secret_that_begins_with_another_is_concealed_whole(read, monkeypatch):
+    monkeypatch.setenv("SHORT", "abc")
+    monkeypatch.setenv("LONG", "abcdef")
+    secrets = Secrets()
+    assert secrets.concealed("abcdef") == "abcdef", "none was met yet"
+    read(GOOD.replace("top.json", '"${env:SHORT}/${env:LONG}"'), secrets)
+    assert secrets.concealed("no abcdef in abc") == "no ${env:LONG} in ${env:SHORT}"

@@ -1,7 +1,7 @@
 """The conversation with a PLC on a clock that the test turns."""
 
 import pytest
-from fake_outbox import FakeLine, FakeOutbox, make_record
+from fake_outbox import FakeLine, FakeOutbox, make_record, make_view
 
 from zsad.line.status import LineState
 from zsad.sinks.config import ModbusConfig
@@ -40,6 +40,24 @@ class Plc:
         image = self.handshake.image()
         return (image[Register.RESULT_ID] << 16) | image[Register.RESULT_ID + 1]
 
+    @property
+    def part(self):
+        image = self.handshake.image()
+        return (image[Register.PART] << 16) | image[Register.PART + 1]
+
+    def commit(self, verdict, **changes):
+        """Have the line commit a verdict and its courier bring it."""
+        record = self.outbox.commit(verdict, **changes)
+        self.handshake.notice([record])
+        self.handshake.show(record)
+        return record
+
+    def trigger(self):
+        """Set the coil and, as a PLC must, reset it; return whether the trigger was taken."""
+        taken = self.handshake.write_trigger(True)
+        self.handshake.write_trigger(False)
+        return taken
+
     def acknowledge(self, number):
         self.handshake.write_holding(0, words(number))
 
@@ -55,13 +73,31 @@ class Plc:
 )
 def test_a_result_is_one_of_ok_ng_and_no_result(verdict, code, flag):
     plc = Plc()
-    assert not plc.handshake.show(make_record(1, verdict, part="4711"))
+    assert not plc.handshake.show(make_record(1, verdict, part="4711", triggered=True))
     assert plc.flags == READY | VALID | flag
     image = plc.handshake.image()
     assert image[Register.RESULT] == code
     assert image[Register.SCORE] == (NO_SCORE if verdict == "NO_RESULT" else 2500)
     assert image[Register.THRESHOLD] == 5000
     assert image[Register.PART : Register.PART + 2] == [0, 4711]
+
+
+def test_after_a_debounce_the_score_is_that_of_the_view_that_the_ledger_names():
+    """No view says what the part's verdict says: it was held back."""
+    plc = Plc()
+    views = (make_view("NG", 0.75), make_view("NG", 0.5))
+    plc.handshake.show(make_record(1, "OK", views=views))
+    image = plc.handshake.image()
+    assert (image[Register.SCORE], image[Register.THRESHOLD]) == (7500, 5000)
+
+
+def test_what_a_types_own_threshold_made_ng_is_shown_with_that_threshold():
+    plc = Plc()
+    types = {"scratch": 0.125, "dent": 0.375}
+    view = make_view("NG", types=types, defect="dent", defect_threshold=0.25)
+    plc.handshake.show(make_record(1, "NG", views=(view,)))
+    image = plc.handshake.image()
+    assert (image[Register.SCORE], image[Register.THRESHOLD]) == (3750, 2500)
 
 
 def test_nothing_is_on_show_before_the_first_result():
@@ -241,10 +277,25 @@ def test_a_trigger_is_busy_until_its_verdict():
     assert parts == ["65538"]
     plc.handshake.write_trigger(False)
     assert not plc.handshake.write_trigger(True), "a busy line takes no trigger"
-    plc.outbox.commit("OK", part="another")
+    plc.commit("NO_RESULT", part="another", triggered=True)
+    assert plc.flags == BUSY | VALID | Flag.NO_RESULT
+    plc.acknowledge(1)
+    plc.commit("OK", part="65538", triggered=True)
+    assert plc.flags == VALID | Flag.OK
+
+
+def test_a_free_running_frame_of_the_same_number_answers_no_trigger():
+    plc = Plc(trigger=lambda part: True)
+    plc.handshake.write_holding(2, [0, 4711])
+    assert plc.handshake.write_trigger(True)
+    plc.commit("OK", part="4711")
+    assert plc.flags == BUSY | VALID | Flag.OK
+    assert plc.part == 0
+    plc.acknowledge(1)
     assert plc.flags == BUSY
-    plc.outbox.commit("OK", part="65538")
-    assert plc.flags == READY
+    plc.commit("NG", part="4711", triggered=True)
+    assert plc.flags == VALID | Flag.NG
+    assert plc.part == 4711
 
 
 def test_the_same_id_twice_is_two_parts():
@@ -254,15 +305,102 @@ def test_the_same_id_twice_is_two_parts():
         assert plc.handshake.write_trigger(True)
         plc.handshake.write_trigger(False)
         assert plc.flags == BUSY
-        plc.outbox.commit("OK", part="7")
-        assert plc.flags == READY
+        record = plc.commit("OK", part="7", triggered=True)
+        assert plc.flags == VALID | Flag.OK
+        plc.acknowledge(record.seq)
 
 
-def test_a_verdict_that_waits_behind_another_ends_busy_too():
+def test_busy_ends_when_the_parts_own_verdict_is_on_show():
+    """A part without a number is told from others by that alone."""
     plc = Plc(trigger=lambda part: True)
     plc.handshake.write_trigger(True)
-    plc.handshake.notice([make_record(1), make_record(2, part="plc-1")])
+    others = plc.commit("OK")
+    own = plc.commit("NG", part="plc-1", triggered=True)
+    assert plc.flags == BUSY | VALID | Flag.OK
+    plc.acknowledge(others.seq)
+    assert plc.flags == BUSY
+    plc.handshake.show(own)
+    assert plc.flags == VALID | Flag.NG
+
+
+def test_no_trigger_is_taken_before_the_last_result_is_acknowledged():
+    plc = Plc(trigger=lambda part: True)
+    plc.trigger()
+    plc.commit("OK", part="plc-1", triggered=True)
+    assert plc.flags == VALID | Flag.OK
+    assert not plc.trigger()
+    assert plc.flags == VALID | Flag.OK
+    plc.acknowledge(1)
     assert plc.flags == READY
+    assert plc.trigger()
+    assert plc.flags == BUSY
+
+
+def test_no_trigger_is_taken_while_a_result_waits_behind_another():
+    plc = Plc(trigger=lambda part: True)
+    first, second = plc.commit("OK"), plc.commit("OK")
+    plc.acknowledge(first.seq)
+    assert plc.flags == Flag(0)
+    assert not plc.trigger()
+    plc.handshake.show(second)
+    plc.acknowledge(second.seq)
+    assert plc.trigger()
+
+
+def test_a_result_that_the_outbox_gave_up_does_not_hold_up_triggers_for_ever():
+    plc = Plc(trigger=lambda part: True, valid_s=5.0)
+    first, _ = plc.commit("OK"), plc.commit("OK")
+    plc.wait(5.3)
+    plc.acknowledge(first.seq)
+    assert plc.flags == READY
+
+
+def test_a_verdict_that_comes_after_its_trigger_was_given_up_is_expired():
+    plc = Plc(trigger=lambda part: True, verdict_s=1.0)
+    plc.trigger()
+    plc.wait(1.2)
+    assert plc.flags == READY | Flag.TRIGGER_LOST
+    plc.trigger()
+    late = plc.commit("OK", part="plc-1", triggered=True)
+    assert plc.flags == BUSY | Flag.EXPIRED
+    plc.acknowledge(late.seq)
+    plc.commit("NG", part="plc-2", triggered=True)
+    assert plc.flags == VALID | Flag.NG
+
+
+def test_a_verdict_whose_trigger_was_lost_by_a_fault_is_expired_after_it():
+    plc = Plc(trigger=lambda part: True)
+    plc.trigger()
+    plc.line.changes = {"state": LineState.FAULT}
+    assert plc.flags == Flag.FAULT | Flag.TRIGGER_LOST
+    plc.line.changes = {}
+    assert plc.flags == READY | Flag.TRIGGER_LOST
+    plc.commit("OK", part="plc-1", triggered=True)
+    assert plc.flags == Flag.EXPIRED | Flag.TRIGGER_LOST
+
+
+def test_an_id_is_not_taken_again_while_its_last_verdict_may_still_come():
+    plc = Plc(trigger=lambda part: True, verdict_s=1.0)
+    plc.handshake.write_holding(2, [0, 7])
+    plc.trigger()
+    plc.wait(1.2)
+    assert not plc.trigger()
+    late = plc.commit("OK", part="7", triggered=True)
+    assert plc.flags == Flag.EXPIRED | Flag.TRIGGER_LOST
+    plc.acknowledge(late.seq)
+    assert plc.trigger()
+    plc.commit("NG", part="7", triggered=True)
+    assert plc.flags == VALID | Flag.NG
+
+
+def test_an_id_whose_verdict_never_came_can_be_used_again():
+    plc = Plc(trigger=lambda part: True, verdict_s=1.0)
+    plc.handshake.write_holding(2, [0, 7])
+    plc.trigger()
+    plc.wait(2.2)
+    assert plc.trigger()
+    plc.commit("NG", part="7", triggered=True)
+    assert plc.flags == VALID | Flag.NG
 
 
 def test_a_trigger_without_a_verdict_is_given_up_and_said_until_the_next():

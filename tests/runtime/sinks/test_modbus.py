@@ -115,7 +115,7 @@ def test_a_plc_triggers_a_part_and_gets_its_number_back(rig, until):
 
     def trigger(part):
         triggered.append(part)
-        threading.Timer(0.1, lambda: rig.outbox.commit("NG", part=part)).start()
+        threading.Timer(0.1, lambda: rig.outbox.commit("NG", part=part, triggered=True)).start()
         return True
 
     courier = rig.carry(trigger=trigger)

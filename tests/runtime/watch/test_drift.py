@@ -91,6 +91,25 @@ def test_a_part_without_a_score_is_watched_by_its_picture_alone(make_monitor):
     assert [alarm.kind for alarm in monitor.alarms] == ["exposure"]
 
 
+def test_good_parts_from_bursts_are_told_by_one_frame_each(reference):
+    # The highest of a burst of ten lies above nearly every single frame to come.
+    rng, drifted = np.random.default_rng(5), []
+    bursts = np.clip(rng.normal(0.2, 0.02, (GOOD, 10)), 0, 1)
+    calibration = Calibration(
+        "g" * 64,
+        "graph",
+        0.5,
+        Bound(0.05, 0.95, GOOD),
+        tuple(map(float, bursts.max(axis=1))),
+        first_scores=tuple(map(float, bursts[:, 0])),
+    )
+    frame = Camera().frame()
+    for _ in range(5):
+        monitor = DriftMonitor(DriftConfig(), calibration, None)
+        drifted += [monitor.observe(frame, float(rng.normal(0.2, 0.02))) for _ in range(300)]
+    assert not any(drifted)
+
+
 def test_some_defects_are_no_drift(make_monitor):
     monitor, camera = make_monitor(), Camera()
     for part in range(500):
@@ -169,6 +188,7 @@ def test_too_few_good_parts_make_no_reference():
         (DriftConfig, {"parts_per_false_alarm": 0}),
         (DriftConfig, {"confidence": 1.0}),
         (DriftConfig, {"clear_after": 0}),
+        (DriftConfig, {"part_s": 0.0}),
     ],
 )
 def test_a_value_that_means_nothing_is_refused(kind, values):

@@ -6,6 +6,7 @@ from made_engines import HW, scale_by, texture
 
 from zsad.artifact import Artifact
 from zsad.errors import InputError
+from zsad.recipe import TypeThreshold
 from zsad.watch.config import ReplayConfig
 from zsad.watch.fallback import fallbacks
 from zsad.watch.identity import identity_of, recall_identity, remember_identity
@@ -67,6 +68,15 @@ def test_nothing_takes_over_without_a_recipe_or_with_one_for_other_parts(make_wa
     assert fallbacks(artifact, other, ("fp32", "cpu")) == []
 
 
+def test_thresholds_of_other_defect_types_let_nothing_take_over(make_watched, make_recipe):
+    artifact = make_watched()
+    recipe = make_recipe(artifact, "fp32")
+    own = dataclasses.replace(recipe.calibrations[0], types=(TypeThreshold("scratch", 0.5),))
+    other = dataclasses.replace(recipe, calibrations=(own,))
+    assert fallbacks(artifact, recipe, ("fp32", "cpu"))
+    assert fallbacks(artifact, other, ("fp32", "cpu")) == []
+
+
 def test_a_sound_engine_goes_on(make_watched, make_recipe, make_watch, open_detector):
     artifact = make_watched()
     recipe = make_recipe(artifact, "fp32")
@@ -95,6 +105,22 @@ def test_a_breach_at_the_start_takes_the_next_graph_that_was_calibrated(
     assert watch.alarms[0].startswith("fp32 on cpu judges: fp16 on cpu is out of parity")
     with pytest.raises(InputError, match="closed"):
         detector.predict(texture(0, HW))
+
+
+def test_a_breach_is_told_before_anything_that_may_take_over_is_opened(
+    make_watched, make_recipe, open_detector
+):
+    artifact = make_watched(precisions=("fp16", "fp32"), change={"fp16": scale_by(0.1)})
+    recipe, events = make_recipe(artifact, "fp16", "fp32"), []
+
+    def open_one(precision, backend):
+        events.append("opened")
+        return open_detector(artifact, recipe, precision, backend)
+
+    watch = ParityWatch(artifact, recipe, ReplayConfig(), open_one, None, events.append)
+    watch.at_start(open_detector(artifact, recipe, "fp16"), now_s=0.0)
+    assert events[0].startswith("fp16 on cpu is out of parity: golden t")
+    assert set(events[1:]) == {"opened"}
 
 
 def test_a_breach_without_a_successor_leaves_no_result(
