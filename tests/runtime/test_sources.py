@@ -38,6 +38,20 @@ def test_a_folder_gives_its_images_in_order_and_errors_in_place(grey_folder):
     assert (source.total, source.captured, source.dropped) == (4, 4, 0)
 
 
+def test_a_folder_s_names_can_be_written_down_even_if_they_are_no_text(tmp_path):
+    folder = tmp_path / os.fsdecode(b"in\xfd")
+    folder.mkdir()
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((4, 4, 3), 30, np.uint8))
+    (tmp_path / "a.png").rename(folder / os.fsdecode(b"a\xff.png"))
+    (folder / os.fsdecode(b"b\xfe.png")).write_text("not an image")
+    with FolderSource(folder) as source:
+        good, bad = source.frames(never)
+    assert (good.name, good.error, int(good.image_bgr[0, 0, 0])) == ("a\\xff.png", None, 30)
+    assert bad.name == "b\\xfe.png"
+    assert "in\\xfd/b\\xfe.png is not an image" in bad.error
+    assert source.name.endswith("in\\xfd")
+
+
 def test_a_stop_request_ends_a_folder_between_images(grey_folder):
     with FolderSource(grey_folder()) as source:
         frames = source.frames(lambda: source.captured >= 2)

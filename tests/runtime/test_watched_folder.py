@@ -110,6 +110,23 @@ def test_what_is_no_picture_is_a_frame_with_an_error_and_other_files_are_left_al
     nothing_for(camera, 0.4)
 
 
+def test_a_name_that_is_no_text_is_judged_and_can_be_written_down(watched):
+    folder, camera = watched
+    content = {
+        b"good\xff.png": png(30),
+        b"bad\xfe.png": b"no picture",
+        "gr\u00fcn.png".encode(): png(50),
+    }
+    for name, what in content.items():
+        (folder / os.fsdecode(name)).write_bytes(what)
+    frames = {frame.name: frame for frame in collect(camera, 3)}
+    assert sorted(frames) == ["bad\\xfe.png", "good\\xff.png", "gr\u00fcn.png"]
+    assert int(frames["good\\xff.png"].image_bgr[0, 0, 0]) == 30
+    assert "bad\\xfe.png" in frames["bad\\xfe.png"].error
+    assert all(frame.error is None or frame.error.encode() for frame in frames.values())
+    nothing_for(camera, 0.4)
+
+
 def test_a_folder_that_goes_away_is_waited_for_and_nothing_is_given_twice(watched):
     folder, camera = watched
     (folder / "a.png").write_bytes(png(10))

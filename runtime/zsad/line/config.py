@@ -100,6 +100,8 @@ class LineConfig:
         """Check the values against each other."""
         if not self.line.strip():
             raise InputError("line: the line needs a name")
+        for mqtt in self.sinks.mqtt.values():
+            mqtt.base_topic(self.line)
         if not self.cameras:
             raise InputError("cameras: the line has none")
         names = Counter(camera.name for camera in self.cameras)

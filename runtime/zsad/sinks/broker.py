@@ -19,6 +19,11 @@ from zsad.sinks.config import MqttConfig, TlsConfig
 
 _AUTH_CODES = {0x86, 0x87, 0x8A, 0x8C}
 _WRONG_VERSION = 0x84
+_UNSPECIFIED = 0x80  # also paho's own word for a broker that hung up
+_TAKEN_OVER = 0x8E
+_SOON_S = 10.0
+"""A connection that breaks within this of its login may be one of two that displace each other;
+many brokers only hang up then."""
 _SERVE_S = 0.05
 _TRANSIENT = "the connection broke"
 
@@ -50,7 +55,9 @@ class Broker:
         self.max_bytes: int | None = None
         self._config = config
         self._connected: int | None = None  # the broker's reason code, once it answered
+        self._connected_s = float("-inf")
         self._lost: str | None = None
+        self._client_id = client_id
         self._client = self._make_client(client_id)
         self._client.will_set(*will, qos=1, retain=True)
         if config.user is not None:
@@ -145,7 +152,7 @@ class Broker:
     def _on_connect(
         self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any
     ) -> None:
-        self._connected = reason.value
+        self._connected, self._connected_s = reason.value, time.monotonic()
         self.max_bytes = getattr(properties, "MaximumPacketSize", None)
         if reason.is_failure:
             self._lost = f"refuses the login: {reason}"
@@ -153,8 +160,18 @@ class Broker:
     def _on_disconnect(
         self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any
     ) -> None:
-        said = f"{_TRANSIENT}: {reason}" if reason.is_failure else _TRANSIENT
-        self._lost = self._lost or said
+        self._lost = self._lost or self._how_it_broke(reason)
+
+    def _how_it_broke(self, reason: Any) -> str:
+        advice = "give every daemon a line or a client_id of its own"
+        if reason.value == _TAKEN_OVER:
+            return f"another client has taken over the id '{self._client_id}': {advice}"
+        if reason.is_failure and reason.value != _UNSPECIFIED:
+            return f"{_TRANSIENT}: {reason}"
+        if time.monotonic() - self._connected_s < _SOON_S:
+            may_be = f"if this goes on, another client uses the id '{self._client_id}'"
+            return f"{_TRANSIENT} soon after the login; {may_be}: {advice}"
+        return _TRANSIENT
 
     def _on_publish(
         self, client: Any, userdata: Any, mid: int, reason: Any, properties: Any

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import permutations
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -51,6 +55,13 @@ class JsonlConfig:
         _positive(self.max_mib, "jsonl: max_mib")
         if self.keep < 1:
             raise InputError(f"jsonl: keep {self.keep} must be at least 1")
+
+    def claims(self, other: str) -> bool:
+        """Whether a path leads to this file, or to one that it will be put aside as."""
+        own, path = os.path.realpath(self.path), os.path.realpath(other)
+        stem, _, number = path.rpartition(".")
+        aside = re.fullmatch("[1-9][0-9]{0,8}", number) and int(number) <= self.keep
+        return path == own or (stem == own and bool(aside))
 
 
 @dataclass(frozen=True)
@@ -112,8 +123,7 @@ class MqttConfig:
         _address(self.host, self.address[1], "mqtt")
         for name in ("keepalive_s", "connect_s", "ack_s", "status_s", "stale_s"):
             _positive(getattr(self, name), f"mqtt: {name}")
-        if self.topic is not None and (set("+#\0") & set(self.topic) or not self.topic.strip("/")):
-            raise InputError(f"mqtt: topic {self.topic!r} must be a name without + and #")
+        self.base_topic("any")
         if self.valid_s < self.status_s + self.ack_s:
             raise InputError(
                 f"mqtt: valid_s {self.valid_s} must be at least status_s + ack_s"
@@ -121,6 +131,20 @@ class MqttConfig:
             )
         if self.password is not None and self.user is None:
             raise InputError("mqtt: a password needs a user")
+
+    def base_topic(self, line: str) -> str:
+        """Return where the two topics of a line begin.
+
+        Raises:
+            InputError: No broker would take it; the line's name is a part where `topic` is None.
+        """
+        topic = f"zsad/{line}" if self.topic is None else self.topic
+        if not topic.strip("/") or any(letter in "+#" or _is_control(letter) for letter in topic):
+            what = "" if self.topic is not None else ", made of the line's name,"
+            raise InputError(
+                f"mqtt: topic {topic!r}{what} must be a name without +, # and control characters"
+            )
+        return topic.rstrip("/")
 
     @property
     def address(self) -> tuple[str, int]:
@@ -179,7 +203,8 @@ class ModbusConfig:
         valid_s: How long a result may be acted on; after that it is shown as expired.
         ack_s: An unacknowledged result counts as trouble after this.
         verdict_s: A trigger without a verdict is given up after this.
-        max_clients: Connections; one more displaces the oldest, which may be a dead PLC's.
+        max_clients: Connections; one more displaces the one that has been silent longest, which may
+            be a dead PLC's.
         stale_s: See `STALE_S`.
     """
 
@@ -217,7 +242,8 @@ class ServerConfig:
         port: Port to listen on.
         allow_remote: Says that `host` may be another address than this machine's own.
         token: What a caller must send as `Authorization: Bearer`; a must where others reach it.
-        max_connections: Connections at a time; one more is answered 503.
+        max_connections: Connections at a time; one more ends the oldest that has asked nothing yet,
+            and is answered 503 where all have asked.
         timeout_s: Limit of each step of a request; the whole of it may take twice as long.
         stale_s: See `STALE_S`.
     """
@@ -263,6 +289,16 @@ class SinksConfig:
                 raise InputError(f"sinks: two are named '{name}': give each a name of its own")
             if not name.isidentifier() and not name.replace("-", "_").isidentifier():
                 raise InputError(f"sinks: name '{name}' must be letters, digits, - and _")
+        self._check_files()
+
+    def _check_files(self) -> None:
+        """Refuse two sinks that would write, or put aside, the same file."""
+        for (name, jsonl), (other_name, other) in permutations(self.jsonl.items(), 2):
+            if jsonl.claims(other.path):
+                raise InputError(
+                    f"sinks: jsonl: '{name}' and '{other_name}' would both write {other.path}:"
+                    " give each a file of its own"
+                )
 
     def check_takt(self, takt_ms: float) -> None:
         """Check that no PLC gives a part up while the line may still have a verdict about it.
@@ -287,6 +323,10 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _is_control(letter: str) -> bool:
+    return unicodedata.category(letter) in ("Cc", "Cs")
 
 
 def _positive(value: float, what: str) -> None:

@@ -12,7 +12,14 @@ from zsad.errors import ZsadError
 from zsad.line.record import VerdictRecord
 from zsad.line.status import SinkHealth
 from zsad.sinks.backoff import Backoff
-from zsad.sinks.base import OutboxLike, RefusedError, Sink, SinkError, committed_head
+from zsad.sinks.base import (
+    OutboxLike,
+    RefusedError,
+    Sink,
+    SinkCause,
+    SinkError,
+    committed_head,
+)
 from zsad.sinks.config import BackoffConfig
 from zsad.sources import mask_credentials
 
@@ -27,6 +34,8 @@ _BATCH = 32
 _IDLE_S = 0.2
 _NOTHING_TAKEN_S = 0.05
 _COUNT_S = 1.0  # between two counts of what waits for a sink that is down
+_STARVED_S = 3.0
+"""How long an outbox may count verdicts and hand out none before that is trouble."""
 _PARK_AFTER = 3  # refusals; one may be a server that was just being replaced
 
 
@@ -65,6 +74,7 @@ class Courier:
         self._refusals = (0, 0)  # seq, and how often it was refused
         self._waiting: list[VerdictRecord] = []  # of the outbox, not yet acknowledged
         self._next_seq = 1
+        self._starved_s: float | None = None  # since when the outbox hands out nothing it counts
         self._stop = threading.Event()
         self._stop_by_s = float("inf")
         self._thread = threading.Thread(target=self._run, name=f"courier-{self.name}", daemon=True)
@@ -121,7 +131,7 @@ class Courier:
         try:
             self._sink.open()
             # A sink may take one at a time; the outbox is asked again when it has taken them all.
-            self._waiting = self._waiting or self._outbox.pending(self.name, _BATCH)
+            self._waiting = self._waiting or self._ask()
             taken = self._sink.deliver(self._waiting) if self._waiting else 0
             self._acknowledge(taken)
         except RefusedError as refusal:
@@ -134,6 +144,25 @@ class Courier:
         elif not taken:
             self._wait_for_more()
         return taken > 0
+
+    def _ask(self) -> list[VerdictRecord]:
+        """Return what the outbox hands out.
+
+        Raises:
+            SinkError: It has counted verdicts for this sink for some time, and hands out none.
+        """
+        found = self._outbox.pending(self.name, _BATCH)
+        if found or not self._outbox.backlog(self.name):
+            self._starved_s = None
+            return found
+        now_s = time.monotonic()
+        if self._starved_s is None:
+            self._starved_s = now_s
+        if now_s - self._starved_s > _STARVED_S:
+            # Soon again: the sink itself is well, and its state is to be told meanwhile.
+            detail = "the outbox hands out nothing of what waits in it"
+            raise SinkError(SinkCause.FAILED, detail, retry_s=_IDLE_S)
+        return found
 
     def _acknowledge(self, count: int) -> None:
         """Keep that the sink has the first `count` of what is waiting."""

@@ -40,6 +40,21 @@ class Answer:
     kind: str = "text/plain; charset=utf-8"
 
 
+@dataclass
+class _Connection:
+    """A caller.
+
+    Attributes:
+        thread: What serves it.
+        since_s: When it came, by the monotonic clock.
+        asked: Whether its request is complete, so that it is being answered.
+    """
+
+    thread: threading.Thread
+    since_s: float
+    asked: bool = False
+
+
 class BoundedServer(socketserver.TCPServer):
     """One thread per connection, up to a limit, each for a limited time."""
 
@@ -63,7 +78,7 @@ class BoundedServer(socketserver.TCPServer):
         self.snapshot = snapshot
         self.token = token
         self._lock = threading.Lock()
-        self._open: dict[socket.socket, tuple[threading.Thread, float]] = {}
+        self._open: dict[socket.socket, _Connection] = {}  # oldest first
         if ":" in config.host:
             self.address_family = socket.AF_INET6
         super().__init__((config.host, config.port), StatusHandler)
@@ -77,14 +92,15 @@ class BoundedServer(socketserver.TCPServer):
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection in a thread, or turn it away where there are enough."""
+        """Serve a connection in a thread; where there are enough, in place of an idle one."""
         thread = threading.Thread(
             target=self._serve, args=(request, client_address), name="status-request", daemon=True
         )
+        self._make_room()
         with self._lock:
             full = len(self._open) >= self.config.max_connections
             if not full:
-                self._open[request] = (thread, time.monotonic())
+                self._open[request] = _Connection(thread, time.monotonic())
         if not full:
             try:
                 thread.start()
@@ -98,16 +114,22 @@ class BoundedServer(socketserver.TCPServer):
             request.sendall(_FULL)
         self.shutdown_request(request)
 
+    def asked(self, request: Any) -> None:
+        """Note that a caller has asked, and is idle no more."""
+        with self._lock:
+            if (connection := self._open.get(request)) is not None:
+                connection.asked = True
+
     def service_actions(self) -> None:
         """Watch the line between requests, and end connections that take too long as a whole."""
         self.pulse.read()
         limit_s = time.monotonic() - 2 * self.config.timeout_s
-        self._end(lambda since_s: since_s < limit_s)
+        self._end(lambda each: each.since_s < limit_s)
 
     def server_close(self) -> None:
         """Stop listening, end every connection and wait for its thread."""
         super().server_close()
-        for thread in self._end(lambda since_s: True):
+        for thread in self._end(lambda each: True):
             thread.join(_JOIN_S)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -127,13 +149,22 @@ class BoundedServer(socketserver.TCPServer):
                 self._open.pop(request, None)
             self.shutdown_request(request)
 
-    def _end(self, overdue: Callable[[float], bool]) -> list[threading.Thread]:
+    def _make_room(self) -> None:
+        """End the connection that has been idle longest, where there are enough of them."""
         with self._lock:
-            ended = [(each, t) for each, (t, since_s) in self._open.items() if overdue(since_s)]
-            for connection, _ in ended:
+            full = len(self._open) >= self.config.max_connections
+            idle = next((each for each in self._open.values() if not each.asked), None)
+        if full and idle is not None:
+            for thread in self._end(lambda each: each is idle):
+                thread.join(_JOIN_S)
+
+    def _end(self, chosen: Callable[[_Connection], bool]) -> list[threading.Thread]:
+        with self._lock:
+            ended = [(request, each) for request, each in self._open.items() if chosen(each)]
+            for request, _ in ended:
                 with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
-        return [thread for _, thread in ended]
+                    request.shutdown(socket.SHUT_RDWR)
+        return [each.thread for _, each in ended]
 
 
 class StatusHandler(http.server.BaseHTTPRequestHandler):
@@ -150,6 +181,7 @@ class StatusHandler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer."""
+        self.server.asked(self.request)
         self._send(self._answer())
 
     do_HEAD = do_GET
@@ -160,13 +192,17 @@ class StatusHandler(http.server.BaseHTTPRequestHandler):
     def _answer(self) -> Answer:
         if not self._is_allowed():
             return Answer(401, b"send the token as Authorization: Bearer\n")
-        make = _ROUTES.get(urlsplit(self.path).path)
+        try:
+            path = urlsplit(self.path).path
+        except ValueError:
+            return Answer(400, b"this is no address\n")
+        make = _ROUTES.get(path)
         if make is None:
             return Answer(404, b"there is " + " ".join(_ROUTES).encode() + b"\n")
         try:
             return make(self.server, self.server.pulse.read())
         except Exception:
-            _log.exception("the status server cannot answer %s", urlsplit(self.path).path)
+            _log.exception("the status server cannot answer %s", path)
             return Answer(500, b"this failed; the log says how\n")
 
     def _is_allowed(self) -> bool:

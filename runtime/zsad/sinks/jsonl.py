@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import os
 from collections.abc import Sequence
@@ -32,13 +33,13 @@ class JsonlSink:
         """Open the file, or open it anew where somebody moved it away.
 
         Raises:
-            SinkError: It cannot be opened.
+            SinkError: It cannot be opened, or another process writes it.
         """
         if self._stream is not None and not self._is_ours():
             self.close()
         if self._stream is None:
             try:
-                self._stream = self._path.open("ab", buffering=0)
+                self._stream = self._open_own()
                 self._size = self._cut_torn_line(self._stream)
                 _sync_folder(self._path.parent)
             except OSError as error:
@@ -89,14 +90,27 @@ class JsonlSink:
         self._stream = None
 
     def _rotate(self) -> None:
-        self.close()
         names = [self._path, *(self._aside(n) for n in range(1, self._config.keep + 1))]
         for newer, older in reversed(list(itertools.pairwise(names))):
             if newer.exists():
                 os.replace(newer, older)
-        self._stream = self._path.open("ab", buffering=0)
+        self.close()
+        self._stream = self._open_own()
         self._size = 0
         _sync_folder(self._path.parent)
+
+    def _open_own(self) -> BinaryIO:
+        """Open the file, and keep every other zsad from it for as long as it is open."""
+        stream = self._path.open("ab", buffering=0)
+        try:
+            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.close()
+            what = "another zsad writes it: give each sink a file of its own"
+            raise SinkError(SinkCause.FAILED, f"file {self._path}: {what}") from None
+        except OSError:  # a file system without locks; nothing can be known there
+            pass
+        return stream
 
     def _aside(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}")

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from zsad.errors import InputError, MissingExtraError
@@ -172,7 +173,8 @@ class ModbusServer:
             self._fill(function, registers)
             return None
         if function in _COILS_WRITE:
-            if address != TRIGGER_COIL or not self._handshake.has_trigger:
+            is_trigger = address == TRIGGER_COIL and len(values) == 1
+            if not is_trigger or not self._handshake.has_trigger:
                 return ExcCodes.ILLEGAL_ADDRESS
             return None if self._handshake.write_trigger(bool(values[0])) else ExcCodes.DEVICE_BUSY
         if function not in _REGISTERS_WRITE:
@@ -197,18 +199,27 @@ def _make_server(config: ModbusConfig, answer: Any) -> ModbusTcpServer:
     class Connection(ServerRequestHandler):
         """One PLC, which may have been displaced before its connection was set up."""
 
+        heard_s = float("-inf")  # when its last request came
+
         def connection_made(self, transport: Any) -> None:
             if self.is_closing:
                 transport.abort()
             else:
                 super().connection_made(transport)
 
+        def callback_data(self, data: bytes, addr: tuple[Any, ...] | None = None) -> int:
+            used = super().callback_data(data, addr)
+            if self.last_pdu:
+                self.heard_s = time.monotonic()
+            return used
+
     class Server(ModbusTcpServer):
         """Pymodbus's server, which does not let dead connections lock out a new one."""
 
         def callback_new_connection(self) -> Any:
             while len(self.active_connections) >= config.max_clients:
-                next(iter(self.active_connections.values())).close()
+                silent = min(self.active_connections.values(), key=attrgetter("heard_s"))
+                silent.close()
             return Connection(self, None, None, None)  # type: ignore[no-untyped-call]
 
     def bits() -> list[SimData]:

@@ -32,13 +32,14 @@ class MqttSink:
         """Name the sink; the broker is connected to when it is opened.
 
         Raises:
-            InputError: A secret or a certificate cannot be read, or paho-mqtt is missing.
+            InputError: A secret or a certificate cannot be read, the line's name makes no topic, or
+                paho-mqtt is missing.
         """
         self.name = name
         self._config = config
         self._line = context.line
         self._pulse = Pulse(context.status, config.stale_s)
-        self._topic = (config.topic or f"zsad/{context.line}").rstrip("/")
+        self._topic = config.base_topic(context.line)
         self._broker: Broker | None = None
         self._in_flight: dict[int, int] = {}  # seq to message id
         self._progress_s = 0.0

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 _BLOCK = 1 << 20
 _KEPT_WORDS = 4096
@@ -28,16 +28,13 @@ _DIE_WITH_PARENT = (
 class ChildPipe:
     """A running child: what it prints is data, and what it says on standard error is kept."""
 
-    def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str] | None = None
-    ) -> None:
-        """Start the command; `environment` is added to this process's own."""
+    def __init__(self, command: Sequence[str]) -> None:
+        """Start the command."""
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **(environment or {})},
             start_new_session=True,  # Ctrl-C is for this process, which closes the child in order
         )
         assert self._process.stdin and self._process.stdout and self._process.stderr

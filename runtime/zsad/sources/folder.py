@@ -10,6 +10,7 @@ from types import TracebackType
 from zsad.errors import InputError
 from zsad.images import Scale16, list_images, read_image
 from zsad.sources.base import Frame, StopRequest
+from zsad.sources.names import printable
 
 
 class FolderSource:
@@ -23,7 +24,7 @@ class FolderSource:
         Raises:
             InputError: The folder is missing or holds no image.
         """
-        self.name = str(directory)
+        self.name = printable(str(directory))
         self.captured = 0
         self._paths = list_images(directory)
         self._scale_16bit = scale_16bit
@@ -40,9 +41,10 @@ class FolderSource:
             try:
                 image = read_image(path, self._scale_16bit)
             except InputError as reason:
-                error = str(reason)
+                error = printable(str(reason))
             decoded_s = time.monotonic()
-            yield Frame(path.name, image, error, captured_s, decoded_s=decoded_s, number=number)
+            name = printable(path.name)
+            yield Frame(name, image, error, captured_s, decoded_s=decoded_s, number=number)
 
     def close(self) -> None:
         """Do nothing: no file stays open."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from typing import Any
@@ -18,6 +17,11 @@ from zsad.sources.wire import WireStream
 
 _START_S = 10.0
 """For the child's own start, on top of the time that opening may take."""
+# Isolated (-I), or the working directory would come first on the path, and any file in it that is
+# named as a module would be run.
+_CHILD = (
+    "import sys; sys.path[:] = sys.argv[1:]; from zsad.sources.isolated_child import main; main()"
+)
 
 
 class IsolatedOpener:
@@ -38,8 +42,7 @@ class IsolatedOpener:
         Raises:
             StreamError: The child's own, or that it died or hung.
         """
-        command = [sys.executable, "-m", "zsad.sources.isolated_child"]
-        child = ChildPipe(command, {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)})
+        child = ChildPipe([sys.executable, "-I", "-c", _CHILD, *filter(None, sys.path)])
         # Not an argument: everybody sees those, and the address may hold a password.
         child.send(canonical_bytes(self._config).decode())
         return WireStream(child, to_reading, self._config.open_timeout_s + _START_S, closing)

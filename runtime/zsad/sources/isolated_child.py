@@ -56,7 +56,3 @@ def _send(out: BinaryIO, line: dict[str, Any], pixels: Any = b"") -> None:
     out.write(json.dumps(line).encode() + b"\n")
     out.write(pixels)
     out.flush()
-
-
-if __name__ == "__main__":
-    main()

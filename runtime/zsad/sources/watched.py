@@ -12,6 +12,7 @@ from zsad.errors import InputError
 from zsad.images import SUFFIXES, Scale16, read_image
 from zsad.sources.config import CameraConfig
 from zsad.sources.health import Cause
+from zsad.sources.names import printable
 from zsad.sources.stream import Backing, Reading, StreamError
 
 _SCAN_S = 0.1
@@ -134,7 +135,7 @@ class FolderStream:
         try:
             image = read_image(self._folder / name, self._scale_16bit)
         except InputError as error:
-            reason = str(error)
+            reason = printable(str(error))
         if _version(self._folder / name) != version:
             return None  # it went on growing, or is gone: another scan will tell
         patience_s = captured_s - self._seen[name][1]
@@ -142,7 +143,7 @@ class FolderStream:
         if not whole and patience_s < _PATIENCE_S:
             return None  # a slow writer may still be at it
         self._given[name] = version
-        return Reading(image, captured_s, time.monotonic(), reason, name)
+        return Reading(image, captured_s, time.monotonic(), reason, printable(name))
 
     def interrupt(self) -> None:
         """Do nothing: a read waits for its time-out at most."""

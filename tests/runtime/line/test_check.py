@@ -92,6 +92,14 @@ def test_what_would_not_work_is_one_line(check, old, new, message):
     assert message in errors[0]
 
 
+def test_a_line_s_name_that_makes_no_topic_is_refused_where_a_broker_is_told(check):
+    outcome = check(("line: press 4", "line: a/#+"))
+    assert outcome.exit_code == 0, outcome.output
+    outcome = check(("sinks:\n", "sinks:\n  mqtt: {plant: {host: h}}\n"))
+    assert outcome.exit_code == 2
+    assert "mqtt: topic 'zsad/a/#+', made of the line's name, must be" in outcome.stderr
+
+
 def test_a_ledger_that_cannot_be_written_is_refused(check, line_folder, monkeypatch):
     def access(path, mode):
         return Path(path) != Path() or not mode & os.W_OK

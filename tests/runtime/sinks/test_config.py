@@ -61,8 +61,15 @@ def test_a_secret_in_the_configuration_itself_is_refused_without_being_repeated(
         ({"jsonl": {"a": {"path": "x", "max_mib": 0.0}}}, "max_mib 0.0"),
         ({"jsonl": {"a": {"path": "x"}}, "mqtt": {"a": {"host": "h"}}}, "two are named 'a'"),
         ({"jsonl": {"a b": {"path": "x"}}}, "name 'a b'"),
+        (
+            {"jsonl": {"a": {"path": "x"}, "b": {"path": "./y/../x"}}},
+            "'a' and 'b' would both write",
+        ),
+        ({"jsonl": {"a": {"path": "x.8"}, "b": {"path": "x"}}}, r"both write x\.8"),
         ({"mqtt": {"a": {"host": "tcp://h"}}}, "a host is needed"),
         ({"mqtt": {"a": {"host": "h", "topic": "x/#"}}}, "without"),
+        ({"mqtt": {"a": {"host": "h", "topic": "x\x07"}}}, "control characters"),
+        ({"mqtt": {"a": {"host": "h", "topic": "//"}}}, "topic '//'"),
         ({"mqtt": {"a": {"host": "h", "valid_s": 1.0}}}, "valid_s 1.0"),
         ({"mqtt": {"a": {"host": "h", "port": 0}}}, "port 0"),
         ({"mqtt": {"a": {"host": "h", "password": {"env": "X"}}}}, "needs a user"),
@@ -78,6 +85,22 @@ def test_a_secret_in_the_configuration_itself_is_refused_without_being_repeated(
 def test_values_that_cannot_be_meant_are_refused(sinks, said):
     with pytest.raises(InputError, match=said):
         from_json(SinksConfig, sinks, "line.yaml")
+
+
+def test_a_line_s_name_has_to_make_a_topic_unless_there_is_one():
+    with pytest.raises(InputError, match=r"topic 'zsad/a/#\+', made of the line's name, must be"):
+        MqttSink("plant", MqttConfig("h"), SinkContext("a/#+", FakeLine().status))
+    assert MqttConfig("h", topic="hall/3/").base_topic("a/#+") == "hall/3"
+    assert MqttConfig("h").base_topic("press-3") == "zsad/press-3"
+
+
+def test_two_files_that_do_not_meet_are_two_sinks(tmp_path):
+    data = {"a": {"path": "x", "keep": 8}, "b": {"path": "x.9"}, "c": {"path": "x.08"}}
+    assert len(from_json(SinksConfig, {"jsonl": data}, "line.yaml").jsonl) == 3
+    (tmp_path / "link").symlink_to(tmp_path / "x")
+    data = {name: {"path": str(tmp_path / name)} for name in ("x", "link")}
+    with pytest.raises(InputError, match="both write"):
+        from_json(SinksConfig, {"jsonl": data}, "line.yaml")
 
 
 def test_a_plc_waits_for_longer_than_the_line_may_take():
@@ -115,7 +138,9 @@ def test_ports_follow_tls():
     ],
 )
 def test_a_missing_extra_is_named_at_the_start(monkeypatch, package, said, make):
-    monkeypatch.setitem(sys.modules, package, None)
+    for module in {package, *sys.modules}:  # also what another test has imported of it
+        if module.partition(".")[0] == package:
+            monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError, match=rf"'{said}'.*pip install 'zsad\[line\]'"):
         make()
 

@@ -7,6 +7,7 @@ import pytest
 from fake_outbox import FakeOutbox
 
 from zsad.errors import ZsadError
+from zsad.sinks import courier as courier_module
 from zsad.sinks.backoff import Backoff
 from zsad.sinks.base import RefusedError, SinkCause, SinkError, committed_head
 from zsad.sinks.config import BackoffConfig
@@ -221,6 +222,23 @@ def test_an_outbox_that_fails_is_said_without_a_traceback(carry, until, caplog):
     until(lambda: courier.health.delivered == 1)
     assert "failed: the database cannot be read" in caplog.text
     assert "Traceback" not in caplog.text
+
+
+def test_an_outbox_that_counts_verdicts_and_hands_out_none_is_trouble(carry, until, monkeypatch):
+    monkeypatch.setattr(courier_module, "_STARVED_S", 0.5)
+    outbox, sink = FakeOutbox(), ScriptedSink()
+    courier = carry(sink, outbox)
+    outbox.commit()
+    until(lambda: courier.health.up and courier.health.delivered == 1)
+    pending, outbox.pending = outbox.pending, lambda sink, limit: []
+    outbox.commit()
+    until(lambda: not courier.health.up)
+    assert courier.health.detail == "failed: the outbox hands out nothing of what waits in it"
+    assert courier.health.backlog == 1
+    opened = sink.opened
+    until(lambda: sink.opened > opened)  # the sink is still asked to tell of being alive
+    outbox.pending = pending
+    until(lambda: courier.health.up and courier.health.delivered == 2)
 
 
 def test_a_courier_with_nothing_to_do_is_quiet(carry, until):

@@ -48,6 +48,7 @@ def test_every_acknowledged_line_was_synced_unless_told_otherwise(make_sink, mon
         synced.clear()
         sink.deliver([make_record(1)])
         assert len(synced) == least
+        sink.close()
 
 
 def test_files_are_put_aside_by_size_and_the_oldest_goes(make_sink, tmp_path):
@@ -67,6 +68,7 @@ def test_half_a_line_of_a_power_cut_is_cut_off(make_sink, tmp_path):
     sink = make_sink()
     sink.open()
     sink.deliver([make_record(1)])
+    sink.close()
     whole = path.read_bytes()
     path.write_bytes(whole + whole[:50])
     again = make_sink()
@@ -92,6 +94,22 @@ def test_a_file_that_was_moved_away_is_begun_anew(make_sink, tmp_path):
     sink.deliver([make_record(2)])
     assert [row.seq for row in rows(path)] == [2]
     assert [row.seq for row in rows(tmp_path / "elsewhere")] == [1]
+
+
+def test_a_file_that_another_process_writes_is_left_to_it(make_sink, tmp_path):
+    path = tmp_path / "verdicts.jsonl"
+    first, second = make_sink(max_mib=1500 / 2**20), make_sink()
+    first.open()
+    first.deliver([make_record(1)])
+    for seq in (2, 3, 4):  # also while files are put aside
+        with pytest.raises(SinkError, match="another zsad writes it: give each sink a file"):
+            second.open()
+        first.deliver([make_record(seq)])
+    assert (tmp_path / "verdicts.jsonl.1").exists()
+    first.close()
+    second.open()
+    second.deliver([make_record(5)])
+    assert [row.seq for row in rows(path)][-2:] == [4, 5]
 
 
 def test_a_missing_folder_is_said_and_then_found(tmp_path):

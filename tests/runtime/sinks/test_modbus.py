@@ -146,6 +146,18 @@ def test_what_a_plc_may_not_write_is_refused(rig, until):
     assert client.read_holding_registers(0, count=4).registers == [0, 0, 0, 0]
 
 
+def test_coils_beside_the_trigger_are_refused_and_trigger_nothing(rig, until):
+    triggered = []
+    courier = rig.carry(trigger=lambda part: not triggered.append(part))
+    until(lambda: courier.health.up)
+    client = rig.client()
+    for count in (2, 9, 16):
+        assert client.write_coils(0, [True] * count).exception_code == 2
+    assert triggered == [] and not client.read_coils(0, count=1).bits[0]
+    assert not client.write_coils(0, [True]).isError()
+    assert len(triggered) == 1 and client.read_coils(0, count=1).bits[0]
+
+
 def test_a_busy_line_answers_a_trigger_with_busy(rig, until):
     courier = rig.carry(trigger=lambda part: True)
     until(lambda: courier.health.up)
@@ -168,6 +180,24 @@ def test_dead_connections_do_not_lock_a_plc_out(rig, until):
     until(lambda: len(still_open()) == 2)
     assert still_open() == dead[-2:]
     for each in dead:
+        each.close()
+
+
+def test_a_plc_that_asks_is_not_displaced_by_those_that_are_silent(rig, until):
+    courier = rig.carry(max_clients=3)
+    until(lambda: courier.health.up)
+    plc, other = rig.client(), rig.client()
+    ports = [client.socket.getsockname() for client in (plc, other)]
+    flags(other)
+    flags(plc)
+    silent = [socket.create_connection(("127.0.0.1", rig.port)) for _ in range(10)]
+    assert flags(plc) == flags(other) == Flag.READY
+    flags(plc)
+    assert flags(rig.client()) == flags(rig.client()) == Flag.READY, "the second displaces `other`"
+    until(lambda: select.select([other.socket], [], [], 0)[0])
+    assert flags(plc) == Flag.READY
+    assert [client.socket.getsockname() for client in (plc, other)] == ports
+    for each in silent:
         each.close()
 
 

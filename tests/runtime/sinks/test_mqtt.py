@@ -14,6 +14,7 @@ from fake_outbox import FakeLine, FakeOutbox
 
 from zsad.errors import InputError
 from zsad.sinks.base import SinkContext, SinkError
+from zsad.sinks.broker import Broker
 from zsad.sinks.config import BackoffConfig, MqttConfig, TlsConfig
 from zsad.sinks.courier import Courier
 from zsad.sinks.mqtt import MqttSink
@@ -89,6 +90,36 @@ def test_a_broker_that_is_down_at_the_start_gets_everything_later(rig, until):
     until(lambda: courier.health.backlog == 1)
     broker.start()
     until(lambda: courier.health.delivered == 1 and courier.health.up)
+
+
+def test_two_daemons_with_one_client_id_are_told_so_where_the_broker_only_hangs_up(rig, until):
+    broker = rig.broker().start()
+    couriers = [rig.carry(broker.port), rig.carry(broker.port)]
+    said = "another client uses the id 'zsad-press-3-broker': give every daemon a line or"
+    until(lambda: any(said in courier.health.detail for courier in couriers))
+
+
+def test_two_daemons_with_one_client_id_are_told_so_where_the_broker_says_it():
+    success, taken_over = b"\x20\x03\x00\x00\x00", b"\xe0\x02\x8e\x00"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = MqttConfig("127.0.0.1", listener.getsockname()[1])
+        broker = Broker(config, "press", ("status", b"offline"))
+
+        def answer():
+            near, _ = listener.accept()
+            with near:
+                near.recv(4096)
+                near.sendall(success + taken_over)
+                near.recv(4096)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(SinkError, match="has taken over the id 'press': give every daemon a"):
+            broker.connect()
+            for _ in range(100):
+                broker.serve(0.1)
+        broker.drop()
+        thread.join()
 
 
 def test_a_broker_killed_in_mid_stream_loses_nothing(rig, until):

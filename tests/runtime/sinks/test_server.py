@@ -213,28 +213,71 @@ def test_nonsense_is_refused(serve, request_bytes, status):
     assert status in exchange(serve(), request_bytes)
 
 
+@pytest.mark.parametrize("target", [b"http://[bad/", b"http://bad]/healthz"])
+def test_an_address_that_is_none_is_refused_and_not_logged_at_length(serve, target, caplog):
+    answer = exchange(serve(), b"GET " + target + b" HTTP/1.0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.0 400 ")
+    assert "Traceback" not in caplog.text
+
+
 def test_head_has_no_body(serve):
     answer = exchange(serve(), b"HEAD /readyz HTTP/1.0\r\n\r\n")
     assert answer.startswith(b"HTTP/1.0 200 ") and answer.endswith(b"\r\n\r\n")
 
 
-def test_too_many_connections_are_turned_away_and_slow_ones_are_ended(serve, until):
+def test_idle_connections_lock_nobody_out(serve):
+    port = serve(max_connections=3, timeout_s=60.0)
+    idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(30)]
+    for _ in range(10):
+        start_s = time.monotonic()
+        assert get(port, "/healthz")[0] == 200
+        assert time.monotonic() - start_s < 2.0
+    for each in idle[:27]:  # the oldest made room
+        each.settimeout(5)
+        assert each.recv(1) == b""
+    for each in idle:
+        each.close()
+
+
+def test_too_many_callers_that_are_being_answered_are_turned_away(serve, until):
+    let_go, asked = threading.Event(), []
+
+    def snapshot():
+        asked.append(1)
+        let_go.wait(20)
+
+    port = serve(snapshot=snapshot, max_connections=2, timeout_s=30.0)
+    answers = []
+    callers = [
+        threading.Thread(target=lambda: answers.append(get(port, "/snapshot.jpg")[0]))
+        for _ in range(2)
+    ]
+    for caller in callers:
+        caller.start()
+    until(lambda: len(asked) == 2)
+    assert get(port, "/healthz")[0] == 503
+    let_go.set()
+    for caller in callers:
+        caller.join()
+    assert answers == [404, 404], "neither was displaced"
+    assert get(port, "/healthz")[0] == 200
+
+
+def test_slow_connections_are_ended(serve):
     port = serve(max_connections=3, timeout_s=0.6)
-    idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
-    until(lambda: get(port, "/healthz")[0] == 503)
-    for each in idle:  # a byte now and then keeps the limit per step from ever being reached
+    slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
+    for each in slow:  # a byte now and then keeps the limit per step from ever being reached
         each.settimeout(5)
     start_s, ended = time.monotonic(), set()
     while len(ended) < 3:
-        for each in idle:
+        for each in slow:
             try:
                 each.sendall(b"G")
             except OSError:
                 ended.add(each)
         time.sleep(0.1)
         assert time.monotonic() - start_s < 5.0
-    until(lambda: get(port, "/healthz")[0] == 200)
-    for each in idle:
+    for each in slow:
         each.close()
 
 
