@@ -16,6 +16,7 @@ from zsad.ledger import (
     Picture,
     SnapshotConfig,
     verify,
+    writer,
 )
 from zsad.ledger.database import FILE, SCHEMA
 from zsad.ledger.pictures import FOLDER
@@ -285,6 +286,27 @@ def test_the_pictures_of_a_commit_that_turned_up_after_all_stay(tmp_path, commit
         assert len(files(tmp_path)) == 4
         assert query(tmp_path, "SELECT verdict FROM verdicts") == [("NO_RESULT",), ("OK",)]
     assert list(verify.check(tmp_path)) == []
+
+
+def test_a_late_job_that_ends_as_it_is_given_up_does_not_count_as_hanging(
+    tmp_path, make_verdict, monkeypatch
+):
+    disk = HeldDisk(monkeypatch)
+    wait = writer._Job.wait
+
+    def wait_and_let_it_end(job, *arguments):
+        done = wait(job, *arguments)
+        if not done:
+            disk.free.set()
+            time.sleep(0.3)  # the writer ends the late job and waits for another
+        return done
+
+    with Ledger.open(tmp_path, LedgerConfig(commit_timeout_s=0.3)) as ledger:
+        disk.free.clear()
+        monkeypatch.setattr(writer._Job, "wait", wait_and_let_it_end)
+        with pytest.raises(LedgerError, match="did not take a write"):
+            ledger.commit(make_verdict("late"))
+        assert ledger.commit(make_verdict("after")).seq == 2
 
 
 def test_a_ledger_that_is_closed_takes_nothing(tmp_path, make_verdict):
