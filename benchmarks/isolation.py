@@ -310,13 +310,18 @@ def findings(taken: Mapping[str, Taken]) -> list[Found]:
     """Return the percentiles of each condition."""
     import numpy as np
 
+    def percentile(values: list[float], share: int) -> float:
+        return round(float(np.percentile(values, share)), 2)
+
     return [
         Found(
-            name,
-            len(each.judged_ms),
-            *(round(float(v), 2) for v in np.percentile(each.judged_ms, [50, 99])),
-            *(round(float(v), 2) for v in np.percentile(each.committed_ms, [50, 99])),
-            each.refused,
+            condition=name,
+            frames=len(each.judged_ms),
+            judge_p50_ms=percentile(each.judged_ms, 50),
+            judge_p99_ms=percentile(each.judged_ms, 99),
+            commit_p50_ms=percentile(each.committed_ms, 50),
+            commit_p99_ms=percentile(each.committed_ms, 99),
+            refused=each.refused,
         )
         for name, each in taken.items()
     ]
