@@ -18,7 +18,7 @@ from zsad.errors import InputError, ParityError
 if TYPE_CHECKING:
     import sqlite3
 
-    from zsad.ledger.replay import Replay
+    from zsad.ledger.rejudge import Replay
     from zsad.line.record import VerdictRecord
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -110,7 +110,7 @@ def replay(
     _tell(found)
     if not found.matches:
         raise ParityError(f"verdict {seq} does not come out as it was recorded")
-    exact = all(view.recorded == view.computed for view in found.views)
+    exact = all(view.apart == 0 for view in found.views)
     how = "to the last bit" if exact else f"within {max(v.tolerance for v in found.views):g}"
     click.echo(f"verdict {seq} matches {how} on {found.views[0].backend}")
 
@@ -205,3 +205,9 @@ def _tell(found: Replay) -> None:
             f"view {view.view} ({view.camera}): recorded {view.recorded!r} {view.verdict},"
             f" now {view.computed!r} {view.computed_verdict}{agree}"
         )
+    part = found.part
+    if part.not_compared is not None:
+        click.echo(f"part: {part.verdict}, not compared: {part.not_compared}")
+    else:
+        agree = "" if part.agrees else "  DIFFERS"
+        click.echo(f"part: {part.verdict}, its views now say {part.computed}{agree}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import sqlite3
 import threading
 from dataclasses import replace
@@ -13,10 +15,19 @@ from zsad.ledger.clock import ClockReading, Clocks, LedgerClock
 from zsad.ledger.config import LedgerConfig
 from zsad.ledger.database import newest_seq, transaction
 from zsad.ledger.outbox import Cursors
-from zsad.ledger.pictures import Picture, StoredPicture, name_pictures, store, sweep, sync_folder
+from zsad.ledger.pictures import (
+    Picture,
+    StoredPicture,
+    name_pictures,
+    store,
+    sweep,
+    sweep_part,
+    sync_folder,
+)
 from zsad.ledger.retention import Retention
 from zsad.line.record import VerdictRecord
 
+_LOG = logging.getLogger(__name__)
 _TOO_LATE = "the line was told NO_RESULT: the ledger did not have this verdict on the disk in time"
 
 
@@ -66,6 +77,7 @@ class Journal:
         """
         self._root = root
         self._config = config
+        self._uncommitted: set[int] = set()
         sync_folder(root)  # the database's own name; SQLite sees to its contents
         self.newest = Newest(newest_seq(connection))
         self.cursors = Cursors()
@@ -75,9 +87,14 @@ class Journal:
         sweep(root, {file for (file,) in connection.execute("SELECT file FROM pictures")})
 
     def reconnect(self) -> sqlite3.Connection:
-        """Open the database again, after a failure."""
+        """Open the database again, after a failure, and remove what that left."""
         connection = connect(self._root, self._config)
-        self._retention.measure(connection)  # what failed may have turned up after all
+        try:
+            self._sweep_failed(connection)
+            self._retention.measure(connection)  # what failed may have turned up after all
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def commit(
@@ -86,6 +103,7 @@ class Journal:
         """Write a verdict and those of its pictures that are kept; return it as it was written."""
         self._settle_late(connection)
         record = replace(record, seq=newest_seq(connection) + 1)
+        self._uncommitted.add(record.seq)
         stored = self._store(record, pictures)
         record = name_pictures(record, stored)
         with transaction(connection):
@@ -93,6 +111,7 @@ class Journal:
             reading = self._write_clock(connection)
             rows.insert(connection, record, audit.newest_id(connection), reading.ledger_s)
             _list(connection, record, stored)
+        self._uncommitted.discard(record.seq)
         self.cursors.settle(written)
         self._retention.pictures_bytes += sum(s.size_bytes for s in stored)
         return record
@@ -131,7 +150,24 @@ class Journal:
         wanted = self._config.snapshots.wants(record.verdict, record.seq)
         if not (pictures and wanted and self._retention.takes_pictures()):
             return ()
-        return store(self._root, record, pictures)
+        try:
+            return store(self._root, record, pictures)
+        except BaseException:
+            # A disk that they filled may be too full to open the database again.
+            with contextlib.suppress(OSError):
+                sweep_part(self._root, record.seq, known=())
+            raise
+
+    def _sweep_failed(self, connection: sqlite3.Connection) -> None:
+        """Remove the pictures of failed commits, except of one whose row is there after all."""
+        query = "SELECT file FROM pictures WHERE seq = ?"
+        for seq in list(self._uncommitted):
+            try:
+                sweep_part(self._root, seq, {file for (file,) in connection.execute(query, (seq,))})
+            except OSError as error:  # no reason to refuse verdicts; the next failure tries again
+                _LOG.warning("pictures of failed verdict %d cannot be removed: %s", seq, error)
+            else:
+                self._uncommitted.discard(seq)
 
     def _settle_late(self, connection: sqlite3.Connection) -> None:
         """Turn what was committed after its caller had given up into what the line was told."""

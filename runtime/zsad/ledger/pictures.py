@@ -69,14 +69,14 @@ def store(
 
     Raises:
         InputError: A frame is not the one that its view names by hash.
-        OSError: The disk did not take them; what was written is left for `sweep`.
+        OSError: The disk did not take them; what was written is left for `sweep_part`.
     """
-    folder = root / FOLDER / f"{record.seq // _PER_FOLDER:06d}"
+    folder = _folder_of(root, record.seq)
     _make(folder, root)
     stored = []
     for picture in pictures:
         for kind, suffix, digest, content in _encoded(record, picture):
-            name = f"{record.seq:09d}-{picture.view}-{digest[:12]}{suffix}"
+            name = f"{_prefix_of(record.seq)}{picture.view}-{digest[:12]}{suffix}"
             _write(folder / name, content)
             file = f"{FOLDER}/{folder.name}/{name}"
             stored.append(StoredPicture(file, picture.view, kind, len(content)))
@@ -131,6 +131,17 @@ def sweep(root: Path, known: Collection[str]) -> int:
     return len(orphans)
 
 
+def sweep_part(root: Path, seq: int, known: Collection[str]) -> None:
+    """Remove what no row names of one verdict's pictures, left by a commit that failed.
+
+    Raises:
+        OSError: The disk refused.
+    """
+    written = _folder_of(root, seq).glob(f"{_prefix_of(seq)}*")
+    names = (path.relative_to(root).as_posix() for path in written)
+    remove(root, [name for name in names if name not in known])
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable; a file's own fsync does not.
 
@@ -142,6 +153,14 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _folder_of(root: Path, seq: int) -> Path:
+    return root / FOLDER / f"{seq // _PER_FOLDER:06d}"
+
+
+def _prefix_of(seq: int) -> str:
+    return f"{seq:09d}-"
 
 
 def _make(folder: Path, root: Path) -> None:

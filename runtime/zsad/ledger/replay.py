@@ -3,71 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from zsad.artifact import Artifact
 from zsad.detector import Detector
 from zsad.errors import InputError
 from zsad.images import frame_sha256, read_image
+from zsad.ledger.rejudge import Replay, ViewReplay, calibration_of_record, part_replay, rejudge
 from zsad.line.record import VerdictRecord, ViewRecord
 from zsad.precision import PRECISIONS, Precision
-from zsad.recipe import read_recipe
-from zsad.results import VerdictName
+from zsad.recipe import Recipe, read_recipe
 from zsad.schema import read_json, sha256_of
 from zsad.types import ImageU8
-
-OTHER_BACKEND_TOLERANCE = 5e-3
-"""What two engines of one graph may differ by in the score; the parity gate's limit for FP16."""
-
-_LARGEST_BATCH = 8
-
-
-@dataclass(frozen=True)
-class ViewReplay:
-    """One view computed again.
-
-    Attributes:
-        view: Its index in the record.
-        camera: Its camera.
-        recorded: The score in the ledger.
-        computed: The score now.
-        verdict: What the record says about it.
-        computed_verdict: What the score now says about it, at the threshold of the record.
-        batch: How many copies of the frame were judged in one run to get there.
-        backend: What ran the graph now.
-        tolerance: What the scores may differ by; 0 on the backend of the record.
-        within: Whether verdict and score agree as closely as is asked for.
-    """
-
-    view: int
-    camera: str
-    recorded: float
-    computed: float
-    verdict: VerdictName
-    computed_verdict: VerdictName
-    batch: int
-    backend: str
-    tolerance: float
-    within: bool
-
-
-@dataclass(frozen=True)
-class Replay:
-    """A verdict computed again.
-
-    Attributes:
-        views: Those that have a score and a frame.
-        skipped: Why the others could not be computed, one line each.
-    """
-
-    views: tuple[ViewReplay, ...]
-    skipped: tuple[str, ...]
-
-    @property
-    def matches(self) -> bool:
-        """Whether every view that could be computed agrees."""
-        return all(view.within for view in self.views)
 
 
 def replay(
@@ -81,8 +28,9 @@ def replay(
 
     On the backend of the record the scores have to be equal to the last bit. An engine may round
     differently by the number of frames in a run, which the record does not hold, so a view that is
-    not equal by itself is tried in runs of up to eight. What came before a frame (debounce, other
-    parts) is not computed: the threshold is the one the view was compared with.
+    not equal by itself is tried in runs of up to eight. What came before a frame (a debounce) is
+    not computed: the thresholds are those that the view was compared with, and of such a part only
+    the views are.
 
     Args:
         record: From the ledger.
@@ -93,6 +41,7 @@ def replay(
 
     Raises:
         InputError: Artifact or recipe are not those of the record, or no view can be computed.
+        ParityError: The record's threshold is none that its recipe can give.
     """
     able = dict(_replayable(record))
     skipped = tuple(why for why in able.values() if isinstance(why, str))
@@ -101,12 +50,20 @@ def replay(
         raise InputError(f"verdict {record.seq} cannot be replayed: {'; '.join(skipped)}")
     for view in views.values():
         _check_recipe(record.seq, view, recipe)
+    known = None if recipe is None else read_recipe(recipe)
     frames = {index: _frame(record.seq, view, root) for index, view in views.items()}
     found: list[ViewReplay] = []
     for name, precision, indices in _engines(record.seq, views, Artifact.open(artifact)):
-        with Detector.load(artifact, recipe, precision, backend or name) as detector:
-            found += [_compute(detector, i, views[i], frames[i]) for i in indices]
-    return Replay(tuple(sorted(found, key=lambda each: each.view)), skipped)
+        with Detector.load(artifact, known, precision, backend or name) as detector:
+            for i in indices:
+                detector.calibration = calibration_of_record(record.seq, views[i], detector)
+                found.append(rejudge(detector, i, views[i], frames[i]))
+    found.sort(key=lambda each: each.view)
+    return Replay(tuple(found), skipped, part_replay(record, found, _is_debounced(record, known)))
+
+
+def _is_debounced(record: VerdictRecord, recipe: Recipe | None) -> bool:
+    return not record.triggered and recipe is not None and recipe.debounce is not None
 
 
 def _engines(
@@ -167,34 +124,3 @@ def _precision(seq: int, view: ViewRecord, artifact: Artifact) -> Precision:
         if graph is not None and graph.sha256 == view.graph:
             return precision
     raise InputError(f"verdict {seq} was reached with graph {view.graph[:12]}, which is not here")
-
-
-def _compute(detector: Detector, index: int, view: ViewRecord, frame: ImageU8) -> ViewReplay:
-    assert view.score is not None
-    tolerance = 0.0 if detector.backend.name == view.backend else OTHER_BACKEND_TOLERANCE
-    for batch in range(1, _LARGEST_BATCH + 1):
-        computed = detector.predict_batch([frame] * batch)[0].score
-        if abs(computed - view.score) <= tolerance:
-            break
-    else:
-        batch, computed = 1, detector.predict(frame).score
-    verdict = _verdict(view, computed)
-    close = abs(computed - view.score) <= tolerance  # never true of NaN
-    return ViewReplay(
-        view=index,
-        camera=view.camera,
-        recorded=view.score,
-        computed=computed,
-        verdict=view.verdict,
-        computed_verdict=verdict,
-        batch=batch,
-        backend=detector.backend.name,
-        tolerance=tolerance,
-        within=close and verdict == view.verdict,
-    )
-
-
-def _verdict(view: ViewRecord, score: float) -> VerdictName:
-    if view.threshold is None:
-        return view.verdict if view.verdict == "UNCALIBRATED" else "NO_RESULT"
-    return "NG" if score > view.threshold else "OK"

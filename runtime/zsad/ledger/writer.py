@@ -33,11 +33,16 @@ class _Job(Generic[T]):
         self._error: BaseException | None = None
         self.abandoned = False
 
-    def wait(self, timeout_s: float) -> bool:
-        """Whether it was done in time; if not, its result will count as not said."""
+    def wait(self, timeout_s: float, abandon: Callable[[], None]) -> bool:
+        """Whether it was done in time; if not, its result will count as not said.
+
+        `abandon` is called before a late end of the job can be seen by anyone.
+        """
         self._done.wait(timeout_s)
         with self._lock:
             self.abandoned = not self._done.is_set()
+            if self.abandoned:
+                abandon()
         return not self.abandoned
 
     def settle(self, result: T) -> None:
@@ -126,8 +131,7 @@ class Writer:
             self._jobs.put(job, timeout=timeout_s)
         except queue.Full:
             raise self._given_up("has too much to write") from None
-        if not job.wait(max(0.0, timeout_s - (time.monotonic() - start))):
-            self._hanging = True
+        if not job.wait(max(0.0, timeout_s - (time.monotonic() - start)), self._hang):
             raise self._given_up(f"did not take a write within {timeout_s:g} s")
         return job.result()
 
@@ -140,6 +144,9 @@ class Writer:
             return False
         self._thread.join(max(0.0, end - time.monotonic()))
         return not self._thread.is_alive()
+
+    def _hang(self) -> None:
+        self._hanging = True
 
     def _given_up(self, what: str) -> LedgerError:
         self.fault = f"{self._where}: the disk {what}"

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from zsad.errors import InputError
-from zsad.ledger import AuditEvent, Ledger, LedgerConfig, LedgerError, Picture, SnapshotConfig
+from zsad.ledger import (
+    AuditEvent,
+    Ledger,
+    LedgerConfig,
+    LedgerError,
+    Picture,
+    SnapshotConfig,
+    verify,
+    writer,
+)
 from zsad.ledger.database import FILE, SCHEMA
 from zsad.ledger.pictures import FOLDER
 from zsad.schema import from_json
@@ -227,6 +236,77 @@ def test_a_disk_that_hangs_holds_a_commit_up_for_the_stated_time_and_no_longer(
     assert query(tmp_path, "SELECT verdict, reason FROM verdicts WHERE seq = 2") == [
         ("NO_RESULT", told[1].reason)
     ]
+
+
+def test_a_failed_commit_leaves_no_picture(tmp_path, commit_part):
+    with Ledger.open(tmp_path, KEEP_ALL) as ledger:
+        commit_part(ledger, 1)
+        kept = files(tmp_path)
+        assert len(kept) == 2
+        query(
+            tmp_path,
+            "CREATE TRIGGER planted BEFORE INSERT ON verdicts"
+            " BEGIN SELECT RAISE(ABORT, 'planted'); END",
+        )
+        for part in (2, 3):
+            with pytest.raises(LedgerError, match="planted"):
+                commit_part(ledger, part)
+        wait_until(lambda: files(tmp_path) == kept)
+        query(tmp_path, "DROP TRIGGER planted")
+        assert commit_part(ledger, 4).seq == 2
+        wait_until(lambda: len(files(tmp_path)) == 4)
+    assert list(verify.check(tmp_path)) == []
+
+
+def test_pictures_that_cannot_be_written_are_not_left_by_halves(tmp_path, make_verdict, make_frame):
+    frames = [make_frame(seed) for seed in (1, 2)]
+    record = make_verdict("a", "NG", [frames[0], None])  # the second picture has no view of its own
+    with Ledger.open(tmp_path, KEEP_ALL) as ledger:
+        with pytest.raises(LedgerError, match="is not the one that its record names"):
+            ledger.commit(record, [Picture(i, frame, None) for i, frame in enumerate(frames)])
+        assert files(tmp_path) == []
+
+
+def test_the_pictures_of_a_commit_that_turned_up_after_all_stay(tmp_path, commit_part, monkeypatch):
+    from zsad.ledger import journal
+
+    committed = journal._list
+
+    def fail_afterwards(connection, record, stored):
+        committed(connection, record, stored)
+        connection.execute("COMMIT")
+        raise OSError("the disk did not say that it had it")
+
+    with Ledger.open(tmp_path, KEEP_ALL) as ledger:
+        monkeypatch.setattr(journal, "_list", fail_afterwards)
+        with pytest.raises(LedgerError, match="did not say"):
+            commit_part(ledger, 1)
+        monkeypatch.undo()
+        assert commit_part(ledger, 2).seq == 2
+        assert len(files(tmp_path)) == 4
+        assert query(tmp_path, "SELECT verdict FROM verdicts") == [("NO_RESULT",), ("OK",)]
+    assert list(verify.check(tmp_path)) == []
+
+
+def test_a_late_job_that_ends_as_it_is_given_up_does_not_count_as_hanging(
+    tmp_path, make_verdict, monkeypatch
+):
+    disk = HeldDisk(monkeypatch)
+    wait = writer._Job.wait
+
+    def wait_and_let_it_end(job, *arguments):
+        done = wait(job, *arguments)
+        if not done:
+            disk.free.set()
+            time.sleep(0.3)  # the writer ends the late job and waits for another
+        return done
+
+    with Ledger.open(tmp_path, LedgerConfig(commit_timeout_s=0.3)) as ledger:
+        disk.free.clear()
+        monkeypatch.setattr(writer._Job, "wait", wait_and_let_it_end)
+        with pytest.raises(LedgerError, match="did not take a write"):
+            ledger.commit(make_verdict("late"))
+        assert ledger.commit(make_verdict("after")).seq == 2
 
 
 def test_a_ledger_that_is_closed_takes_nothing(tmp_path, make_verdict):
