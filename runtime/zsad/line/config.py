@@ -116,6 +116,15 @@ class LineConfig:
             raise InputError("takt_ms is missing: a triggered part needs an end of waiting")
         if self.is_triggered and self.takt_ms is not None:
             self.sinks.check_takt(self.takt_ms)
+            self._check_trigger_delays(self.takt_ms)
+
+    def _check_trigger_delays(self, takt_ms: float) -> None:
+        for camera in self.cameras:
+            if camera.trigger_delay_ms >= takt_ms:
+                raise InputError(
+                    f"cameras: {camera.name}: trigger_delay_ms {camera.trigger_delay_ms:g} leaves"
+                    f" nothing of takt_ms {takt_ms:g}: every part would be NO_RESULT"
+                )
 
     @property
     def is_triggered(self) -> bool:

@@ -63,6 +63,11 @@ def test_nothing_is_written_and_no_camera_is_asked(check, line_folder):
         ("recipe: part.json", "recipes: {tip: part.json}", "recipes: no camera is named 'tip'"),
         ("line: press 4", "line: ''", "line: the line needs a name"),
         ("recipe: part.json", "views: {film: 2}", "takt_ms is missing"),
+        (
+            "source: drop}",
+            "source: 'rtsp://host/live', trigger: software, trigger_delay_ms: 300}\ntakt_ms: 300",
+            "drop: trigger_delay_ms 300 leaves nothing of takt_ms 300",
+        ),
         ("recipe: part.json", "takt_ms: 0", "takt_ms 0 must be above 0"),
         (
             "sinks:\n",
