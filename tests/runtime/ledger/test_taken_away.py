@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from zsad.errors import InputError
 from zsad.ledger import Ledger, LedgerError
 from zsad.ledger.database import FILE
 from zsad.ledger.held import LOCK
@@ -140,3 +141,28 @@ def test_a_deleted_log_costs_one_commit_and_no_verdict(folder, make_verdict, mon
         assert ledger.commit(make_verdict("c")).seq == 3
         assert told(ledger) == [(1, "a", "OK"), (2, "b", "OK"), (3, "c", "OK")]
     assert query(folder, "SELECT part FROM verdicts") == [("a",), ("b",), ("c",)]
+
+
+def test_a_number_that_was_told_is_not_given_again(folder, ledger, make_verdict):
+    for part in "abc":
+        ledger.commit(make_verdict(part))
+    ledger.acknowledge("plc", 2)
+    query(folder, "DELETE FROM verdicts WHERE seq > 1")
+    wait_until(lambda: ledger.fault is not None)
+    for _ in range(2):
+        with pytest.raises(LedgerError, match="verdicts 2 to 3 are gone"):
+            ledger.commit(make_verdict("d"))
+    assert (ledger.newest, ledger.backlog("plc")) == (3, 1)
+
+
+def test_a_ledger_without_what_was_acknowledged_is_refused_at_the_start(folder, make_verdict):
+    with Ledger.open(folder) as ledger:
+        ledger.register("plc")
+        for part in "abc":
+            ledger.commit(make_verdict(part))
+        ledger.acknowledge("plc", 3)
+    query(folder, "DELETE FROM verdicts WHERE seq > 1")
+    with pytest.raises(InputError, match="verdicts 2 to 3 are gone"):
+        Ledger.open(folder)
+    query(folder, "DELETE FROM sinks")
+    Ledger.open(folder).close()
