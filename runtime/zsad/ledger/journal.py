@@ -71,6 +71,7 @@ class Journal:
         _check_holds(connection, outbox.farthest(connection))
         sync_folder(root)  # the database's own name; SQLite sees to its contents
         self.newest = Newest(newest_seq(connection))
+        self._tried_seq = 0  # what this process last tried to commit
         self.cursors = Cursors()
         self.clock = LedgerClock(clocks, _last_reading(connection))
         self._retention = Retention(root, config.retention, self.clock)
@@ -88,7 +89,8 @@ class Journal:
     ) -> VerdictRecord:
         """Write a verdict and those of its pictures that are kept; return it as it was written."""
         self._settle_late(connection)
-        record = replace(record, seq=newest_seq(connection) + 1)
+        self._tried_seq = newest_seq(connection) + 1
+        record = replace(record, seq=self._tried_seq)
         stored = self._store(record, pictures)
         record = name_pictures(record, stored)
         with transaction(connection):
@@ -142,6 +144,11 @@ class Journal:
         _check_holds(connection, told)
         if newest == told:
             return
+        if newest > max(told, self._tried_seq):
+            raise InputError(
+                f"verdict {newest} is another program's: stop what else writes to the ledger and"
+                " restart the line"
+            )
         with transaction(connection):
             rows.disown(connection, told, _TOO_LATE)
         self.newest.advance(newest)

@@ -166,3 +166,22 @@ def test_a_ledger_without_what_was_acknowledged_is_refused_at_the_start(folder, 
         Ledger.open(folder)
     query(folder, "DELETE FROM sinks")
     Ledger.open(folder).close()
+
+
+def insert_copy(folder, seq, part):
+    """Add a verdict as another program would, with the columns of the newest one."""
+    names = [row[1] for row in query(folder, "PRAGMA table_info(verdicts)")][3:]
+    row = f"SELECT ?, line, ?, {', '.join(names)} FROM verdicts ORDER BY seq DESC LIMIT 1"
+    query(folder, f"INSERT INTO verdicts {row}", seq, part)
+
+
+def test_a_verdict_of_another_program_is_a_fault_and_left_as_it_is(folder, ledger, make_verdict):
+    ledger.commit(make_verdict("a"))
+    insert_copy(folder, 2, "foreign")
+    wait_until(lambda: ledger.fault is not None)
+    for _ in range(2):
+        with pytest.raises(LedgerError, match="verdict 2 is another program's"):
+            ledger.commit(make_verdict("b"))
+    assert told(ledger) == [(1, "a", "OK")]
+    rows = query(folder, "SELECT seq, part, verdict FROM verdicts")
+    assert rows == [(1, "a", "OK"), (2, "foreign", "OK")]
