@@ -79,6 +79,8 @@ class Reader:
     ) -> tuple[list[VerdictRecord], Gap | None]:
         connection.execute("BEGIN")  # all of one moment, whatever is deleted meanwhile
         try:
+            if database.newest_seq(connection) < newest:
+                raise InputError(f"verdict {newest} is not in it, which was told already")
             first = self._first(connection, acknowledged, newest)
             if first == acknowledged + 1:
                 return list(_until(connection, first, newest, limit)), None

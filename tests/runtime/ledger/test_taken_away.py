@@ -185,3 +185,15 @@ def test_a_verdict_of_another_program_is_a_fault_and_left_as_it_is(folder, ledge
     assert told(ledger) == [(1, "a", "OK")]
     rows = query(folder, "SELECT seq, part, verdict FROM verdicts")
     assert rows == [(1, "a", "OK"), (2, "foreign", "OK")]
+
+
+def test_a_consumer_is_refused_rather_than_told_nothing(folder, make_verdict, monkeypatch):
+    monkeypatch.setattr("zsad.ledger.writer._UPKEEP_EVERY_S", 60.0)  # the reader is to notice it
+    with Ledger.open(folder) as ledger:
+        ledger.register("plc")
+        for part in "ab":
+            ledger.commit(make_verdict(part))
+        query(folder, "DELETE FROM verdicts WHERE seq = 2")
+        ledger.acknowledge("plc", 1)
+        with pytest.raises(LedgerError, match="verdict 2 is not in it"):
+            ledger.pending("plc", 10)
