@@ -201,12 +201,12 @@ class Ledger:
         except (InputError, OSError):
             # The writer's connection has to be the last one that is closed: that one works a log
             # without a name into the database.
-            self._reader.drop()
+            self._reader.pause()
             raise
 
     def _reopen(self) -> sqlite3.Connection:
-        self._reader.drop()  # it may read a log that is no longer written to
         self._files.check()  # by its path another process's ledger would be opened as well
+        self._reader.resume()  # anew, for it may have read a log that is no longer written to
         connection = self._journal.reconnect()
         try:
             self._files.note_log()

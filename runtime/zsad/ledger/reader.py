@@ -39,6 +39,7 @@ class Reader:
         self._check = check
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._paused = False
         self._closed = False
 
     def pending(
@@ -63,10 +64,17 @@ class Reader:
                 self._drop()
                 raise LedgerError(f"ledger {self._path.parent} cannot be read: {error}") from None
 
-    def drop(self) -> None:
-        """Let go of the database until something is read again."""
+    def pause(self) -> None:
+        """Let go of the database, and read nothing until `resume`."""
         with self._lock:
             self._drop()
+            self._paused = True
+
+    def resume(self) -> None:
+        """Read again, over a connection of now."""
+        with self._lock:
+            self._drop()
+            self._paused = False
 
     def close(self) -> None:
         """Let go of the database for good."""
@@ -105,6 +113,8 @@ class Reader:
         if self._closed:
             raise InputError("it was closed")
         self._check()
+        if self._paused:
+            raise InputError("it is being opened anew")
         if self._connection is None:
             self._connection = database.open_to_read(self._path)
         return self._connection

@@ -138,6 +138,8 @@ def test_a_deleted_log_costs_one_commit_and_no_verdict(folder, make_verdict, mon
             (folder / f"{FILE}{name}").unlink()
         with pytest.raises(LedgerError, match=f"{FILE}{names[0]} {GONE}"):
             ledger.commit(make_verdict("refused"))
+        with pytest.raises(LedgerError, match="opened anew"):  # nor opened too early
+            ledger.pending("plc", 10)
         assert ledger.commit(make_verdict("c")).seq == 3
         assert told(ledger) == [(1, "a", "OK"), (2, "b", "OK"), (3, "c", "OK")]
     assert query(folder, "SELECT part FROM verdicts") == [("a",), ("b",), ("c",)]
