@@ -68,8 +68,8 @@ class Journal:
         """
         self._root = root
         self._config = config
-        _check_holds(connection, outbox.farthest(connection))
         sync_folder(root)  # the database's own name; SQLite sees to its contents
+        _check_holds(connection, outbox.farthest(connection))
         self.newest = Newest(newest_seq(connection))
         self._tried_seq = 0  # what this process last tried to commit
         self.cursors = Cursors()
@@ -89,10 +89,10 @@ class Journal:
     ) -> VerdictRecord:
         """Write a verdict and those of its pictures that are kept; return it as it was written."""
         self._settle_late(connection)
-        self._tried_seq = newest_seq(connection) + 1
-        record = replace(record, seq=self._tried_seq)
+        record = replace(record, seq=newest_seq(connection) + 1)
         stored = self._store(record, pictures)
         record = name_pictures(record, stored)
+        self._tried_seq = record.seq
         with transaction(connection):
             written = self._write_cursors(connection)
             reading = self._write_clock(connection)
