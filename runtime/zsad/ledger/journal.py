@@ -9,6 +9,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+from zsad.errors import InputError
 from zsad.ledger import audit, database, outbox, rows
 from zsad.ledger.audit import AuditEvent, AuditRow
 from zsad.ledger.clock import ClockReading, Clocks, LedgerClock
@@ -74,12 +75,15 @@ class Journal:
         Raises:
             OSError: The disk refused.
             sqlite3.Error: The database cannot be read.
+            InputError: It lacks verdicts that a consumer acknowledged.
         """
         self._root = root
         self._config = config
         self._uncommitted: set[int] = set()
         sync_folder(root)  # the database's own name; SQLite sees to its contents
+        _check_holds(connection, outbox.farthest(connection))
         self.newest = Newest(newest_seq(connection))
+        self._tried_seq = 0  # what this process last tried to commit
         self.cursors = Cursors()
         self.clock = LedgerClock(clocks, _last_reading(connection))
         self._retention = Retention(root, config.retention, self.clock)
@@ -106,6 +110,7 @@ class Journal:
         self._uncommitted.add(record.seq)
         stored = self._store(record, pictures)
         record = name_pictures(record, stored)
+        self._tried_seq = record.seq
         with transaction(connection):
             written = self._write_cursors(connection)
             reading = self._write_clock(connection)
@@ -172,8 +177,14 @@ class Journal:
     def _settle_late(self, connection: sqlite3.Connection) -> None:
         """Turn what was committed after its caller had given up into what the line was told."""
         newest, told = newest_seq(connection), self.newest.seq
-        if newest <= told:
+        _check_holds(connection, told)
+        if newest == told:
             return
+        if newest > max(told, self._tried_seq):
+            raise InputError(
+                f"verdict {newest} is another program's: stop what else writes to the ledger and"
+                " restart the line"
+            )
         with transaction(connection):
             rows.disown(connection, told, _TOO_LATE)
         self.newest.advance(newest)
@@ -197,6 +208,15 @@ def connect(root: Path, config: LedgerConfig) -> sqlite3.Connection:
     """Open the database of a folder to write; see `zsad.ledger.database.open_to_write`."""
     # A third of the patience, so that a lock held by another program is told as such.
     return database.open_to_write(root / database.FILE, config.commit_timeout_s / 3)
+
+
+def _check_holds(connection: sqlite3.Connection, told: int) -> None:
+    newest = newest_seq(connection)
+    if newest < told:
+        raise InputError(
+            f"verdicts {newest + 1} to {told} are gone, which consumers were told of: put them"
+            " back, or move the ledger's folder away to begin a new one, and restart the line"
+        )
 
 
 def _list(

@@ -15,14 +15,13 @@ from zsad.errors import InputError
 from zsad.ledger.audit import AuditEvent, AuditRow
 from zsad.ledger.clock import Clocks, MachineClocks
 from zsad.ledger.config import LedgerConfig
+from zsad.ledger.held import LOCK, HeldFiles
 from zsad.ledger.journal import Journal, connect
 from zsad.ledger.pictures import Picture, sync_folder
 from zsad.ledger.reader import Reader
 from zsad.ledger.writer import Writer
 from zsad.line.record import VerdictRecord
 from zsad.results import VerdictName
-
-LOCK = "ledger.lock"
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,13 +39,18 @@ class Ledger:
         self._lock = lock
         connection = connect(root, config)
         try:
-            self._journal = Journal(root, config, clocks, connection)
+            self._files = HeldFiles(root, lock)
+            try:
+                self._journal = Journal(root, config, clocks, connection)
+            except BaseException:
+                self._files.close()
+                raise
         except BaseException:
             connection.close()
             raise
-        self._reader = Reader(root, config.outbox, self._journal.clock)
+        self._reader = Reader(root, config.outbox, self._journal.clock, self._files.check)
         self._writer = Writer(
-            connection, self._journal.reconnect, self._keep_up, where=f"ledger {root}"
+            connection, self._reopen, self._keep_up, self._check, where=f"ledger {root}"
         )
         self._writer.start()
 
@@ -171,6 +175,7 @@ class Ledger:
             return
         self._reader.close()
         if self._writer.stop(deadline_s):
+            self._files.close()
             os.close(self._lock)
             self._lock = -1
         else:
@@ -188,6 +193,27 @@ class Ledger:
     ) -> None:
         """Close it."""
         self.close()
+
+    def _check(self) -> None:
+        try:
+            self._files.check()
+            self._files.check_log()
+        except (InputError, OSError):
+            # The writer's connection has to be the last one that is closed: that one works a log
+            # without a name into the database.
+            self._reader.pause()
+            raise
+
+    def _reopen(self) -> sqlite3.Connection:
+        self._files.check()  # by its path another process's ledger would be opened as well
+        self._reader.resume()  # anew, for it may have read a log that is no longer written to
+        connection = self._journal.reconnect()
+        try:
+            self._files.note_log()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def _keep_up(self, connection: sqlite3.Connection) -> bool:
         return self._journal.keep_up(self.fault is not None, connection)

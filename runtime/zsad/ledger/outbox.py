@@ -129,9 +129,15 @@ def register(connection: sqlite3.Connection, sink: str, newest: int) -> int:
     """Return what a consumer has acknowledged; a new one begins after the newest verdict."""
     found = connection.execute("SELECT acknowledged FROM sinks WHERE name = ?", (sink,)).fetchone()
     if found is not None:
-        return min(int(found[0]), newest)
+        return int(found[0])
     connection.execute("INSERT INTO sinks VALUES (?, ?)", (sink, newest))
     return newest
+
+
+def farthest(connection: sqlite3.Connection) -> int:
+    """Return the last number that any consumer has acknowledged; 0 without consumers."""
+    query = "SELECT coalesce(max(acknowledged), 0) FROM sinks"
+    return int(connection.execute(query).fetchone()[0])
 
 
 def gap_record(gap: Gap, line: str, utc: str) -> VerdictRecord:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from zsad.errors import InputError, LedgerError
@@ -22,13 +22,24 @@ _HOUR_S = 3600.0
 class Reader:
     """Reads what consumers have not had yet; safe to call from every thread."""
 
-    def __init__(self, root: Path, config: OutboxConfig, clock: LedgerClock) -> None:
-        """Read from the ledger in a folder, which exists."""
+    def __init__(
+        self, root: Path, config: OutboxConfig, clock: LedgerClock, check: Callable[[], None]
+    ) -> None:
+        """Read nothing yet.
+
+        Args:
+            root: The ledger's folder, which exists.
+            config: How far back is read.
+            clock: The ledger's clock.
+            check: Raises InputError or OSError where another ledger lies in the folder now.
+        """
         self._path = root / database.FILE
         self._config = config
         self._clock = clock
+        self._check = check
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._paused = False
         self._closed = False
 
     def pending(
@@ -49,12 +60,24 @@ class Reader:
         with self._lock:
             try:
                 return self._pending(self._open(), acknowledged, newest, limit)
-            except (sqlite3.Error, InputError) as error:
+            except (sqlite3.Error, OSError, InputError) as error:
                 self._drop()
                 raise LedgerError(f"ledger {self._path.parent} cannot be read: {error}") from None
 
+    def pause(self) -> None:
+        """Let go of the database, and read nothing until `resume`."""
+        with self._lock:
+            self._drop()
+            self._paused = True
+
+    def resume(self) -> None:
+        """Read again, over a connection of now."""
+        with self._lock:
+            self._drop()
+            self._paused = False
+
     def close(self) -> None:
-        """Let go of the database."""
+        """Let go of the database for good."""
         with self._lock:
             self._drop()
             self._closed = True
@@ -64,6 +87,8 @@ class Reader:
     ) -> tuple[list[VerdictRecord], Gap | None]:
         connection.execute("BEGIN")  # all of one moment, whatever is deleted meanwhile
         try:
+            if database.newest_seq(connection) < newest:
+                raise InputError(f"verdict {newest} is not in it, which was told already")
             first = self._first(connection, acknowledged, newest)
             if first == acknowledged + 1:
                 return list(_until(connection, first, newest, limit)), None
@@ -87,6 +112,9 @@ class Reader:
     def _open(self) -> sqlite3.Connection:
         if self._closed:
             raise InputError("it was closed")
+        self._check()
+        if self._paused:
+            raise InputError("it is being opened anew")
         if self._connection is None:
             self._connection = database.open_to_read(self._path)
         return self._connection

@@ -78,6 +78,7 @@ class Writer:
         connection: sqlite3.Connection,
         reopen: Callable[[], sqlite3.Connection],
         upkeep: Callable[[sqlite3.Connection], bool],
+        check: Callable[[], None],
         where: str,
     ) -> None:
         """Write nothing yet; `start` begins.
@@ -86,11 +87,14 @@ class Writer:
             connection: What to write to; the writer closes it.
             reopen: Opens another after a failure.
             upkeep: What is to be done between jobs; true where there is more of it.
+            check: Raises InputError or OSError where what is written would not be found again;
+                asked before and after everything that is written.
             where: The ledger's name, for errors.
         """
         self._connection: sqlite3.Connection | None = connection
         self._reopen = reopen
         self._upkeep = upkeep
+        self._check = check
         self._where = where
         self._jobs: queue.Queue[_Job[Any] | None] = queue.Queue(_QUEUE_LENGTH)
         self._hanging = False
@@ -182,7 +186,7 @@ class Writer:
 
     def _do_job(self, job: _Job[Any]) -> None:
         try:
-            result = job.work(self._open())
+            result = self._checked(job.work)
         except _FAILURES as error:
             job.fail(self._failed(error))
         except BaseException as error:  # ours: whoever waits for it has to see it
@@ -196,13 +200,20 @@ class Writer:
     def _do(self, upkeep: Callable[[sqlite3.Connection], bool]) -> bool:
         known = self.fault
         try:
-            more = upkeep(self._open())
+            more = self._checked(upkeep)
         except _FAILURES as error:
             if str(failed := self._failed(error)) != known:  # once, not every second
                 _LOG.warning("%s", failed)
             return False
         self.fault = None
         return more
+
+    def _checked(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        connection = self._open()
+        self._check()
+        result = work(connection)
+        self._check()  # what was taken away meanwhile took the result with it
+        return result
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
