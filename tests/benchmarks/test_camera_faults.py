@@ -92,7 +92,8 @@ def test_a_fault_has_its_cause_and_is_over_when_it_is_over(scenario):
     else:
         assert outcome.states == ()
     assert outcome.recover_s < 8
-    assert outcome.threads_left == outcome.descriptors_left == outcome.children_left == 0
+    # Fewer than before the fault are those of other tests, let go of in the meantime.
+    assert max(outcome.threads_left, outcome.descriptors_left, outcome.children_left) <= 0
     assert outcome.accounts_hold
 
 
