@@ -155,3 +155,12 @@ def test_the_readme_prints_how_fast_graphs_are_on_a_cpu():
     for row in rows[1:]:
         figures = f"{row['times_faster']:.2f} | {row['cpu_times_less']:.2f}"
         assert f"| {row['contender']} | {figures} |" in readme
+
+
+def test_the_readme_prints_how_fast_faprompt_is():
+    rows = json.loads((RESULTS / "speedup-faprompt-vit-b.json").read_text("utf-8"))["rows"]
+    readme = (ROOT / "README.md").read_text("utf-8").partition("FAPrompt, whose text follows")[2]
+    found = {row["contender"]: f"{row['times_faster']:.2f}" for row in rows}
+    shown = ["fp32 on CPUExecutionProvider", "fp32 on OpenVINO CPU bf16"]
+    shown += ["int8 on CPUExecutionProvider", "int8 on OpenVINO CPU f32"]
+    assert all(found[name] in readme[:400] for name in shown)
