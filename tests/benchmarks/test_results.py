@@ -157,10 +157,17 @@ def test_the_readme_prints_how_fast_graphs_are_on_a_cpu():
         assert f"| {row['contender']} | {figures} |" in readme
 
 
-def test_the_readme_prints_how_fast_faprompt_is():
-    rows = json.loads((RESULTS / "speedup-faprompt-vit-b.json").read_text("utf-8"))["rows"]
-    readme = (ROOT / "README.md").read_text("utf-8").partition("FAPrompt, whose text follows")[2]
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("speedup-faprompt-vit-b", "FAPrompt, whose text follows"),
+        ("speedup-dive-vit-l-336", "DIVE on ViT-L/14 at 336 px"),
+    ],
+)
+def test_the_readme_prints_how_fast_the_other_graphs_are(name, start):
+    rows = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))["rows"]
+    readme = (ROOT / "README.md").read_text("utf-8").partition(start)[2]
     found = {row["contender"]: f"{row['times_faster']:.2f}" for row in rows}
     shown = ["fp32 on CPUExecutionProvider", "fp32 on OpenVINO CPU bf16"]
     shown += ["int8 on CPUExecutionProvider", "int8 on OpenVINO CPU f32"]
-    assert all(found[name] in readme[:400] for name in shown)
+    assert all(found[each] in readme[:400] for each in shown)
