@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from zsad.backoff import Backoff
 from zsad.errors import ZsadError
 from zsad.line.record import VerdictRecord
 from zsad.line.status import SinkHealth
-from zsad.sinks.backoff import Backoff
 from zsad.sinks.base import (
     OutboxLike,
     RefusedError,
@@ -67,7 +67,7 @@ class Courier:
         self.name = sink.name
         self._sink = sink
         self._outbox = outbox
-        self._backoff = Backoff(backoff)
+        self._backoff = Backoff(backoff.first_s, backoff.cap_s)
         self._on_acknowledged = on_acknowledged
         self._on_parked = on_parked
         self._health = SinkHealth(up=False, detail="not yet connected", backlog=0, delivered=0)

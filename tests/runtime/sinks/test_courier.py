@@ -6,9 +6,9 @@ import time
 import pytest
 from fake_outbox import FakeOutbox
 
+from zsad.backoff import Backoff
 from zsad.errors import ZsadError
 from zsad.sinks import courier as courier_module
-from zsad.sinks.backoff import Backoff
 from zsad.sinks.base import RefusedError, SinkCause, SinkError, committed_head
 from zsad.sinks.config import BackoffConfig
 from zsad.sinks.courier import Courier, stop_couriers
@@ -269,7 +269,7 @@ def test_delays_double_up_to_the_cap_and_are_drawn_from_their_upper_half():
             assert (low, high) == (0.5, 1.0)
             return high
 
-    backoff = Backoff(BackoffConfig(first_s=0.5, cap_s=3.0), Highest())
+    backoff = Backoff(0.5, 3.0, Highest())
     assert [backoff.next_s() for _ in range(5)] == [0.5, 1.0, 2.0, 3.0, 3.0]
     backoff.reset()
     assert backoff.next_s() == 0.5
