@@ -10,7 +10,7 @@ import numpy as np
 from zsad.golden import GoldenOutputs
 from zsad.manifest import ParityRecord
 from zsad.metrics.agreement import kendall_tau, verdict_flips
-from zsad.types import ArrayF32
+from zsad.types import Array, ArrayF32
 
 VARIES = 10.0
 """A reference map whose range is above this many allowed errors is held to a correlation too, where
@@ -218,11 +218,11 @@ def _compare_frame(
         score_abs=float(np.abs(found_scores.astype(np.float64) - scores).max()),
         map_max_abs=float(difference.max()),
         map_mean_abs=float(difference.mean()),
-        correlation=_correlation(anomaly_map, found_map) if varies else None,
+        correlation=correlation(anomaly_map, found_map) if varies else None,
     )
 
 
-def _correlation(a: ArrayF32, b: ArrayF32) -> float:
+def correlation(a: Array, b: Array) -> float:
     """Return Pearson's correlation; a constant or broken `b` correlates with nothing: 0."""
     x = a.astype(np.float64) - a.mean(dtype=np.float64)
     y = b.astype(np.float64) - b.mean(dtype=np.float64)

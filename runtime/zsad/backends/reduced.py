@@ -8,7 +8,7 @@ none; what passed is remembered beside the compiled graph.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ import numpy as np
 
 from zsad.backends.frame import golden_feeds, noise_frame
 from zsad.errors import InputError
+from zsad.parity import correlation
 from zsad.schema import write_atomic
 from zsad.types import Array
 
@@ -96,13 +97,9 @@ def _distance(found: Mapping[str, Array], expected: Mapping[str, Array]) -> _Dis
     score = float(np.abs(np.subtract(found["score"], expected["score"])).max())
     maps = [np.asarray(each["anomaly_map"], np.float64).ravel() for each in (found, expected)]
     mean = float(np.abs(maps[0] - maps[1]).mean())
-    return _Distance(score, mean, _correlation(maps))
+    return _Distance(score, mean, _correlation(*maps))
 
 
-def _correlation(maps: Sequence[Array]) -> float | None:
-    """Return the correlation of a found map with the exact one, 0 where only the found is flat."""
-    found, exact = (each - each.mean() for each in maps)
-    if exact.std() < FLAT:
-        return None
-    scale = float(found.std() * exact.std())
-    return float((found * exact).mean()) / scale if scale else 0.0
+def _correlation(found: Array, exact: Array) -> float | None:
+    """Return the correlation of a found map with the exact one; None where the exact is flat."""
+    return None if exact.std() < FLAT else correlation(found, exact)
