@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,7 @@ def measure(
         labelled = None
         if dataset is not None:
             progress(f"judging {len(dataset)} images of {dataset.name} with the reference")
-            predictor = stack.enter_context(_Reference(artifact, ckpt))
+            predictor = stack.enter_context(_reference(artifact, ckpt))
             labelled = stack.enter_context(
                 LabelledReference(dataset, predictor, "the reference", _kind(calibrations))
             )
@@ -141,28 +141,19 @@ def measure(
     )
 
 
-class _Reference:
-    """The reference of labelled images as a predictor, closed with its block."""
+@contextmanager
+def _reference(artifact: Artifact, ckpt: Path | None) -> Iterator[Predictor]:
+    """Give the reference of labelled images; its engine, where it has one, ends with the block."""
+    if ckpt is None:
+        with Detector(artifact, open_backend(artifact, "fp32", "cpu")) as detector:
+            yield detector
+        return
+    from zsad_train.predictor import CheckpointPredictor
 
-    def __init__(self, artifact: Artifact, ckpt: Path | None) -> None:
-        self._stack = ExitStack()
-        self._predictor: Predictor
-        if ckpt is None:
-            engine = self._stack.enter_context(open_backend(artifact, "fp32", "cpu"))
-            self._predictor = Detector(artifact, engine)
-            return
-        from zsad_train.predictor import CheckpointPredictor
-
-        checkpoint = CheckpointPredictor.load(ckpt)
-        if checkpoint.spec.sha256 != artifact.manifest.preprocess.sha256:
-            raise InputError(f"{ckpt} is preprocessed unlike the artifact: was it made from it?")
-        self._predictor = checkpoint
-
-    def __enter__(self) -> Predictor:
-        return self._predictor
-
-    def __exit__(self, *error: object) -> None:
-        self._stack.close()
+    checkpoint = CheckpointPredictor.load(ckpt)
+    if checkpoint.spec.sha256 != artifact.manifest.preprocess.sha256:
+        raise InputError(f"{ckpt} is preprocessed unlike the artifact: was it made from it?")
+    yield checkpoint
 
 
 def _rows(

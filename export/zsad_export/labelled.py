@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import TracebackType
 
 import numpy as np
 
+from zsad.closeable import Closeable
 from zsad.data import Dataset
 from zsad.evaluate import Predictor, Side, Versus, compare_sides, examine
 from zsad.golden import GoldenFrame
@@ -67,7 +67,7 @@ class LabelledComparison:
         return [f"on {record.dataset} it moves {moved}; {budget}, {said}"]
 
 
-class LabelledReference:
+class LabelledReference(Closeable):
     """What a reference made of a labelled data set; close it, since its maps take disk space."""
 
     def __init__(
@@ -141,19 +141,6 @@ class LabelledReference:
     def close(self) -> None:
         """Remove the maps of the reference."""
         self._recorder.close()
-
-    def __enter__(self) -> LabelledReference:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Remove the maps of the reference."""
-        self.close()
 
     def _examine(self, predictor: Predictor, name: str) -> Side:
         found = examine(predictor, self.dataset, subject={"name": name}, draws=self._draws)

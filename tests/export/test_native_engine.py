@@ -12,7 +12,7 @@ from zsad.artifact import Artifact
 from zsad.engine_cache import BuildOptions
 from zsad.errors import EngineError, InputError
 from zsad_export.built_engine import check_engine_types, engine_types
-from zsad_export.cli import build_line
+from zsad_export.cli.build_line import BuildLine
 from zsad_export.cli.engine import main as engine_command
 from zsad_export.engine import build_native_engine
 
@@ -186,10 +186,10 @@ def test_progress_is_told_where_the_release_has_a_monitor(install, known, monkey
 def test_progress_is_one_line(monkeypatch, terminal, seconds, said):
     shown = io.StringIO()
     monkeypatch.setattr(shown, "isatty", lambda: terminal)
-    monkeypatch.setattr(build_line.sys, "stderr", shown)
+    monkeypatch.setattr("sys.stderr", shown)
     clock = iter([0.0, *seconds])
-    monkeypatch.setattr(build_line.time, "monotonic", lambda: next(clock))
-    with build_line.BuildLine("fp16") as line:
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    with BuildLine("fp16") as line:
         for step in range(len(seconds)):
             line.show("Tactic Selection", step + 1, 3)
     assert shown.getvalue() == said
