@@ -16,10 +16,12 @@ from zsad.data import Dataset
 from zsad.detector import Detector
 from zsad.errors import InputError
 from zsad.evaluate import Predictor
-from zsad.manifest import ParityRecord, Precision
+from zsad.manifest import Precision
 from zsad.metrics.agreement import flip_bound, flips_at
 from zsad.parity import AUROC_BUDGETS, LIMITS, parity_record
-from zsad.recipe import Calibration, Recipe, ScoreKind
+from zsad.parity_record import ParityRecord
+from zsad.recipe import Calibration, Recipe
+from zsad.scores import ScoreKind
 from zsad.watch.golden import GoldenReplay, scores_of
 from zsad_export.labelled import LabelledReference
 

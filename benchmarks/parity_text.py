@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from parity_report import Report, Row, Verdicts
 from zsad.evaluate.evaluation import METRICS
 from zsad.evaluate.tables import aligned
-from zsad.manifest import DataParity
+from zsad.parity_record import DataParity
 
 
 def text(report: Report) -> str:

@@ -16,7 +16,8 @@ from torch import nn
 from zsad.artifact import Artifact, artifact_writer, seal
 from zsad.data import Dataset
 from zsad.errors import InputError
-from zsad.manifest import GraphFile, Manifest, ParityRecord, TextInput
+from zsad.manifest import GraphFile, Manifest, TextInput
+from zsad.parity_record import ParityRecord
 from zsad.text_table import TEXT_TABLE
 from zsad.types import Array
 from zsad_export.choices import Approximation
@@ -26,7 +27,8 @@ from zsad_export.golden import golden_frames, write_golden
 from zsad_export.graph import table_width
 from zsad_export.graph_names import FloatPrecision, GraphPrecision
 from zsad_export.identity import Identity, manifest_of
-from zsad_export.int8_export import Calibration, Int8Options, write_int8_graphs
+from zsad_export.int8_export import write_int8_graphs
+from zsad_export.int8_options import Calibration, Int8Options
 from zsad_export.labelled import LabelledReference
 from zsad_export.memory import release_memory
 from zsad_export.reference import ReferencePredictor, run_reference

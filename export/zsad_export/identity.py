@@ -9,16 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from zsad.artifact import hash_files
-from zsad.manifest import (
-    SCHEMA,
-    BackboneRecord,
-    GraphFile,
-    Manifest,
-    MethodInfo,
-    ParityRecord,
-    TextInput,
-    Words,
-)
+from zsad.manifest import SCHEMA, BackboneRecord, GraphFile, Manifest, MethodInfo, TextInput, Words
+from zsad.parity_record import ParityRecord
 from zsad.preprocess import PreprocessSpec
 from zsad.schema import to_json
 from zsad_export.graph import input_specs, output_specs

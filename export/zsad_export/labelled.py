@@ -16,11 +16,11 @@ from zsad.closeable import Closeable
 from zsad.data import Dataset
 from zsad.evaluate import Predictor, Side, Versus, compare_sides, examine
 from zsad.golden import GoldenFrame
-from zsad.manifest import BudgetVerdict, DataParity, MetricDelta
 from zsad.metrics.agreement import kendall_tau, verdict_flips
 from zsad.metrics.bootstrap import DRAWS
 from zsad.parity import Parity, ParityLimits
-from zsad.recipe import ScoreKind
+from zsad.parity_record import BudgetVerdict, DataParity, MetricDelta
+from zsad.scores import ScoreKind
 from zsad_export.recorder import Comparer, Recorder, Recording
 
 BUDGETED = ("image_auroc", "pixel_auroc")

@@ -18,7 +18,7 @@ from zsad.errors import InputError
 from zsad.evaluate import Predictor
 from zsad.golden import GoldenOutputs
 from zsad.parity import FrameParity, ParityLimits, compare
-from zsad.recipe import ScoreKind, score_of
+from zsad.scores import ScoreKind, score_of
 from zsad.types import AnomalyResult, ImageU8
 
 

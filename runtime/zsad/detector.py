@@ -19,8 +19,9 @@ from zsad.inference import Inference
 from zsad.inspection.config import WHOLE_FRAME, Inspection
 from zsad.inspection.roi import rasterise
 from zsad.manifest import GraphFile, Precision
-from zsad.recipe import Calibration, Recipe, ScoreKind, read_recipe, score_of, type_scores_of
+from zsad.recipe import Calibration, Recipe, read_recipe
 from zsad.recipe_match import calibration_of, covered_graphs, refusal_of
+from zsad.scores import ScoreKind, score_of, type_scores_of
 from zsad.stages import Stages
 from zsad.types import AnomalyResult, ArrayBool, ArrayF32, ImageU8, Verdict
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from zsad.data import Sample
-from zsad.manifest import MetricDelta
 from zsad.parity import ParityLimits
+from zsad.parity_record import MetricDelta
 from zsad.types import AnomalyResult
 from zsad_export.labelled import LabelledReference, judge_budget
 
