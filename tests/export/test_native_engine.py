@@ -206,7 +206,7 @@ def test_an_engine_that_cannot_be_loaded_is_refused(install, known, monkeypatch)
 
 def test_a_compilers_refusal_comes_in_its_own_words(install, known, monkeypatch):
     install()
-    monkeypatch.setattr("fake_tensorrt.Config.add_optimization_profile", lambda self, profile: 0)
+    monkeypatch.setattr("fake_network.Config.add_optimization_profile", lambda self, profile: 0)
     with pytest.raises(EngineError, match=r"cannot build .*: no optimization profile"):
         build_native_engine(known)
 
