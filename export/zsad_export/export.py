@@ -14,7 +14,7 @@ from zsad_export.assembly import export_model
 from zsad_export.choices import Approximation, approximated, choose, undone
 from zsad_export.graph_names import FloatPrecision
 from zsad_export.identity import identity_of
-from zsad_export.int8_export import Int8Options
+from zsad_export.int8_options import Int8Options
 from zsad_export.memory import release_memory
 from zsad_train.checkpoint import Checkpoint, build_method, load_checkpoint
 from zsad_train.methods import check_names_types

@@ -9,7 +9,6 @@ import numpy as np
 from zsad.types import ArrayBool, ArrayF32
 
 ScoreKind = Literal["graph", "map_max", "map_top1pct"]
-SCORE_KINDS: tuple[ScoreKind, ...] = ("graph", "map_max", "map_top1pct")
 
 
 def score_of(
