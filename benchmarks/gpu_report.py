@@ -126,7 +126,7 @@ def _artifact(plan: Plan, checks: Checks) -> Iterator[Artifact | None]:
 
 def _export(out: Path) -> None:
     from zsad_export.export import export_checkpoint  # torch
-    from zsad_export.int8_export import Int8Options
+    from zsad_export.int8_options import Int8Options
     from zsad_train.checkpoint import untrained_checkpoint
 
     checkpoint = untrained_checkpoint("winclip", "object", "tiny", pretrained=None, image_size=None)

@@ -16,7 +16,8 @@ from zsad.golden import GoldenOutputs, collect_outputs, read_golden, read_golden
 from zsad.manifest import Manifest, Precision
 from zsad.parity import LIMITS, Parity, ParityLimits, compare
 from zsad.preprocess import resize_exact
-from zsad.recipe import Calibration, ScoreKind, score_of
+from zsad.recipe import Calibration
+from zsad.scores import ScoreKind, score_of
 
 LOSS_MARGIN = 1.25
 """What an export was let through with, times this, is no breach: other engines round otherwise."""
