@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from zsad.credentials import mask_credentials
 from zsad.errors import ZsadError
 from zsad.line.record import VerdictRecord
 from zsad.line.status import LineStatus
-from zsad.sources import mask_credentials
 
 StatusOf = Callable[[], LineStatus]
 """Returns the line's state at the moment; never blocks."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from zsad.backoff import Backoff
+from zsad.credentials import mask_credentials
 from zsad.errors import ZsadError
 from zsad.line.record import VerdictRecord
 from zsad.line.status import SinkHealth
@@ -21,7 +22,6 @@ from zsad.sinks.base import (
     committed_head,
 )
 from zsad.sinks.config import BackoffConfig
-from zsad.sources import mask_credentials
 
 _log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
+from zsad.credentials import mask_credentials
 from zsad.errors import InputError
 from zsad.sources.config import infer_kind
-from zsad.sources.credentials import mask_credentials
 from zsad.types import ImageU8
 
 StopRequest = Callable[[], bool]

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from zsad.backoff import Backoff
+from zsad.credentials import mask_credentials, masked_line
 from zsad.sources.base import Frame
 from zsad.sources.config import FINITE, LOSSLESS, CameraConfig
-from zsad.sources.credentials import mask_credentials, masked_line
 from zsad.sources.feed import Feed
 from zsad.sources.health import Cause, SourceHealth, SourceState
 from zsad.sources.standing import Standing, Transition
@@ -229,7 +229,7 @@ class Camera:
             Frame(
                 name=str(number) if reading.name is None else reading.name,
                 image_bgr=reading.image_bgr,
-                error=reading.error,
+                error=reading.error and mask_credentials(reading.error),
                 captured_s=reading.captured_s,
                 trigger=admission.trigger,
                 decoded_s=reading.decoded_s,

@@ -7,10 +7,11 @@ import os
 import re
 from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import urlsplit
 
+from zsad.credentials import mask_credentials
 from zsad.errors import InputError
 from zsad.images import Scale16
-from zsad.sources.credentials import mask_credentials
 
 Kind = Literal["v4l2", "rtsp", "http", "url", "gstreamer", "csi", "genicam", "video", "folder"]
 Policy = Literal["latest", "every"]
@@ -159,6 +160,7 @@ class CameraConfig:
                 " one: use policy: every"
             )
         self._check_kind(self.resolved_kind)
+        self._check_url(self.resolved_kind)
         self._check_delay(self.resolved_kind)
 
     def _check_delay(self, kind: Kind) -> None:
@@ -174,6 +176,17 @@ class CameraConfig:
                 f"camera {self.name}: trigger_delay_ms {delay_ms:g}: a genicam camera exposes when"
                 " it is triggered: leave it out"
             )
+
+    def _check_url(self, kind: Kind) -> None:
+        """Refuse a URL of which a part of the password would be taken for the host's port."""
+        try:
+            if kind in ("rtsp", "http"):
+                _ = urlsplit(self.source).port
+        except ValueError:
+            raise InputError(
+                f"camera {self.name}: {self.masked_source} has no usable host and port:"
+                " percent-encode what is no letter or digit in its password"
+            ) from None
 
     def _check_kind(self, kind: Kind) -> None:
         if self.controls.asked and kind not in LOCKABLE:
