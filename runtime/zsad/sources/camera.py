@@ -234,6 +234,7 @@ class Camera:
                 trigger=admission.trigger,
                 decoded_s=reading.decoded_s,
                 number=number,
+                version=reading.version,
             )
         )
 

@@ -16,6 +16,7 @@ from zsad.images import Scale16
 Kind = Literal["v4l2", "rtsp", "http", "url", "gstreamer", "csi", "genicam", "video", "folder"]
 Policy = Literal["latest", "every"]
 TriggerMode = Literal["free-run", "every-n", "software"]
+FilesAtStart = Literal["unjudged", "all", "none"]
 
 FINITE: tuple[Kind, ...] = ("video",)
 """Kinds that end by themselves."""
@@ -115,7 +116,10 @@ class CameraConfig:
         rate_hz: Frame rate, likewise.
         pixel_format: What a V4L2 camera should send, four letters such as MJPG, or a GenICam
             camera, such as BayerRG8.
-        scale_16bit: How 16-bit pictures of a folder become 8 bits, as `read_image` takes it.
+        scale_16bit: How 16-bit pictures of a folder become 8 bits, as `read_image` takes it; None
+            is what the camera's recipe was calibrated with.
+        files_at_start: Which files of a folder are judged that lie there when it is first opened:
+            `unjudged` those that the line's ledger has no verdict about, `all`, or `none`.
         isolate: Whether a child process does the reading, which is killed when it hangs. None is
             yes for what FFmpeg reads over the network: OpenCV opens one such stream at a time, so
             a camera that hangs in the opening would keep others from coming back.
@@ -140,6 +144,7 @@ class CameraConfig:
     rate_hz: float | None = None
     pixel_format: str | None = None
     scale_16bit: Scale16 | None = None
+    files_at_start: FilesAtStart = "unjudged"
     isolate: bool | None = None
 
     def __post_init__(self) -> None:
@@ -201,6 +206,15 @@ class CameraConfig:
             )
         if self.pixel_format is not None and kind not in ("v4l2", "genicam"):
             raise InputError(f"camera {self.name}: a {kind} source takes no pixel_format")
+        if self.files_at_start != "unjudged" and kind != "folder":
+            raise InputError(
+                f"camera {self.name}: files_at_start is for folders, not for a {kind} source"
+            )
+        if self.isolate and kind == "folder":
+            raise InputError(
+                f"camera {self.name}: isolate: a folder is read in the line's own process, which"
+                " knows what was judged: leave it out"
+            )
         if self.scale_16bit is not None and kind != "folder":
             raise InputError(f"camera {self.name}: scale_16bit is for folders: {kind} gives 8 bits")
         if kind == "v4l2" and len(self.pixel_format or "MJPG") != 4:

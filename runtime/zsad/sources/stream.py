@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from zsad.credentials import mask_credentials, masked_line
 from zsad.errors import ZsadError
+from zsad.sources.files import FileVersion
 from zsad.sources.health import Cause
 from zsad.types import ImageU8
 
@@ -37,6 +38,7 @@ class Reading:
         decoded_s: When its pixels were there, likewise.
         error: Why there are no pixels.
         name: The file's name; None for a frame of a stream.
+        version: What the file was when it was read, of a watched folder.
     """
 
     image_bgr: ImageU8 | None
@@ -44,6 +46,7 @@ class Reading:
     decoded_s: float
     error: str | None = None
     name: str | None = None
+    version: FileVersion | None = None
 
 
 @dataclass(frozen=True)
