@@ -9,13 +9,14 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import permutations
+from itertools import combinations, permutations
 from typing import Literal
 from urllib.parse import urlsplit
 
 from zsad.errors import InputError
 from zsad.sinks.secret import SecretRef
 
+_ANY = ("0.0.0.0", "::")
 STALE_S = 3.0
 """Seconds without progress of the engine's thread after which nothing it said is believed; it has
 to be longer than the slowest frame takes."""
@@ -200,6 +201,8 @@ class ModbusConfig:
         port: Port to listen on; the standard 502 needs the right to bind below 1024.
         allow_remote: Says that `host` may be another address than this machine's own.
         unit: Unit id that is answered; 0 answers to all.
+        station: Shown in a register of its own, so that a PLC of several lines sees which one it
+            reads, and writes to.
         valid_s: How long a result may be acted on; after that it is shown as expired.
         ack_s: An unacknowledged result counts as trouble after this.
         verdict_s: A trigger without a verdict is given up after this.
@@ -212,6 +215,7 @@ class ModbusConfig:
     port: int = 5020
     allow_remote: bool = False
     unit: int = 0
+    station: int = 0
     valid_s: float = 5.0
     ack_s: float = 2.0
     verdict_s: float = 10.0
@@ -224,6 +228,8 @@ class ModbusConfig:
             _positive(getattr(self, name), f"modbus: {name}")
         if not 0 <= self.unit <= 247:
             raise InputError(f"modbus: unit {self.unit} must be from 0 to 247")
+        if not 0 <= self.station <= 0xFFFF:
+            raise InputError(f"modbus: station {self.station} must be from 0 to 65535")
         if self.max_clients < 1:
             raise InputError(f"modbus: max_clients {self.max_clients} must be at least 1")
         if not (is_loopback(self.host) or self.allow_remote):
@@ -231,6 +237,10 @@ class ModbusConfig:
                 f"modbus: {self.host} can be reached from other machines, and Modbus knows no"
                 " passwords: set allow_remote and keep the port behind a firewall"
             )
+
+    def overlaps(self, host: str) -> bool:
+        """Whether one of two addresses to listen on is, or takes in, the other."""
+        return self.host == host or not {self.host, host}.isdisjoint(_ANY)
 
 
 @dataclass(frozen=True)
@@ -290,6 +300,16 @@ class SinksConfig:
             if not name.isidentifier() and not name.replace("-", "_").isidentifier():
                 raise InputError(f"sinks: name '{name}' must be letters, digits, - and _")
         self._check_files()
+        self._check_ports()
+
+    def _check_ports(self) -> None:
+        """Refuse two sinks that would listen at one place, of which one never could."""
+        for (name, one), (other_name, other) in combinations(self.modbus.items(), 2):
+            if one.port == other.port and one.overlaps(other.host):
+                raise InputError(
+                    f"sinks: modbus: '{name}' and '{other_name}' would both listen on port"
+                    f" {one.port} of {other.host}: give each a port of its own"
+                )
 
     def _check_files(self) -> None:
         """Refuse two sinks that would write, or put aside, the same file."""
