@@ -9,8 +9,9 @@ import time
 import numpy as np
 import pytest
 
+from zsad.backoff import BackoffConfig
 from zsad.sources.camera import Camera
-from zsad.sources.config import BackoffConfig, CameraConfig, ControlsConfig
+from zsad.sources.config import CameraConfig, ControlsConfig
 from zsad.sources.health import Cause, SourceState
 from zsad.sources.stream import Backing, Reading, StreamError
 from zsad.sources.trigger import TriggerGate
@@ -139,7 +140,7 @@ def test_every_state_has_its_cause():
 
 def test_waits_double_up_to_the_cap_and_are_drawn_between_half_and_whole():
     refusals = [[StreamError(Cause.REFUSED, "no")] for _ in range(12)]
-    _, _, clock = run_script(refusals, backoff=BackoffConfig(base_s=0.5, cap_s=8.0))
+    _, _, clock = run_script(refusals, backoff=BackoffConfig(first_s=0.5, cap_s=8.0))
     ceilings = [0.5, 1, 2, 4, 8, 8, 8, 8, 8, 8, 8, 8]
     for wait_s, ceiling_s in zip(clock.waits, ceilings, strict=False):
         assert ceiling_s / 2 <= wait_s <= ceiling_s
@@ -503,7 +504,7 @@ def test_no_thread_is_left_and_closing_twice_does_no_harm():
 def test_a_configuration_that_cannot_be_is_one_line(options, message):
     with pytest.raises(ValueError, match=message):
         CameraConfig(**{"name": "cam", "source": "rtsp://cam/1", **options})
-    with pytest.raises(ValueError, match="0 < base_s <= cap_s"):
+    with pytest.raises(ValueError, match="must be above 0 and not above cap_s 1"):
         BackoffConfig(2.0, 1.0)
     with pytest.raises(ValueError, match="exposure_us 0 must be positive"):
         ControlsConfig(exposure_us=0)

@@ -13,6 +13,7 @@ from itertools import combinations, permutations
 from typing import Literal
 from urllib.parse import urlsplit
 
+from zsad.backoff import BackoffConfig
 from zsad.errors import InputError
 from zsad.sinks.secret import SecretRef
 
@@ -20,20 +21,6 @@ _ANY = ("0.0.0.0", "::")
 STALE_S = 3.0
 """Seconds without progress of the engine's thread after which nothing it said is believed; it has
 to be longer than the slowest frame takes."""
-
-
-@dataclass(frozen=True)
-class BackoffConfig:
-    """How long a courier waits after a failure: doubled each time, jittered, capped, for ever."""
-
-    first_s: float = 0.5
-    cap_s: float = 30.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.first_s <= self.cap_s:
-            raise InputError(
-                f"backoff: first_s {self.first_s} must be above 0 and not above cap_s {self.cap_s}"
-            )
 
 
 @dataclass(frozen=True)

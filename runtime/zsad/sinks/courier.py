@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from zsad.backoff import Backoff
+from zsad.backoff import Backoff, BackoffConfig
 from zsad.credentials import mask_credentials
 from zsad.errors import ZsadError
 from zsad.line.record import VerdictRecord
@@ -21,7 +21,6 @@ from zsad.sinks.base import (
     SinkError,
     committed_head,
 )
-from zsad.sinks.config import BackoffConfig
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +66,7 @@ class Courier:
         self.name = sink.name
         self._sink = sink
         self._outbox = outbox
-        self._backoff = Backoff(backoff.first_s, backoff.cap_s)
+        self._backoff = Backoff(backoff)
         self._on_acknowledged = on_acknowledged
         self._on_parked = on_parked
         self._health = SinkHealth(up=False, detail="not yet connected", backlog=0, delivered=0)

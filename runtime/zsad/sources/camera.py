@@ -83,7 +83,7 @@ class Camera:
         self._opener = opener
         self._finite = config.resolved_kind in FINITE
         self._clock = clock or MonotonicClock()
-        self._backoff = Backoff(config.backoff.base_s, config.backoff.cap_s, random_numbers)
+        self._backoff = Backoff(config.backoff, random_numbers)
         lossless = config.resolved_kind in LOSSLESS
         self._feed = Feed(config.resolved_policy, config.queue, lossless, on_frame)
         delay_s = config.trigger_delay_ms / 1e3

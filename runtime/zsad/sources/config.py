@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
+from zsad.backoff import BackoffConfig
 from zsad.credentials import mask_credentials
 from zsad.errors import InputError
 from zsad.images import Scale16
@@ -33,26 +34,6 @@ _UNKNOWN_RATE_STALL_S = 10.0
 _LEAST_STALL_S = 2.0
 _STALL_PERIODS = 20
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class BackoffConfig:
-    """How long to wait before a lost source is opened again.
-
-    Attributes:
-        base_s: Longest wait before the first attempt; it doubles with each that fails.
-        cap_s: Longest wait ever.
-    """
-
-    base_s: float = 0.5
-    cap_s: float = 30.0
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        if not 0 < self.base_s <= self.cap_s:
-            raise InputError(
-                f"backoff: base_s {self.base_s} and cap_s {self.cap_s}: 0 < base_s <= cap_s"
-            )
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ import pytest
 from authority import make_authority
 from fake_outbox import FakeOutbox, make_record
 
+from zsad.backoff import BackoffConfig
 from zsad.sinks.base import RefusedError, SinkCause, SinkError
-from zsad.sinks.config import BackoffConfig, WebhookConfig
+from zsad.sinks.config import WebhookConfig
 from zsad.sinks.courier import Courier
 from zsad.sinks.secret import SecretRef
 from zsad.sinks.webhook import WebhookSink, sign
