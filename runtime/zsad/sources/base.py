@@ -10,7 +10,7 @@ from typing import Protocol
 
 from zsad.credentials import mask_credentials
 from zsad.errors import InputError
-from zsad.sources.config import infer_kind
+from zsad.sources.address import infer_kind
 from zsad.sources.files import FileVersion
 from zsad.types import ImageU8
 

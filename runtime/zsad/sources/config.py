@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import re
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
@@ -13,27 +11,23 @@ from zsad.backoff import BackoffConfig
 from zsad.credentials import mask_credentials
 from zsad.errors import InputError
 from zsad.images import Scale16
+from zsad.sources.address import (
+    LOCKABLE,
+    LOSSLESS,
+    OPENED_IN_TURN,
+    OWN_PROCESS,
+    SHAPEABLE,
+    Kind,
+    infer_kind,
+)
 
-Kind = Literal["v4l2", "rtsp", "http", "url", "gstreamer", "csi", "genicam", "video", "folder"]
 Policy = Literal["latest", "every"]
 TriggerMode = Literal["free-run", "every-n", "software"]
 FilesAtStart = Literal["unjudged", "all", "none"]
 
-FINITE: tuple[Kind, ...] = ("video",)
-"""Kinds that end by themselves."""
-LOSSLESS: tuple[Kind, ...] = ("video", "folder")
-"""Kinds that can wait: with `every`, a full queue holds them up instead of losing a frame."""
-LOCKABLE: tuple[Kind, ...] = ("v4l2", "genicam", "csi")
-SHAPEABLE: tuple[Kind, ...] = ("v4l2", "csi")
-OPENED_IN_TURN: tuple[Kind, ...] = ("rtsp", "url")
-"""Kinds of which one that hangs in the opening holds up all others in the process."""
-OWN_PROCESS: tuple[Kind, ...] = ("gstreamer", "csi", "genicam")
-"""Kinds that live in a child process in any case."""
-
 _UNKNOWN_RATE_STALL_S = 10.0
 _LEAST_STALL_S = 2.0
 _STALL_PERIODS = 20
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -245,26 +239,3 @@ class CameraConfig:
     def patience_s(self) -> float:
         """Longest time, in seconds, that one read may block: no longer than silence is borne."""
         return self.read_timeout_s if self.stall_s is None else self.stall_s
-
-
-def infer_kind(source: str) -> Kind:
-    """Return the kind of source that an address names."""
-    if source.isdecimal() or source.startswith("/dev/"):
-        return "v4l2"
-    prefixes: tuple[tuple[str, Kind], ...] = (
-        ("rtsp://", "rtsp"),
-        ("rtsps://", "rtsp"),
-        ("http://", "http"),
-        ("https://", "http"),
-        ("genicam:", "genicam"),
-        ("csi:", "csi"),
-    )
-    for prefix, kind in prefixes:
-        if source.lower().startswith(prefix):
-            return kind
-    if _SCHEME.match(source):
-        return "url"
-    if " ! " in source:
-        return "gstreamer"
-    # Unlike Path.is_dir, this answers for a name that no file system takes, too.
-    return "folder" if os.path.isdir(source) else "video"
