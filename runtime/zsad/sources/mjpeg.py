@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import numpy as np
 
+from zsad.socket_limit import limited
 from zsad.sources.authorization import Credentials, authorization
 from zsad.sources.config import CameraConfig
 from zsad.sources.health import Cause
@@ -157,11 +158,18 @@ def _request(url: SplitResult, path: str, value: str | None, timeout_s: float) -
         http.client.HTTPSConnection if url.scheme.lower() == "https" else http.client.HTTPConnection
     )
     connection = kind(url.hostname or "", url.port, timeout=timeout_s)
+    response = None
     try:
-        connection.request("GET", path, headers={} if value is None else {"Authorization": value})
+        connection.connect()
         own = connection.sock
-        return _Answer(connection.getresponse(), own)
+        headers = {} if value is None else {"Authorization": value}
+        with limited(own, timeout_s, "camera-answer-limit"):
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+        return _Answer(response, own)
     except BaseException:
+        if response is not None:  # the connection may be the answer's by now
+            response.close()
         connection.close()
         raise
 

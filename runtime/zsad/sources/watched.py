@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 import time
 from collections import deque
@@ -118,7 +120,7 @@ class FolderStream:
                 self._given[name] = version
                 continue
             self._seen[name] = (version, since_s if known == version else now_s)
-            if known == version and version.size > 0:
+            if known == version:
                 ready.append((version.modified_ns, name, version))
         self._ready = deque((name, version) for _, name, version in sorted(ready, key=_by_age))
 
@@ -181,7 +183,11 @@ def _versions(folder: Path) -> dict[str, FileVersion]:
     """
     versions = {}
     try:
-        for path in folder.iterdir():
+        found = list(folder.iterdir())
+        if not os.access(folder, os.X_OK):
+            # Names can be read then and nothing else, so that it would look empty.
+            raise PermissionError(errno.EACCES, "its files may not be opened: it lacks the x right")
+        for path in found:
             if path.name.startswith(".") or path.suffix.lower() not in SUFFIXES:
                 continue
             if (version := FileVersion.of(path)) is not None:

@@ -17,8 +17,8 @@ from click.testing import CliRunner
 from zsad.cli.run import main
 
 IN_ENVIRONMENT = "planted/Env'7"
-IN_FILE = "planted-file\nof-two-lines"
-PIECES = ("planted", "two-lines", "Env'7", quote("Env'7", safe=""))
+IN_FILE = "planted-file of-two-words"
+PIECES = ("planted", "two-words", "Env'7", quote("Env'7", safe=""))
 
 
 @pytest.fixture
