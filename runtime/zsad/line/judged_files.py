@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from zsad.credentials import masked_line
@@ -205,12 +205,12 @@ class FolderFiles:
         """Take note that a judged file lies there under this name and as this version."""
         self._files._put(self._camera, file)
 
-    def keep_up(self, present: Collection[str]) -> None:
+    def keep_up(self, present: Callable[[], Collection[str]]) -> None:
         """Write down what was judged meanwhile; forget what is long gone."""
         self._files._write()
         if self._looks % _LOOKS == 0:
             try:
-                self._files._prune(self._camera, present, is_first=self._looks == 0)
+                self._files._prune(self._camera, present(), is_first=self._looks == 0)
             except sqlite3.Error as error:
                 LOG.warning("files that are gone cannot be forgotten: %s", masked_line(error))
         self._looks += 1

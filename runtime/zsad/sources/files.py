@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -58,9 +58,9 @@ class FileMemory(Protocol):
     def recognised(self, file: JudgedFile) -> None:
         """Take note that a judged file lies there under this name and as this version."""
 
-    def keep_up(self, present: Collection[str]) -> None:
+    def keep_up(self, present: Callable[[], Collection[str]]) -> None:
         """Write down what was judged meanwhile; forget what is long gone.
 
         Args:
-            present: Names of all that lies in the folder.
+            present: Gives the names of all that lies in the folder.
         """

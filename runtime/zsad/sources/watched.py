@@ -108,7 +108,7 @@ class FolderStream:
         spent_s = time.monotonic() - now_s
         self._next_scan_s = now_s + max(_SCAN_S, _REST * spent_s)
         if self._memory is not None:
-            self._memory.keep_up([printable(name) for name in found])
+            self._memory.keep_up(lambda: {printable(name) for name in found})
         for name in self._given.keys() - found.keys():
             del self._given[name]  # bounded by what lies in the folder
         before, self._seen = self._seen, {}

@@ -8,7 +8,7 @@ from fake_outbox import FakeOutbox
 
 from zsad.backoff import Backoff, BackoffConfig
 from zsad.errors import ZsadError
-from zsad.sinks import courier as courier_module
+from zsad.sinks import place
 from zsad.sinks.base import RefusedError, SinkCause, SinkError, committed_head
 from zsad.sinks.courier import Courier, stop_couriers
 
@@ -224,7 +224,7 @@ def test_an_outbox_that_fails_is_said_without_a_traceback(carry, until, caplog):
 
 
 def test_an_outbox_that_counts_verdicts_and_hands_out_none_is_trouble(carry, until, monkeypatch):
-    monkeypatch.setattr(courier_module, "_STARVED_S", 0.5)
+    monkeypatch.setattr(place, "_STARVED_S", 0.5)
     outbox, sink = FakeOutbox(), ScriptedSink()
     courier = carry(sink, outbox)
     outbox.commit()
