@@ -200,3 +200,22 @@ def test_a_flood_of_empty_parts_is_no_picture_and_ends(serve):
     camera.close()
     assert camera.health.counts.waiting == 0
     assert set(camera.health.counts.dropped) == {"unreadable"}
+
+
+def test_a_picture_that_claims_to_be_enormous_is_not_decoded(serve):
+    """One damaged byte of a header must not take all memory."""
+    content = bytearray(jpeg())
+    frame = content.index(b"\xff\xc0")
+    content[frame + 5 : frame + 9] = b"\x75\x30\x75\x30"  # 30000 x 30000
+
+    def answer(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Type", "multipart/x-mixed-replace;boundary=cut")
+        handler.end_headers()
+        handler.wfile.write(b"--cut\r\nContent-Length: %d\r\n\r\n%b\r\n" % (len(content), content))
+
+    stream = open_stream(serve(answer))
+    reading = stream.read(1)
+    stream.close()
+    assert reading.image_bgr is None
+    assert reading.error == "30000x30000 pixels are above the limit of 64 megapixels"
