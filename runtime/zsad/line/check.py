@@ -13,6 +13,7 @@ from zsad.artifact import Artifact
 from zsad.backends.base import choose_precision
 from zsad.errors import InputError, MissingExtraError
 from zsad.line.config import LineConfig
+from zsad.line.recipes import cameras_as_calibrated, read_recipes
 from zsad.recipe import read_recipe
 from zsad.recipe_match import covered_graphs, refusal_of
 from zsad.sinks import SecretRef
@@ -31,7 +32,7 @@ def check_line(config: LineConfig) -> list[str]:
     """
     artifact = Artifact.open(config.artifact)
     said = [f"artifact {config.artifact}: {artifact.sha256[:12]}"]
-    for camera in config.cameras:
+    for camera in cameras_as_calibrated(config, read_recipes(config)):
         open_camera(camera)  # looks for the programs that it takes, and opens nothing
         said.append(_recipe_line(config, artifact, camera.name))
         if camera.resolved_kind == "video" and not Path(camera.source).is_file():

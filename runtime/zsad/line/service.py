@@ -145,6 +145,8 @@ class Line:
 
     def _close_ledger(self) -> None:
         self.parts.audit.retry()
+        if self.parts.files is not None:
+            self.parts.files.close()
         self.parts.ledger.close()
 
 
