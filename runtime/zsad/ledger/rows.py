@@ -98,10 +98,12 @@ def insert(
 def disown(connection: sqlite3.Connection, after_seq: int, reason: str) -> None:
     """Turn every verdict after a number into NO_RESULT: the line was told so when they were late.
 
-    Their views keep what they measured.
+    Their views keep what they measured, and those that say so already their reason.
     """
     for record in list(records(connection, after_seq + 1, limit=-1)):
-        late = replace(record, verdict="NO_RESULT", reason=reason)
+        if record.late:
+            continue
+        late = replace(record, verdict="NO_RESULT", reason=reason, late=True)
         connection.execute(
             "UPDATE verdicts SET verdict = ?, reason = ?, record = ? WHERE seq = ?",
             (late.verdict, late.reason, canonical_bytes(late).decode(), late.seq),

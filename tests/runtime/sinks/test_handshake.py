@@ -266,6 +266,24 @@ def test_a_dry_run_is_shown_to_no_plc():
     assert plc.flags == READY
 
 
+def test_a_late_record_is_shown_to_no_plc_and_holds_up_no_trigger():
+    plc = Plc(trigger=lambda part: True)
+    late = [make_record(seq, "NO_RESULT", late=True) for seq in (1, 2)]
+    plc.handshake.notice(late)
+    assert plc.flags == READY
+    assert all(plc.handshake.show(record) for record in late)
+    assert plc.flags == READY
+
+
+def test_a_plc_that_still_waits_for_the_part_is_shown_its_late_record():
+    plc = Plc(trigger=lambda part: True)
+    plc.trigger()
+    late = plc.commit("NO_RESULT", part="plc-1", triggered=True, late=True)
+    assert plc.flags == VALID | Flag.NO_RESULT
+    plc.acknowledge(late.seq)
+    assert plc.flags == READY
+
+
 def test_a_trigger_is_busy_until_its_verdict():
     parts = []
     plc = Plc(trigger=lambda part: parts.append(part) or True)
