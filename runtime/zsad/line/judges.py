@@ -35,6 +35,7 @@ class LineJudges:
         recipes: Recipes,
         monitor: Monitor,
         on_change: OnChange,
+        on_doubt: Callable[[str], None] = lambda reason: None,
         memory: Path | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
@@ -45,6 +46,7 @@ class LineJudges:
             recipes: What each camera is judged by.
             monitor: Told what judges and what is wrong with it.
             on_change: Told when another engine judges than before.
+            on_doubt: Told why nothing counts any more that was judged up to now.
             memory: A file that remembers which engine was last within parity.
             clock: The clocks.
 
@@ -54,6 +56,7 @@ class LineJudges:
         self._config = config
         self._monitor = monitor
         self._on_change = on_change
+        self._on_doubt = on_doubt
         self._clock = clock
         self._recipes = {camera.name: recipes.get(camera.name) for camera in config.cameras}
         first = self._recipes[config.cameras[0].name]
@@ -140,6 +143,7 @@ class LineJudges:
 
     def _doubt(self, reason: str) -> None:
         """Make a breach known before a successor is looked for, which takes seconds."""
+        self._on_doubt(reason)
         self._doubted_s = self._clock.monotonic_s()
         self._monitor.raise_condition("fault", "parity", reason)
         self._monitor.judged_by("none")

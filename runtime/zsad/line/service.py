@@ -131,7 +131,7 @@ class Line:
         closing = _begin({name: camera.close for name, camera in self.parts.cameras.items()})
         self.parts.engine.stop()
         ended = [self._engine_thread.end(_ENGINE_S) or self.is_loading]
-        self.parts.recorder.finish(0.1 if self._recorder_thread.is_alive() else 0.0)
+        self.parts.recorder.inbox.finish(0.1 if self._recorder_thread.is_alive() else 0.0)
         ended.append(self._recorder_thread.end(_RECORDER_S))
         ended += _together({c.name: _stop_of(c) for c in self.parts.couriers}, _SINKS_S + _SLACK_S)
         until_s = begin_s + STOP_WITHIN_S - _SLACK_S

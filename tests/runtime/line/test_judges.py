@@ -41,7 +41,13 @@ def artifact(make_artifact, reseal):
 
 
 @pytest.fixture
-def open_judges(artifact, make_recipe, tmp_path):
+def doubts():
+    """Why the judges doubted what they had said, in order."""
+    return []
+
+
+@pytest.fixture
+def open_judges(artifact, make_recipe, tmp_path, doubts):
     """Return `open(recipes by camera, **watch)`: judges, their monitor and what they audited."""
     opened = []
 
@@ -58,7 +64,7 @@ def open_judges(artifact, make_recipe, tmp_path):
             watch=WatchConfig(ReplayConfig(**replay)),
         )
         monitor, changes = Monitor("press", {}, Latencies()), []
-        judges = LineJudges(config, read_recipes(config), monitor, changes.append)
+        judges = LineJudges(config, read_recipes(config), monitor, changes.append, doubts.append)
         monitor.ready()
         opened.append(judges)
         return judges, monitor, changes
@@ -196,7 +202,7 @@ def test_a_line_that_is_never_idle_is_replayed_all_the_same(
 
 
 def test_a_breach_is_a_fault_from_before_a_successor_is_opened_until_everybody_saw_it(
-    open_judges, artifact, make_recipe, monkeypatch
+    open_judges, artifact, make_recipe, monkeypatch, doubts
 ):
     judges, monitor, changes = open_judges({"top": both(artifact, make_recipe)}, every_s=0.01)
     assert monitor.status().state is LineState.RUNNING
@@ -207,7 +213,7 @@ def test_a_breach_is_a_fault_from_before_a_successor_is_opened_until_everybody_s
         return {name: values * factor for name, values in whole(self, feeds).items()}
 
     def watched(*arguments):
-        states.append(monitor.status().state)
+        states.append((monitor.status().state, len(doubts)))
         return load(*arguments)
 
     monkeypatch.setattr(OrtBackend, "infer", drifted)
@@ -215,7 +221,8 @@ def test_a_breach_is_a_fault_from_before_a_successor_is_opened_until_everybody_s
     until_s = time.monotonic() + 10
     while not changes and time.monotonic() < until_s:
         (last,) = verdicts(judges, ("top", 51))
-    assert set(states) == {LineState.FAULT}
+    assert set(states) == {(LineState.FAULT, 1)}, "nothing that it said is told meanwhile"
+    assert "fp32 on cpu is out of parity" in doubts[0]
     assert last.verdict == "NO_RESULT", "the engine that was ruled out had judged it"
     assert "fp32 on cpu is out of parity" in last.reason
     assert monitor.status().state is LineState.FAULT, "its earlier verdicts expire everywhere"

@@ -218,6 +218,7 @@ def test_the_engine_does_not_wait_for_the_disk_that_its_change_is_audited_on(sta
     class Changed(LineJudges):
         def __init__(self, *args):
             super().__init__(*args)
+            self._on_doubt("out of parity")
             self._on_change(EngineChange("fp32 on cpu", "none", "out of parity"))
 
     audited, whole = [], Ledger.audit
@@ -231,6 +232,7 @@ def test_the_engine_does_not_wait_for_the_disk_that_its_change_is_audited_on(sta
     running = start("idle_check_s: 0.05")
     running.until(lambda: "engine" in dict(audited))
     assert dict(audited)["engine"] == running.thread.name
+    assert running.parts.recorder.doubts.era == 1, "and the recorder knows of it"
 
 
 def test_a_recipe_that_is_replaced_during_the_start_judges_as_it_was_audited(
