@@ -7,8 +7,8 @@ import pytest
 from onnx import numpy_helper
 
 from zsad.artifact import Artifact
+from zsad.backends import open_backend
 from zsad.backends.ort import OrtBackend
-from zsad.detector import Detector
 from zsad.errors import InferenceError, InputError
 from zsad.golden import GoldenFrame, GoldenOutputs
 from zsad.line.accounts import Ticket
@@ -118,6 +118,55 @@ def test_a_recipe_that_does_not_cover_the_graph_is_no_result_and_degrades(
     assert monitor.status().reasons[0].startswith("side: the recipe was calibrated for other")
 
 
+@pytest.mark.parametrize("first", ["top", "side"])
+def test_the_graph_is_one_that_every_recipe_covers_whichever_camera_comes_first(
+    open_judges, artifact, make_recipe, first
+):
+    second = {"top": "side", "side": "top"}[first]
+    recipes = {first: both(artifact, make_recipe), second: make_recipe(artifact, 0.3, "fp16")}
+    judges, monitor, _ = open_judges(recipes, precision=None)
+    views = verdicts(judges, ("top", 128), ("side", 128))
+    assert [view.verdict for view in views] == ["NG", "NG"]
+    assert "model.fp16.onnx" in monitor.status().backend
+
+
+@pytest.mark.parametrize("first", ["top", "side"])
+def test_what_takes_over_serves_every_recipe_where_something_does(
+    open_judges, artifact, make_recipe, monkeypatch, first
+):
+    second = {"top": "side", "side": "top"}[first]
+    recipes = {first: both(artifact, make_recipe), second: make_recipe(artifact, 0.3, "fp16")}
+    judges, monitor, _ = open_judges(recipes, precision="fp32", every_s=0.01)
+    whole, backend = OrtBackend.infer, judges._detector.backend
+
+    def drifted(self, feeds):
+        factor = np.float32(0.5 if self is backend else 1.0)
+        return {name: values * factor for name, values in whole(self, feeds).items()}
+
+    monkeypatch.setattr(OrtBackend, "infer", drifted)
+    until_s = time.monotonic() + 10
+    while judges._detector.backend is backend and time.monotonic() < until_s:
+        judges.check()
+    views = verdicts(judges, ("top", 128), ("side", 128))
+    assert [view.verdict for view in views] == ["NG", "NG"]
+    assert "model.fp16.onnx" in monitor.status().backend, "fp32 elsewhere serves one camera alone"
+
+
+def test_a_camera_that_what_took_over_does_not_serve_has_no_result_and_is_named(
+    open_judges, artifact, make_recipe, reseal
+):
+    break_graph(artifact, reseal)
+    recipes = {
+        "top": make_recipe(artifact, 0.3, "fp32"),
+        "side": make_recipe(artifact, 0.3, "fp16"),
+    }
+    judges, monitor, _ = open_judges(recipes)
+    top, side = verdicts(judges, ("top", 128), ("side", 128))
+    assert (top.verdict, side.verdict) == ("NO_RESULT", "NG")
+    assert "run zsad-calibrate" in top.reason
+    assert any(reason.startswith("top: the recipe") for reason in monitor.status().reasons)
+
+
 def break_graph(path, reseal, factor=10.0):
     file = path / "model.fp32.onnx"
     model = onnx.load(file)
@@ -206,7 +255,7 @@ def test_a_breach_is_a_fault_from_before_a_successor_is_opened_until_everybody_s
 ):
     judges, monitor, changes = open_judges({"top": both(artifact, make_recipe)}, every_s=0.01)
     assert monitor.status().state is LineState.RUNNING
-    whole, load, states = OrtBackend.infer, Detector.load, []
+    whole, load, states = OrtBackend.infer, open_backend, []
 
     def drifted(self, feeds):
         factor = np.float32(0.5 if self.precision == "fp32" else 1.0)
@@ -217,7 +266,7 @@ def test_a_breach_is_a_fault_from_before_a_successor_is_opened_until_everybody_s
         return load(*arguments)
 
     monkeypatch.setattr(OrtBackend, "infer", drifted)
-    monkeypatch.setattr(Detector, "load", watched)
+    monkeypatch.setattr("zsad.line.judges.open_backend", watched)
     until_s = time.monotonic() + 10
     while not changes and time.monotonic() < until_s:
         (last,) = verdicts(judges, ("top", 51))
