@@ -14,6 +14,7 @@ from zsad.ledger.audit import AuditEvent, AuditRow
 from zsad.ledger.clock import ClockReading, Clocks, LedgerClock
 from zsad.ledger.config import LedgerConfig
 from zsad.ledger.database import newest_seq, transaction
+from zsad.ledger.log import WriteAheadLog
 from zsad.ledger.missed import TOO_LATE, Attempt, Missed
 from zsad.ledger.outbox import Cursors, Newest
 from zsad.ledger.pictures import (
@@ -61,6 +62,7 @@ class Journal:
         self.newest = Newest(newest_seq(connection))
         self._tried_seq = 0  # what this process last tried to commit, up to there
         self._tried = Attempt()
+        self._log = WriteAheadLog(root / database.FILE)
         self.cursors = Cursors()
         self.missed = Missed()
         self.clock = LedgerClock(clocks, _last_reading(connection))
@@ -146,7 +148,7 @@ class Journal:
                 written = self._write_cursors(connection)
                 self._write_clock(connection)
             self.cursors.settle(written)
-        database.checkpoint(connection, self._root / database.FILE)
+        self._log.tend(connection)
         newest = self.newest.seq
         bound = newest - self._config.outbox.max_verdicts
         told = max(bound, self.cursors.slowest(newest))

@@ -1,3 +1,4 @@
+import os
 import sqlite3
 import threading
 import time
@@ -185,6 +186,51 @@ def test_another_programs_lock_is_a_ledger_error_until_it_is_gone(tmp_path, make
         assert ledger.commit(make_verdict(2)).seq == 2
         told = [(record.part, record.verdict) for record in ledger.pending("plc", 10)]
         assert told == [("1", "NO_RESULT"), ("2", "OK")]
+
+
+def test_a_name_that_is_no_text_is_kept_as_its_escape_and_stops_nothing(tmp_path, make_verdict):
+    name = os.fsdecode(b"M\xfcller.png")  # a file's, of a machine that writes Latin-1
+    with Ledger.open(tmp_path) as ledger:
+        ledger.register("mes")
+        committed = ledger.commit(make_verdict(name, frame=name))
+        ledger.audit(AuditEvent("override", "me", f"{name} sorted out", "by hand"))
+        assert ledger.pending("mes", 10) == [committed]
+        assert committed.part == name, "consumers are told the name as it is"
+        assert ledger.commit(make_verdict("next")).seq == 2
+    found = query(tmp_path, "SELECT part, frame FROM verdicts WHERE seq = 1")
+    assert found == [("M\\udcfcller.png", "M\\udcfcller.png")]
+    assert list(verify.check(tmp_path)) == []
+
+
+def test_a_reader_that_keeps_the_log_growing_is_told_of_until_it_ends(
+    tmp_path, make_verdict, monkeypatch, caplog
+):
+    monkeypatch.setattr("zsad.ledger.log.LIMIT_BYTES", 50_000)
+    monkeypatch.setattr("zsad.ledger.log.LARGE_BYTES", 200_000)
+    monkeypatch.setattr("zsad.ledger.writer._UPKEEP_EVERY_S", 0.005)
+
+    def warned():
+        return caplog.text.count("has not ended its transaction")
+
+    with Ledger.open(tmp_path) as ledger:
+        ledger.commit(make_verdict("first"))
+        for part in range(40):
+            ledger.commit(make_verdict(part))
+        wait_until(lambda: log_bytes(tmp_path) < 200_000)
+        before = warned()
+        reader = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM verdicts").fetchall()
+        while log_bytes(tmp_path) < 250_000:
+            ledger.commit(make_verdict("x"))
+        wait_until(lambda: warned() == before + 1)
+        reader.close()
+        wait_until(lambda: ledger.commit(make_verdict("y")) and log_bytes(tmp_path) < 200_000)
+        assert ledger.fault is None
+
+
+def log_bytes(folder):
+    return (folder / f"{FILE}-wal").stat().st_size
 
 
 class HeldDisk:

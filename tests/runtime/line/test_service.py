@@ -214,6 +214,22 @@ def test_a_stop_under_another_programs_lock_is_in_time_and_writes_what_it_can(
     assert json.loads(found[0][2])["late"]
 
 
+def test_a_file_whose_name_is_no_text_is_judged_like_any_other(start, drop, line_folder):
+    running = start("idle_check_s: 0.05")
+    running.until(lambda: running.status.state is not LineState.STARTING)
+    drop("plain", 51)
+    running.until(lambda: running.status.last is not None)
+    name = os.fsdecode(b"M\xfcller.png")
+    done = next((line_folder / "drop").rglob("plain.png"))
+    os.rename(done, line_folder / "drop" / name)
+    running.until(lambda: running.status.last.seq == 2)
+    assert (running.status.last.part, running.status.last.verdict) == (r"M\xfcller.png", "OK")
+    running.stop()
+    assert running.clean
+    told = (line_folder / "verdicts.jsonl").read_text().splitlines()
+    assert [json.loads(line)["part"] for line in told] == ["plain.png", r"M\xfcller.png"]
+
+
 def test_the_engine_does_not_wait_for_the_disk_that_its_change_is_audited_on(start, monkeypatch):
     class Changed(LineJudges):
         def __init__(self, *args):
