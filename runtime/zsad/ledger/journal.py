@@ -185,7 +185,7 @@ class Journal:
         _check_holds(connection, told)
         if newest == told:
             return
-        if newest > max(told, self._tried_seq):
+        if newest != self._tried_seq:  # one transaction, so all of it or nothing
             raise InputError(
                 f"verdict {newest} is another program's: stop what else writes to the ledger and"
                 " restart the line"

@@ -223,6 +223,35 @@ def test_missed_rows_that_turn_up_after_all_are_not_written_twice(
     assert "the disk is full" in found[0][2], "the reason that it was missed for"
 
 
+def test_a_row_of_another_program_does_not_pass_for_missed_rows_that_failed(
+    tmp_path, make_verdict, monkeypatch
+):
+    from zsad.ledger import rows
+
+    def fail(*arguments):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("zsad.ledger.writer._UPKEEP_EVERY_S", 60.0)
+    with Ledger.open(tmp_path, CONFIG) as ledger:
+        ledger.commit(make_verdict("first"))
+        for part in "ab":
+            ledger._journal.missed.add(make_verdict(part), "the disk is full")
+        with monkeypatch.context() as patch:
+            patch.setattr(rows, "insert", fail)
+            refuse(ledger, make_verdict("c"))
+        other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+        other.execute("CREATE TEMP TABLE copy AS SELECT * FROM verdicts")
+        other.execute("UPDATE copy SET seq = 2, part = 'foreign'")
+        other.execute("INSERT INTO verdicts SELECT * FROM copy")
+        with pytest.raises(LedgerError, match="verdict 2 is another program's"):
+            ledger.commit(make_verdict("d"))
+        other.execute("DELETE FROM verdicts WHERE seq = 2")
+        other.close()
+        ledger.commit(make_verdict("e"))
+    found = query(tmp_path, "SELECT part FROM verdicts ORDER BY seq")
+    assert [part for (part,) in found] == ["first", *"abcde"]
+
+
 def test_what_no_row_can_hold_does_not_hold_up_the_others(tmp_path, make_verdict):
     with Ledger.open(tmp_path, CONFIG) as ledger:
         refuse(ledger, make_verdict("a", score=float("nan")))
