@@ -51,6 +51,11 @@ def open_to_write(path: Path, busy_s: float) -> sqlite3.Connection:
     return connection
 
 
+def wait_for_locks(connection: sqlite3.Connection, busy_s: float) -> None:
+    """Wait this long from now on where another program holds the lock."""
+    connection.execute(f"PRAGMA busy_timeout = {round(busy_s * 1e3)}").fetchall()
+
+
 def open_to_read(path: Path) -> sqlite3.Connection:
     """Open the database of a ledger, which may be in use, without the right to change it.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from zsad.errors import InputError
 from zsad.ledger import audit, database, outbox, rows
 from zsad.ledger.audit import AuditEvent, AuditRow
-from zsad.ledger.clock import ClockReading, Clocks, LedgerClock
+from zsad.ledger.clock import Clocks, LedgerClock, last_reading
 from zsad.ledger.config import LedgerConfig
 from zsad.ledger.database import newest_seq, transaction
 from zsad.ledger.log import WriteAheadLog
@@ -30,6 +30,7 @@ from zsad.ledger.retention import Retention
 from zsad.line.record import VerdictRecord
 
 _LOG = logging.getLogger(__name__)
+_HURRIED_BUSY_S = 0.02
 _MISSED_AT_ONCE = 200
 """Rows of one transaction, some 10 ms; a commit waits for no more than one such."""
 
@@ -63,16 +64,22 @@ class Journal:
         self._tried_seq = 0  # what this process last tried to commit, up to there
         self._tried = Attempt()
         self._log = WriteAheadLog(root / database.FILE)
+        self._hurried = False
         self.cursors = Cursors()
         self.missed = Missed()
-        self.clock = LedgerClock(clocks, _last_reading(connection))
+        self.clock = LedgerClock(clocks, last_reading(connection))
         self._retention = Retention(root, config.retention, self.clock)
         self._retention.measure(connection)
         sweep(root, {file for (file,) in connection.execute("SELECT file FROM pictures")})
 
     def reconnect(self) -> sqlite3.Connection:
-        """Open the database again, after a failure, and remove what that left."""
-        connection = connect(self._root, self._config)
+        """Open the database again, after a failure, and remove what that left.
+
+        A lock that made one commit wait and fail must not make every other wait as long: until a
+        write succeeds, they fail at once.
+        """
+        connection = database.open_to_write(self._root / database.FILE, _HURRIED_BUSY_S)
+        self._hurried = True
         try:
             self._sweep_failed(connection)
             self._retention.measure(connection)  # what failed may have turned up after all
@@ -97,10 +104,11 @@ class Journal:
         self._tried_seq, self._tried = record.seq, attempt
         with transaction(connection):
             written = self._write_cursors(connection)
-            reading = self._write_clock(connection)
+            reading = self.clock.store(connection)
             rows.insert(connection, record, audit.newest_id(connection), reading.ledger_s)
             _list(connection, record, stored)
         self._uncommitted.discard(record.seq)
+        self._calm_down(connection)
         self.cursors.settle(written)
         self._retention.pictures_bytes += sum(s.size_bytes for s in stored)
         return record
@@ -117,7 +125,7 @@ class Journal:
             if attempt.beyond is not None:
                 audit.append(connection, attempt.beyond.event(), self.clock.utc())
             ledger_s, newest_audit = (
-                self._write_clock(connection).ledger_s,
+                self.clock.store(connection).ledger_s,
                 audit.newest_id(connection),
             )
             for seq, row in enumerate(attempt.rows, start=first):
@@ -146,13 +154,19 @@ class Journal:
         if probe or self.cursors.dirty:
             with transaction(connection):
                 written = self._write_cursors(connection)
-                self._write_clock(connection)
+                self.clock.store(connection)
+            self._calm_down(connection)
             self.cursors.settle(written)
         self._log.tend(connection)
         newest = self.newest.seq
         bound = newest - self._config.outbox.max_verdicts
         told = max(bound, self.cursors.slowest(newest))
         return self._retention.step(connection, told) or more
+
+    def _calm_down(self, connection: sqlite3.Connection) -> None:
+        if self._hurried:
+            database.wait_for_locks(connection, _busy_s(self._config))
+            self._hurried = False
 
     def _store(
         self, record: VerdictRecord, pictures: tuple[Picture, ...]
@@ -205,19 +219,15 @@ class Journal:
             audit.append(connection, event, self.clock.utc())
         return written
 
-    def _write_clock(self, connection: sqlite3.Connection) -> ClockReading:
-        reading = self.clock.reading()
-        connection.execute(
-            "INSERT OR REPLACE INTO clock VALUES (1, ?, ?, ?, ?)",
-            (reading.ledger_s, reading.boot_id, reading.boot_s, reading.wall_s),
-        )
-        return reading
-
 
 def connect(root: Path, config: LedgerConfig) -> sqlite3.Connection:
     """Open the database of a folder to write; see `zsad.ledger.database.open_to_write`."""
+    return database.open_to_write(root / database.FILE, _busy_s(config))
+
+
+def _busy_s(config: LedgerConfig) -> float:
     # A third of the patience, so that a lock held by another program is told as such.
-    return database.open_to_write(root / database.FILE, config.commit_timeout_s / 3)
+    return config.commit_timeout_s / 3
 
 
 def _check_holds(connection: sqlite3.Connection, told: int) -> None:
@@ -237,9 +247,3 @@ def _list(
         "INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?)",
         [(s.file, record.seq, s.view, s.kind, ng, s.size_bytes) for s in stored],
     )
-
-
-def _last_reading(connection: sqlite3.Connection) -> ClockReading | None:
-    query = "SELECT ledger_s, boot_id, boot_s, wall_s FROM clock"
-    found = connection.execute(query).fetchone()
-    return None if found is None else ClockReading(*found)

@@ -118,6 +118,23 @@ def test_the_first_commit_after_a_lock_comes_after_what_was_missed(
     assert query(tmp_path, "SELECT part FROM verdicts ORDER BY seq") == [("a",), ("b",), ("after",)]
 
 
+def test_a_lock_holds_up_one_commit_and_no_other_while_it_lasts(tmp_path, lock, make_verdict):
+    with Ledger.open(tmp_path, LedgerConfig(commit_timeout_s=3.0)) as ledger:
+        held, begin_s = lock(), time.monotonic()
+        refuse(ledger, make_verdict("first"))
+        assert time.monotonic() - begin_s >= 1.0, "a lock that is short costs nothing"
+        begin_s = time.monotonic()
+        refuse(ledger, *(make_verdict(part) for part in range(5)))
+        assert time.monotonic() - begin_s < 2.0
+        held.free()
+        wait_until(lambda: ledger.newest == 6)
+        short = lock()
+        timer = threading.Timer(0.4, short.free)
+        timer.start()
+        assert ledger.commit(make_verdict("waits")).seq == 7, "it is patient again"
+        timer.join()
+
+
 def test_a_stop_waits_for_a_lock_to_write_what_was_missed(tmp_path, lock, make_verdict):
     ledger = Ledger.open(tmp_path, CONFIG)
     held = lock()
