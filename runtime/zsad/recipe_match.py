@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 from zsad.arithmetic import ARITHMETIC
 from zsad.artifact import Artifact
 from zsad.manifest import GraphFile
@@ -54,3 +57,15 @@ def covered_graphs(recipe: Recipe, artifact: Artifact, backend: str) -> set[str]
     """Return the hashes of the artifact's graphs that the recipe serves on a backend."""
     graphs = artifact.manifest.graphs.values()
     return {g.sha256 for g in graphs if calibration_of(recipe, artifact, g, backend) is not None}
+
+
+def covered_by_most(recipes: Sequence[Recipe], artifact: Artifact, backend: str) -> set[str]:
+    """Return the hashes of the graphs that serve the most of several recipes on a backend.
+
+    Args:
+        recipes: What is judged by, one for each camera that has one.
+        artifact: The artifact of the graphs.
+        backend: Name of what runs them.
+    """
+    counts = Counter(sha for each in recipes for sha in covered_graphs(each, artifact, backend))
+    return {sha for sha, count in counts.items() if count == max(counts.values())}

@@ -23,7 +23,7 @@ from zsad.ledger import (
     Picture,
     RetentionConfig,
     SnapshotConfig,
-    database,
+    log,
     writer,
 )
 from zsad.line.record import VerdictRecord, ViewRecord
@@ -69,7 +69,7 @@ def commit_parts(folder, first, count, say, config=CONFIG):
 
 def hurry():
     """Let upkeep come with every few commits, in this process."""
-    database._LOG_LIMIT_BYTES = 80_000
+    log.LIMIT_BYTES = 80_000
     writer._UPKEEP_EVERY_S = 0.005
 
 

@@ -16,7 +16,7 @@ from zsad.errors import InputError
 from zsad.recipe import read_recipe, write_recipe
 from zsad.results import read_results, result_line
 from zsad.schema import from_json, parse_json, to_json
-from zsad.watch.appearance import DriftReference, drift_reference
+from zsad.watch.appearance import DriftCollector, DriftReference
 from zsad.watch.identity import EngineIdentity, recall_identity
 
 FROZEN = Path(__file__).resolve().parents[1] / "data" / "schema1"
@@ -80,8 +80,10 @@ def test_a_damaged_results_file_is_refused_or_can_be_written_again(tmp_path):
 
 def test_a_damaged_look_of_good_parts_is_refused(tmp_path):
     rng = np.random.default_rng(0)
-    frames = (rng.integers(0, 256, (16, 16, 3), dtype=np.uint8) for _ in range(20))
-    whole = to_json(drift_reference(frames))
+    collector = DriftCollector()
+    for _ in range(20):
+        collector.add(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
+    whole = to_json(collector.reference())
 
     def read(content):
         try:

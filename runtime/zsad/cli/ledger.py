@@ -92,21 +92,27 @@ def show(folder: Path, seq: int) -> None:
 @_ledger_option
 @click.argument("seq", type=click.IntRange(1))
 @click.option("--artifact", required=True, type=click.Path(path_type=Path), help="What judged it.")
-@click.option("--recipe", type=click.Path(path_type=Path), help="Its recipe, if it had one.")
+@click.option(
+    "--recipe",
+    "recipes",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A recipe that it was judged by; once for each, in any order.",
+)
 @click.option(
     "--backend",
     type=click.Choice([name for name in BACKENDS if name != "auto"]),
     help="What runs the graph. Default: what ran it then, where scores have to be equal.",
 )
 def replay(
-    folder: Path, seq: int, artifact: Path, recipe: Path | None, backend: str | None
+    folder: Path, seq: int, artifact: Path, recipes: tuple[Path, ...], backend: str | None
 ) -> None:
     """Compute verdict SEQ again from the frame that was kept; ends with 3 if it does not match."""
     from zsad.ledger.replay import replay as compute
 
     with _open(folder) as connection:
         record = _record(connection, seq)
-    found = compute(record, folder, artifact, recipe, backend)
+    found = compute(record, folder, artifact, recipes, backend)
     _tell(found)
     if not found.matches:
         raise ParityError(f"verdict {seq} does not come out as it was recorded")

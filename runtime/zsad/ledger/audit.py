@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from zsad.ledger.database import as_text
 from zsad.schema import sha256_of
 
 AuditKind = Literal[
@@ -66,8 +67,9 @@ def append(connection: sqlite3.Connection, event: AuditEvent, utc: str) -> Audit
     """
     last = connection.execute("SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1").fetchone()
     number, previous = last or (0, "")
-    fields = (number + 1, utc, event.kind, event.who, event.what, event.before, event.after)
-    values = (*fields, event.reason)
+    who, what, reason = map(as_text, (event.who, event.what, event.reason))
+    before, after = (each and as_text(each) for each in (event.before, event.after))
+    values = (number + 1, utc, event.kind, who, what, before, after, reason)
     row = AuditRow(*values, _chained(previous, values))
     connection.execute(
         f"INSERT INTO audit ({_COLUMNS}, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",

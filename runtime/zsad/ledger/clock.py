@@ -8,6 +8,7 @@ only the wall clock to ask: it counts backwards as nothing and forwards as one d
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -88,6 +89,15 @@ class LedgerClock:
         clocks = self._clocks
         return ClockReading(self.now_s(), self._boot_id, clocks.boot_s(), clocks.wall_s())
 
+    def store(self, connection: sqlite3.Connection) -> ClockReading:
+        """Keep a reading, in the caller's transaction, and return it."""
+        reading = self.reading()
+        connection.execute(
+            "INSERT OR REPLACE INTO clock VALUES (1, ?, ?, ?, ?)",
+            (reading.ledger_s, reading.boot_id, reading.boot_s, reading.wall_s),
+        )
+        return reading
+
     def utc(self) -> str:
         """Return the wall clock as ISO 8601 in UTC, for display only."""
         moment = datetime.fromtimestamp(self._clocks.wall_s(), timezone.utc)
@@ -97,3 +107,10 @@ class LedgerClock:
         if last.boot_id and last.boot_id == self._boot_id:
             return max(0.0, self._start_boot_s - last.boot_s)
         return min(max(0.0, self._clocks.wall_s() - last.wall_s), MAX_REBOOT_S)
+
+
+def last_reading(connection: sqlite3.Connection) -> ClockReading | None:
+    """Return the newest reading that was kept; None before the first."""
+    query = "SELECT ledger_s, boot_id, boot_s, wall_s FROM clock"
+    found = connection.execute(query).fetchone()
+    return None if found is None else ClockReading(*found)

@@ -6,19 +6,20 @@ on the disk. Checkpoints run between commits, so that no verdict waits for one.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from zsad.errors import InputError
+from zsad.ledger import log
 
 FILE = "ledger.sqlite"
 SCHEMA = 1
 APPLICATION_ID = 0x7A736164  # "zsad", so that `file` and we know one from any other database
 
 _OLDEST_SQLITE = (3, 37)  # STRICT tables; JetPack 6 has 3.37
-_LOG_LIMIT_BYTES = 4 << 20
 
 
 def open_to_write(path: Path, busy_s: float) -> sqlite3.Connection:
@@ -42,12 +43,17 @@ def open_to_write(path: Path, busy_s: float) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA wal_autocheckpoint=0")
-        connection.execute(f"PRAGMA journal_size_limit={_LOG_LIMIT_BYTES}")
+        connection.execute(f"PRAGMA journal_size_limit={log.LIMIT_BYTES}")
         _migrate(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def wait_for_locks(connection: sqlite3.Connection, busy_s: float) -> None:
+    """Wait this long from now on where another program holds the lock."""
+    connection.execute(f"PRAGMA busy_timeout = {round(busy_s * 1e3)}").fetchall()
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:
@@ -61,13 +67,16 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     connection = None
     try:
         connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro",
+            f"{path.absolute().as_uri()}?{_how_to_read(path)}",
             uri=True,
             isolation_level=None,
             check_same_thread=False,
         )
         if _check_is_ledger(connection, path) == 0:
-            raise InputError(f"{path} is no ledger yet: the daemon has not finished making it")
+            raise InputError(
+                f"{path} is no ledger yet: the daemon has not finished making it, or it was copied"
+                f" without {log.path_of(path).name}, which holds the newest verdicts"
+            )
     except (InputError, sqlite3.Error) as error:
         if connection is not None:
             connection.close()
@@ -75,6 +84,13 @@ def open_to_read(path: Path) -> sqlite3.Connection:
             raise
         raise InputError(f"ledger {path} cannot be read: {error}") from None
     return connection
+
+
+def _how_to_read(path: Path) -> str:
+    # SQLite makes files of its own beside a log, which cannot be where nobody may write. A database
+    # without a log is one that no daemon has open, so that it does not change meanwhile.
+    unused = not log.path_of(path).exists() and not os.access(path.parent, os.W_OK)
+    return "mode=ro&immutable=1" if unused else "mode=ro"
 
 
 @contextmanager
@@ -94,16 +110,12 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def checkpoint(connection: sqlite3.Connection, path: Path) -> None:
-    """Work the write-ahead log into the database where it has grown; readers are not waited for.
+def as_text(value: str) -> str:
+    """Return a text as the database can hold it: what is no character becomes its escape.
 
-    Raises:
-        sqlite3.Error: The disk did not take it.
+    A file's name that is not UTF-8 reaches Python with such parts.
     """
-    log = path.with_name(path.name + "-wal")
-    # The next commit starts the log anew and cuts it down to this size.
-    if log.is_file() and log.stat().st_size > _LOG_LIMIT_BYTES:
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    return value.encode("utf-8", "backslashreplace").decode()
 
 
 def first_seq_since(connection: sqlite3.Connection, ledger_s: float) -> int:

@@ -6,11 +6,13 @@ nobody out.
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
 from zsad.errors import InputError
 from zsad.ledger.database import FILE
+from zsad.ledger.pictures import sync_folder
 
 LOCK = "ledger.lock"
 
@@ -87,6 +89,28 @@ class HeldFiles:
                     f"{name} was deleted, moved or replaced under the running line: put it back,"
                     " or restart the line"
                 )
+
+
+def lock_folder(root: Path) -> int:
+    """Return the descriptor that holds the folder for this process; the kernel frees it.
+
+    Raises:
+        InputError: Another process holds it, or the folder cannot be written.
+    """
+    try:
+        missing = not root.is_dir()
+        root.mkdir(parents=True, exist_ok=True)
+        if missing:
+            sync_folder(root.parent)
+        descriptor = os.open(root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise InputError(f"ledger {root} cannot be written: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise InputError(f"ledger {root} is in use by another process: stop that one") from None
+    return descriptor
 
 
 def _identity(status: os.stat_result) -> _Identity:

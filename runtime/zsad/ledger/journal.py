@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-import threading
 from dataclasses import replace
 from pathlib import Path
 
 from zsad.errors import InputError
 from zsad.ledger import audit, database, outbox, rows
 from zsad.ledger.audit import AuditEvent, AuditRow
-from zsad.ledger.clock import ClockReading, Clocks, LedgerClock
+from zsad.ledger.clock import Clocks, LedgerClock, last_reading
 from zsad.ledger.config import LedgerConfig
 from zsad.ledger.database import newest_seq, transaction
-from zsad.ledger.outbox import Cursors
+from zsad.ledger.log import WriteAheadLog
+from zsad.ledger.missed import TOO_LATE, Attempt, Missed
+from zsad.ledger.outbox import Cursors, Newest
 from zsad.ledger.pictures import (
     Picture,
     StoredPicture,
@@ -29,33 +30,9 @@ from zsad.ledger.retention import Retention
 from zsad.line.record import VerdictRecord
 
 _LOG = logging.getLogger(__name__)
-_TOO_LATE = "the line was told NO_RESULT: the ledger did not have this verdict on the disk in time"
-
-
-class Newest:
-    """The number of the newest verdict that anyone may be told; wakes those who wait for it."""
-
-    def __init__(self, seq: int) -> None:
-        """Begin at a number; 0 is before the first."""
-        self._seq = seq
-        self._changed = threading.Condition()
-
-    @property
-    def seq(self) -> int:
-        """The number."""
-        with self._changed:
-            return self._seq
-
-    def advance(self, seq: int) -> None:
-        """Tell a newer one."""
-        with self._changed:
-            self._seq = seq
-            self._changed.notify_all()
-
-    def wait_for(self, seq: int, timeout_s: float) -> bool:
-        """Wait until a number was told; whether it was."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._seq >= seq, timeout_s)
+_HURRIED_BUSY_S = 0.02
+_MISSED_AT_ONCE = 200
+"""Rows of one transaction, some 10 ms; a commit waits for no more than one such."""
 
 
 class Journal:
@@ -65,6 +42,7 @@ class Journal:
         newest: What consumers may be told up to.
         clock: The ledger's clock.
         cursors: How far each consumer is.
+        missed: What could not be committed.
     """
 
     def __init__(
@@ -83,16 +61,25 @@ class Journal:
         sync_folder(root)  # the database's own name; SQLite sees to its contents
         _check_holds(connection, outbox.farthest(connection))
         self.newest = Newest(newest_seq(connection))
-        self._tried_seq = 0  # what this process last tried to commit
+        self._tried_seq = 0  # what this process last tried to commit, up to there
+        self._tried = Attempt()
+        self._log = WriteAheadLog(root / database.FILE)
+        self._hurried = False
         self.cursors = Cursors()
-        self.clock = LedgerClock(clocks, _last_reading(connection))
+        self.missed = Missed()
+        self.clock = LedgerClock(clocks, last_reading(connection))
         self._retention = Retention(root, config.retention, self.clock)
         self._retention.measure(connection)
         sweep(root, {file for (file,) in connection.execute("SELECT file FROM pictures")})
 
     def reconnect(self) -> sqlite3.Connection:
-        """Open the database again, after a failure, and remove what that left."""
-        connection = connect(self._root, self._config)
+        """Open the database again, after a failure, and remove what that left.
+
+        A lock that made one commit wait and fail must not make every other wait as long: until a
+        write succeeds, they fail at once.
+        """
+        connection = database.open_to_write(self._root / database.FILE, _HURRIED_BUSY_S)
+        self._hurried = True
         try:
             self._sweep_failed(connection)
             self._retention.measure(connection)  # what failed may have turned up after all
@@ -104,22 +91,47 @@ class Journal:
     def commit(
         self, record: VerdictRecord, pictures: tuple[Picture, ...], connection: sqlite3.Connection
     ) -> VerdictRecord:
-        """Write a verdict and those of its pictures that are kept; return it as it was written."""
-        self._settle_late(connection)
+        """Write a verdict and those of its pictures that are kept; return it as it was written.
+
+        What was missed before it comes first.
+        """
+        self.write_missed(connection)
+        attempt = Attempt(refused=(record,))
         record = replace(record, seq=newest_seq(connection) + 1)
         self._uncommitted.add(record.seq)
         stored = self._store(record, pictures)
         record = name_pictures(record, stored)
-        self._tried_seq = record.seq
+        self._tried_seq, self._tried = record.seq, attempt
         with transaction(connection):
             written = self._write_cursors(connection)
-            reading = self._write_clock(connection)
+            reading = self.clock.store(connection)
             rows.insert(connection, record, audit.newest_id(connection), reading.ledger_s)
             _list(connection, record, stored)
         self._uncommitted.discard(record.seq)
+        self._calm_down(connection)
         self.cursors.settle(written)
         self._retention.pictures_bytes += sum(s.size_bytes for s in stored)
         return record
+
+    def write_missed(self, connection: sqlite3.Connection) -> bool:
+        """Write a row for each verdict that could not be committed; true where there are more."""
+        self._settle_late(connection)
+        attempt = self.missed.next(_MISSED_AT_ONCE)
+        if attempt is None:
+            return False
+        first = newest_seq(connection) + 1
+        self._tried_seq, self._tried = first + len(attempt.rows) - 1, attempt
+        with transaction(connection):
+            if attempt.beyond is not None:
+                audit.append(connection, attempt.beyond.event(), self.clock.utc())
+            ledger_s, newest_audit = (
+                self.clock.store(connection).ledger_s,
+                audit.newest_id(connection),
+            )
+            for seq, row in enumerate(attempt.rows, start=first):
+                rows.insert(connection, replace(row, seq=seq), newest_audit, ledger_s)
+        self._tell(self._tried_seq)
+        return len(self.missed) > 0
 
     def audit(self, event: AuditEvent, connection: sqlite3.Connection) -> AuditRow:
         """Add a row to the audit."""
@@ -138,16 +150,23 @@ class Journal:
             probe: Write even if there is nothing to, to learn whether that works again.
             connection: The database, outside a transaction.
         """
-        self._settle_late(connection)
+        more = self.write_missed(connection)
         if probe or self.cursors.dirty:
             with transaction(connection):
                 written = self._write_cursors(connection)
-                self._write_clock(connection)
+                self.clock.store(connection)
+            self._calm_down(connection)
             self.cursors.settle(written)
-        database.checkpoint(connection, self._root / database.FILE)
+        self._log.tend(connection)
         newest = self.newest.seq
         bound = newest - self._config.outbox.max_verdicts
-        return self._retention.step(connection, max(bound, self.cursors.slowest(newest)))
+        told = max(bound, self.cursors.slowest(newest))
+        return self._retention.step(connection, told) or more
+
+    def _calm_down(self, connection: sqlite3.Connection) -> None:
+        if self._hurried:
+            database.wait_for_locks(connection, _busy_s(self._config))
+            self._hurried = False
 
     def _store(
         self, record: VerdictRecord, pictures: tuple[Picture, ...]
@@ -180,13 +199,18 @@ class Journal:
         _check_holds(connection, told)
         if newest == told:
             return
-        if newest > max(told, self._tried_seq):
+        if newest != self._tried_seq:  # one transaction, so all of it or nothing
             raise InputError(
                 f"verdict {newest} is another program's: stop what else writes to the ledger and"
                 " restart the line"
             )
         with transaction(connection):
-            rows.disown(connection, told, _TOO_LATE)
+            rows.disown(connection, told, TOO_LATE)
+        self._tell(newest)
+
+    def _tell(self, newest: int) -> None:
+        """Let consumers read on, where what was last tried is on the disk."""
+        self.missed.settle(self._tried)
         self.newest.advance(newest)
 
     def _write_cursors(self, connection: sqlite3.Connection) -> outbox.Written:
@@ -195,19 +219,15 @@ class Journal:
             audit.append(connection, event, self.clock.utc())
         return written
 
-    def _write_clock(self, connection: sqlite3.Connection) -> ClockReading:
-        reading = self.clock.reading()
-        connection.execute(
-            "INSERT OR REPLACE INTO clock VALUES (1, ?, ?, ?, ?)",
-            (reading.ledger_s, reading.boot_id, reading.boot_s, reading.wall_s),
-        )
-        return reading
-
 
 def connect(root: Path, config: LedgerConfig) -> sqlite3.Connection:
     """Open the database of a folder to write; see `zsad.ledger.database.open_to_write`."""
+    return database.open_to_write(root / database.FILE, _busy_s(config))
+
+
+def _busy_s(config: LedgerConfig) -> float:
     # A third of the patience, so that a lock held by another program is told as such.
-    return database.open_to_write(root / database.FILE, config.commit_timeout_s / 3)
+    return config.commit_timeout_s / 3
 
 
 def _check_holds(connection: sqlite3.Connection, told: int) -> None:
@@ -227,9 +247,3 @@ def _list(
         "INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?)",
         [(s.file, record.seq, s.view, s.kind, ng, s.size_bytes) for s in stored],
     )
-
-
-def _last_reading(connection: sqlite3.Connection) -> ClockReading | None:
-    query = "SELECT ledger_s, boot_id, boot_s, wall_s FROM clock"
-    found = connection.execute(query).fetchone()
-    return None if found is None else ClockReading(*found)

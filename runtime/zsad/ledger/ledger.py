@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-from zsad.errors import InputError
+from zsad.errors import InputError, LedgerError
 from zsad.ledger.audit import AuditEvent, AuditRow
 from zsad.ledger.clock import Clocks, MachineClocks
 from zsad.ledger.config import LedgerConfig
-from zsad.ledger.held import LOCK, HeldFiles
+from zsad.ledger.held import HeldFiles, lock_folder
 from zsad.ledger.journal import Journal, connect
-from zsad.ledger.pictures import Picture, sync_folder
+from zsad.ledger.pictures import Picture
 from zsad.ledger.reader import Reader
 from zsad.ledger.writer import Writer
 from zsad.line.record import VerdictRecord
 from zsad.results import VerdictName
 
 _LOG = logging.getLogger(__name__)
+_MISSED_SHARE = 0.8  # of the time to close in, so that some is left to end the writer
+_AGAIN_S = 0.1
 
 
 class Ledger:
@@ -70,7 +72,7 @@ class Ledger:
                 something else or the ledger of a newer zsad.
         """
         root = Path(folder)
-        lock = _lock(root)
+        lock = lock_folder(root)
         try:
             return cls(root, config or LedgerConfig(), clocks or MachineClocks(), lock)
         except (OSError, sqlite3.Error) as error:
@@ -92,12 +94,14 @@ class Ledger:
 
         Raises:
             LedgerError: It is not on the disk after `commit_timeout_s`. Whoever waits for it has to
-                be told NO_RESULT, and it is what any consumer will find if it turns up later.
+                be told NO_RESULT, and that is what the ledger will say of the part, `late`, once it
+                can be written again.
         """
         return self._writer.run(
             partial(self._journal.commit, record, tuple(pictures)),
             self._config.commit_timeout_s,
             keep=lambda committed: self._journal.newest.advance(committed.seq),
+            lose=lambda error: self._journal.missed.add(record, str(error)),
         )
 
     def keeps_pictures(self, verdict: VerdictName) -> bool:
@@ -169,17 +173,34 @@ class Ledger:
     def close(self, deadline_s: float = 5.0) -> None:
         """Write what is left and let go of the folder; closing twice does no harm.
 
-        Where the disk still hangs after `deadline_s`, the folder is let go with the process.
+        Where the disk still hangs after `deadline_s`, the folder is let go with the process, and
+        what could not be committed is lost.
         """
         if self._lock < 0:
             return
+        end_s = time.monotonic() + deadline_s
         self._reader.close()
-        if self._writer.stop(deadline_s):
+        self._write_missed(_MISSED_SHARE * deadline_s)
+        if self._writer.stop(end_s - time.monotonic()):
             self._files.close()
             os.close(self._lock)
             self._lock = -1
         else:
             _LOG.warning("ledger %s: the disk hangs: the last write is left to it", self._root)
+
+    def _write_missed(self, within_s: float) -> None:
+        by_s = time.monotonic() + within_s
+        while missed := len(self._journal.missed):
+            left_s = by_s - time.monotonic()
+            if left_s <= 0:
+                _LOG.error(
+                    "ledger %s: %d verdicts that were refused have no row", self._root, missed
+                )
+                return
+            try:
+                self._writer.run(self._journal.write_missed, left_s)
+            except LedgerError:
+                time.sleep(min(_AGAIN_S, left_s))
 
     def __enter__(self) -> Ledger:
         """Return itself; it is open already."""
@@ -217,21 +238,3 @@ class Ledger:
 
     def _keep_up(self, connection: sqlite3.Connection) -> bool:
         return self._journal.keep_up(self.fault is not None, connection)
-
-
-def _lock(root: Path) -> int:
-    """Return the descriptor that holds the folder for this process; the kernel frees it."""
-    try:
-        missing = not root.is_dir()
-        root.mkdir(parents=True, exist_ok=True)
-        if missing:
-            sync_folder(root.parent)
-        descriptor = os.open(root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise InputError(f"ledger {root} cannot be written: {error.strerror}") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise InputError(f"ledger {root} is in use by another process: stop that one") from None
-    return descriptor

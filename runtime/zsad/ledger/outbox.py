@@ -34,6 +34,32 @@ class _Cursor:
     gap: Gap | None = None
 
 
+class Newest:
+    """The number of the newest verdict that anyone may be told; wakes those who wait for it."""
+
+    def __init__(self, seq: int) -> None:
+        """Begin at a number; 0 is before the first."""
+        self._seq = seq
+        self._changed = threading.Condition()
+
+    @property
+    def seq(self) -> int:
+        """The number."""
+        with self._changed:
+            return self._seq
+
+    def advance(self, seq: int) -> None:
+        """Tell a newer one."""
+        with self._changed:
+            self._seq = seq
+            self._changed.notify_all()
+
+    def wait_for(self, seq: int, timeout_s: float) -> bool:
+        """Wait until a number was told; whether it was."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._seq >= seq, timeout_s)
+
+
 class Cursors:
     """How far each consumer has come; safe to call from every thread."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from zsad.artifact import Artifact
@@ -21,7 +21,7 @@ def replay(
     record: VerdictRecord,
     root: Path,
     artifact: Path,
-    recipe: Path | None,
+    recipes: Sequence[Path] = (),
     backend: str | None = None,
 ) -> Replay:
     """Compute a verdict again.
@@ -36,11 +36,13 @@ def replay(
         record: From the ledger.
         root: The ledger's folder.
         artifact: The artifact that the record names by its hash; another is refused.
-        recipe: The recipe that the record names by its hash, None where it names none.
+        recipes: The recipes that its views name by their hashes, in any order; others may be among
+            them.
         backend: What is to run the graph; None is the backend of the record.
 
     Raises:
-        InputError: Artifact or recipe are not those of the record, or no view can be computed.
+        InputError: The artifact is not that of the record, a recipe is missing, or no view can be
+            computed.
         ParityError: The record's threshold is none that its recipe can give.
     """
     able = dict(_replayable(record))
@@ -48,22 +50,22 @@ def replay(
     views = {index: view for index, view in able.items() if isinstance(view, ViewRecord)}
     if not views:
         raise InputError(f"verdict {record.seq} cannot be replayed: {'; '.join(skipped)}")
-    for view in views.values():
-        _check_recipe(record.seq, view, recipe)
-    known = None if recipe is None else read_recipe(recipe)
+    known = _recipes(record.seq, views.values(), recipes)
     frames = {index: _frame(record.seq, view, root) for index, view in views.items()}
     found: list[ViewReplay] = []
     for name, precision, indices in _engines(record.seq, views, Artifact.open(artifact)):
-        with Detector.load(artifact, known, precision, backend or name) as detector:
+        with Detector.load(artifact, None, precision, backend or name) as engine:
             for i in indices:
+                detector = Detector(engine.artifact, engine.backend, known[views[i].recipe])
                 detector.calibration = calibration_of_record(record.seq, views[i], detector)
                 found.append(rejudge(detector, i, views[i], frames[i]))
     found.sort(key=lambda each: each.view)
     return Replay(tuple(found), skipped, part_replay(record, found, _is_debounced(record, known)))
 
 
-def _is_debounced(record: VerdictRecord, recipe: Recipe | None) -> bool:
-    return not record.triggered and recipe is not None and recipe.debounce is not None
+def _is_debounced(record: VerdictRecord, recipes: Mapping[str | None, Recipe | None]) -> bool:
+    held = any(each is not None and each.debounce is not None for each in recipes.values())
+    return held and not record.triggered
 
 
 def _engines(
@@ -104,18 +106,28 @@ def _frame(seq: int, view: ViewRecord, root: Path) -> ImageU8:
     return frame
 
 
-def _check_recipe(seq: int, view: ViewRecord, path: Path | None) -> None:
-    if path is None:
-        if view.recipe is not None:
-            raise InputError(
-                f"verdict {seq} was reached with recipe {view.recipe[:12]}: add --recipe FILE"
-            )
-        return
-    # A recipe that was written before a field was added is known by either text.
-    hashes = {sha256_of(read_recipe(path)), sha256_of(read_json(path, "recipe"))}
-    if view.recipe not in hashes:
-        known = "without a recipe" if view.recipe is None else f"with recipe {view.recipe[:12]}"
-        raise InputError(f"verdict {seq} was reached {known}, {path} is {min(hashes)[:12]}")
+def _recipes(
+    seq: int, views: Collection[ViewRecord], paths: Sequence[Path]
+) -> dict[str | None, Recipe | None]:
+    """Return the recipe of each view by its hash, and none by none."""
+    given: dict[str, Recipe] = {}
+    for path in paths:
+        recipe = read_recipe(path)
+        # A recipe that was written before a field was added is known by either text.
+        given |= dict.fromkeys((sha256_of(recipe), sha256_of(read_json(path, "recipe"))), recipe)
+    named = {view.recipe: view.camera for view in views}
+    missing = [
+        f"{sha[:12]} ({named[sha]})" for sha in named if sha is not None and sha not in given
+    ]
+    if missing:
+        files = "".join(f"; {path} is {sha256_of(read_recipe(path))[:12]}" for path in paths)
+        raise InputError(
+            f"verdict {seq} was reached with recipe {' and '.join(missing)}: add --recipe FILE"
+            + files
+        )
+    if paths and set(named) == {None}:
+        raise InputError(f"verdict {seq} was reached without a recipe: leave --recipe out")
+    return {sha: None if sha is None else given[sha] for sha in named}
 
 
 def _precision(seq: int, view: ViewRecord, artifact: Artifact) -> Precision:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from zsad.errors import InputError
+from zsad.ledger.database import as_text
 from zsad.line.record import VerdictRecord, ViewRecord
 from zsad.schema import canonical_bytes, from_json, parse_json
 
@@ -72,12 +73,13 @@ def deciding_view(record: VerdictRecord) -> ViewRecord | None:
 def columns_of(record: VerdictRecord) -> tuple[object, ...]:
     """Return the values of `COLUMNS`."""
     view = deciding_view(record)
-    return tuple(
+    values = (
         (None if view is None else getattr(view, name))
         if name in _OF_THE_VIEW
         else getattr(record, name)
         for name in COLUMNS
     )
+    return tuple(as_text(each) if isinstance(each, str) else each for each in values)
 
 
 def insert(
@@ -98,10 +100,12 @@ def insert(
 def disown(connection: sqlite3.Connection, after_seq: int, reason: str) -> None:
     """Turn every verdict after a number into NO_RESULT: the line was told so when they were late.
 
-    Their views keep what they measured.
+    Their views keep what they measured, and those that say so already their reason.
     """
     for record in list(records(connection, after_seq + 1, limit=-1)):
-        late = replace(record, verdict="NO_RESULT", reason=reason)
+        if record.late:
+            continue
+        late = replace(record, verdict="NO_RESULT", reason=reason, late=True)
         connection.execute(
             "UPDATE verdicts SET verdict = ?, reason = ?, record = ? WHERE seq = ?",
             (late.verdict, late.reason, canonical_bytes(late).decode(), late.seq),

@@ -8,9 +8,10 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from zsad.errors import InputError, LedgerError
+from zsad.ledger.job import Job
 
 T = TypeVar("T")
 
@@ -19,51 +20,6 @@ _QUEUE_LENGTH = 64
 _UPKEEP_EVERY_S = 1.0
 _UPKEEP_AGAIN_S = 0.05
 _FAILURES = (sqlite3.Error, OSError, InputError)
-
-
-class _Job(Generic[T]):
-    """Something to write, and somebody who waits for it until patience ends."""
-
-    def __init__(self, work: Callable[[sqlite3.Connection], T], keep: Callable[[T], None]) -> None:
-        self.work = work
-        self._keep = keep
-        self._lock = threading.Lock()
-        self._done = threading.Event()
-        self._result: list[T] = []
-        self._error: BaseException | None = None
-        self.abandoned = False
-
-    def wait(self, timeout_s: float, abandon: Callable[[], None]) -> bool:
-        """Whether it was done in time; if not, its result will count as not said.
-
-        `abandon` is called before a late end of the job can be seen by anyone.
-        """
-        self._done.wait(timeout_s)
-        with self._lock:
-            self.abandoned = not self._done.is_set()
-            if self.abandoned:
-                abandon()
-        return not self.abandoned
-
-    def settle(self, result: T) -> None:
-        with self._lock:
-            if not self.abandoned:
-                self._keep(result)
-                self._result.append(result)
-                self._done.set()
-
-    def fail(self, error: BaseException) -> bool:
-        """Whether somebody was still there to be told."""
-        with self._lock:
-            if not self.abandoned:
-                self._error = error
-                self._done.set()
-        return not self.abandoned
-
-    def result(self) -> T:
-        if self._error is not None:
-            raise self._error
-        return self._result[0]
 
 
 class Writer:
@@ -96,7 +52,7 @@ class Writer:
         self._upkeep = upkeep
         self._check = check
         self._where = where
-        self._jobs: queue.Queue[_Job[Any] | None] = queue.Queue(_QUEUE_LENGTH)
+        self._jobs: queue.Queue[Job[Any] | None] = queue.Queue(_QUEUE_LENGTH)
         self._hanging = False
         self._bug: BaseException | None = None
         self.fault: str | None = None
@@ -111,6 +67,7 @@ class Writer:
         work: Callable[[sqlite3.Connection], T],
         timeout_s: float,
         keep: Callable[[T], None] = lambda result: None,
+        lose: Callable[[BaseException], None] = lambda error: None,
     ) -> T:
         """Return what `work` returns on the writer's thread.
 
@@ -118,26 +75,38 @@ class Writer:
             work: What is written; it commits by itself.
             timeout_s: How long to wait for it.
             keep: Called on the writer's thread with the result, if it came in time.
+            lose: Called once with what is raised, where it did not; from either thread, and before
+                the writer does anything else.
 
         Raises:
             LedgerError: It could not be written, or not in time. While a job that nobody waits for
                 any more still hangs, others fail at once.
         """
+
+        def abandon() -> LedgerError:
+            self._hanging = True
+            return self._given_up(f"did not take a write within {timeout_s:g} s")
+
+        job, start_s = Job(work, keep, lose), time.monotonic()
+        try:
+            self._admit(job, timeout_s)
+        except LedgerError as error:
+            lose(error)
+            raise
+        job.wait(max(0.0, timeout_s - (time.monotonic() - start_s)), abandon)
+        return job.result()
+
+    def _admit(self, job: Job[Any], timeout_s: float) -> None:
         if self._bug is not None:
             raise LedgerError(f"{self._where}: its writer has ended: {self._bug}") from self._bug
         if not self._thread.is_alive():
             raise LedgerError(f"{self._where} is closed")
         if self._hanging:
             raise self._given_up("still hangs")
-        job = _Job(work, keep)
-        start = time.monotonic()
         try:
             self._jobs.put(job, timeout=timeout_s)
         except queue.Full:
             raise self._given_up("has too much to write") from None
-        if not job.wait(max(0.0, timeout_s - (time.monotonic() - start)), self._hang):
-            raise self._given_up(f"did not take a write within {timeout_s:g} s")
-        return job.result()
 
     def stop(self, deadline_s: float) -> bool:
         """Finish what is queued, close the connection and join the thread; false if it hangs."""
@@ -148,9 +117,6 @@ class Writer:
             return False
         self._thread.join(max(0.0, end - time.monotonic()))
         return not self._thread.is_alive()
-
-    def _hang(self) -> None:
-        self._hanging = True
 
     def _given_up(self, what: str) -> LedgerError:
         self.fault = f"{self._where}: the disk {what}"
@@ -184,7 +150,7 @@ class Writer:
                 again = self._do(self._upkeep)
                 upkeep_at = time.monotonic()
 
-    def _do_job(self, job: _Job[Any]) -> None:
+    def _do_job(self, job: Job[Any]) -> None:
         try:
             result = self._checked(job.work)
         except _FAILURES as error:

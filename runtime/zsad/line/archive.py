@@ -7,8 +7,8 @@ import threading
 from collections.abc import Sequence
 
 from zsad.ledger import Ledger, Picture
+from zsad.line.evidence import Evidence
 from zsad.line.record import VerdictRecord
-from zsad.line.recorder import Evidence
 from zsad.types import ImageU8
 
 LOG = logging.getLogger(__name__)

@@ -16,13 +16,14 @@ from zsad.line.changes import AuditTrail, audit_changes, engine_event, parked_ev
 from zsad.line.config import LineConfig
 from zsad.line.drift import DriftWatch
 from zsad.line.engine import Batcher, Engine
+from zsad.line.evidence import Evidence
 from zsad.line.judged_files import JudgedFiles
 from zsad.line.judges import LineJudges
 from zsad.line.latency import Latencies
 from zsad.line.monitor import Monitor
 from zsad.line.recipes import cameras_as_calibrated, read_recipes
 from zsad.line.record import VerdictRecord
-from zsad.line.recorder import Evidence, Recorder
+from zsad.line.recorder import Recorder
 from zsad.line.status import SinkHealth
 from zsad.sinks import Courier, open_sinks
 from zsad.sources import Camera, open_camera
@@ -128,11 +129,12 @@ class Assembly:
                 self._recipes,
                 self.monitor,
                 lambda change: self.audit.leave(engine_event(config.line, change)),
+                self.recorder.doubts.begin,
                 memory,
             ),
             self._batcher,
-            self.recorder.begun,
-            self.recorder.judged,
+            self.recorder.inbox.begun,
+            self.recorder.inbox.judged,
             self.monitor.beat,
             self.monitor.ready,
             config.takt_ms,
@@ -179,14 +181,14 @@ class Assembly:
             camera takes it, its id is that of a part without a verdict, or too much is waiting.
         """
         # First, since a part that began after its own verdict would wait for frames in vain.
-        begun_s = self.recorder.expect(part)
+        begun_s = self.recorder.inbox.expect(part)
         if begun_s is None:
             return False
         waiting = [c.name for c in self.config.cameras if c.trigger == "software"]
         taken = any([self.cameras[name].trigger(part) for name in waiting])
         if not taken:
             LOG.warning("trigger %s is refused: no camera takes it", part)
-            self.recorder.withdraw(part, begun_s)
+            self.recorder.inbox.withdraw(part, begun_s)
         return taken
 
 

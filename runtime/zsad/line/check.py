@@ -14,8 +14,8 @@ from zsad.backends.base import choose_precision
 from zsad.errors import InputError, MissingExtraError
 from zsad.line.config import LineConfig
 from zsad.line.recipes import cameras_as_calibrated, read_recipes
-from zsad.recipe import read_recipe
-from zsad.recipe_match import covered_graphs, refusal_of
+from zsad.recipe import Recipe
+from zsad.recipe_match import calibration_of, covered_by_most, refusal_of
 from zsad.sinks import SecretRef
 from zsad.sources import open_camera
 
@@ -32,9 +32,11 @@ def check_line(config: LineConfig) -> list[str]:
     """
     artifact = Artifact.open(config.artifact)
     said = [f"artifact {config.artifact}: {artifact.sha256[:12]}"]
-    for camera in cameras_as_calibrated(config, read_recipes(config)):
+    recipes = read_recipes(config)
+    covered = covered_by_most([*recipes.values()], artifact, config.engine.backend)
+    for camera in cameras_as_calibrated(config, recipes):
         open_camera(camera)  # looks for the programs that it takes, and opens nothing
-        said.append(_recipe_line(config, artifact, camera.name))
+        said.append(_recipe_line(config, artifact, recipes.get(camera.name), camera.name, covered))
         if camera.resolved_kind == "video" and not Path(camera.source).is_file():
             said.append(f"warning: camera {camera.name}: there is no file {camera.masked_source}")
     for secret in (*_secrets(config.sinks), *_secrets(config.server)):
@@ -45,15 +47,15 @@ def check_line(config: LineConfig) -> list[str]:
     return said
 
 
-def _recipe_line(config: LineConfig, artifact: Artifact, camera: str) -> str:
-    path = config.recipe_of(camera)
-    if path is None:
+def _recipe_line(
+    config: LineConfig, artifact: Artifact, recipe: Recipe | None, camera: str, covered: set[str]
+) -> str:
+    if recipe is None:
         return f"warning: camera {camera} has no recipe: scores without a verdict"
-    recipe, engine = read_recipe(path), config.engine
-    covered = covered_graphs(recipe, artifact, engine.backend)
+    path, engine = config.recipe_of(camera), config.engine
     precision = engine.precision or choose_precision(artifact.manifest, engine.backend, covered)
     graph = artifact.graph(precision)
-    if graph.sha256 in covered:
+    if calibration_of(recipe, artifact, graph, engine.backend) is not None:
         return f"camera {camera}: recipe {path}, {precision} graph"
     refusal = refusal_of(recipe, artifact, graph, engine.backend)
     return f"warning: camera {camera}: every verdict would be NO_RESULT: {path}: {refusal}"

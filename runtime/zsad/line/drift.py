@@ -6,10 +6,10 @@ import logging
 
 from zsad.errors import InputError
 from zsad.line.config import LineConfig
+from zsad.line.evidence import Evidence
 from zsad.line.monitor import Monitor
 from zsad.line.recipes import Recipes
 from zsad.line.record import ViewRecord
-from zsad.line.recorder import Evidence
 from zsad.recipe import Calibration, Recipe
 from zsad.schema import sha256_of
 from zsad.sources import Frame

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from zsad.artifact import Artifact
+from zsad.backends import open_backend
 from zsad.detector import Detector
+from zsad.errors import InputError
 from zsad.line.clock import SYSTEM, Clock
 from zsad.line.config import LineConfig
 from zsad.line.judge import Identity, Judge, Judged, Taken, silent_view
 from zsad.line.monitor import Monitor
 from zsad.line.recipes import Recipes
 from zsad.manifest import Precision
-from zsad.recipe import Recipe
+from zsad.recipe_match import covered_by_most
 from zsad.watch.parity import EngineChange, ParityWatch, Ruling
 
 OnChange = Callable[[EngineChange], None]
@@ -24,9 +27,9 @@ _DOUBT_S = 1.0
 class LineJudges:
     """The engine of a line with its judges; it belongs to the engine's thread.
 
-    All cameras share one engine, since a device has the memory for one. What may take over after
-    a breach of parity is chosen by the first camera's recipe; a camera whose recipe does not cover
-    it gets NO_RESULT.
+    All cameras share one engine, since a device has the memory for one. It is one that serves as
+    many of their recipes as one can, at the start and after a breach of parity; a camera whose
+    recipe does not cover it gets NO_RESULT.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class LineJudges:
         recipes: Recipes,
         monitor: Monitor,
         on_change: OnChange,
+        on_doubt: Callable[[str], None] = lambda reason: None,
         memory: Path | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
@@ -45,6 +49,7 @@ class LineJudges:
             recipes: What each camera is judged by.
             monitor: Told what judges and what is wrong with it.
             on_change: Told when another engine judges than before.
+            on_doubt: Told why nothing counts any more that was judged up to now.
             memory: A file that remembers which engine was last within parity.
             clock: The clocks.
 
@@ -54,16 +59,16 @@ class LineJudges:
         self._config = config
         self._monitor = monitor
         self._on_change = on_change
+        self._on_doubt = on_doubt
         self._clock = clock
         self._recipes = {camera.name: recipes.get(camera.name) for camera in config.cameras}
-        first = self._recipes[config.cameras[0].name]
-        engine = config.engine
-        detector = self._load(first, engine.precision, engine.backend)
+        self._calibrated = [each for each in self._recipes.values() if each is not None]
+        detector = self._load(config.engine.precision, config.engine.backend)
         self._watch = ParityWatch(
             detector.artifact,
-            first,
+            self._calibrated,
             config.watch.replay,
-            lambda precision, backend: self._load(first, precision, backend),
+            self._load,
             memory,
             self._doubt,
         )
@@ -128,9 +133,15 @@ class LineJudges:
         if self._detector is not None:
             self._detector.close()
 
-    def _load(self, recipe: Recipe | None, precision: Precision | None, backend: str) -> Detector:
-        threads = self._config.engine.threads
-        return Detector.load(self._config.artifact, recipe, precision, backend, threads)
+    def _load(self, precision: Precision | None, backend: str) -> Detector:
+        artifact = Artifact.open(self._config.artifact)
+        covered = covered_by_most(self._calibrated, artifact, backend)
+        engine = open_backend(artifact, precision, backend, self._config.engine.threads, covered)
+        try:
+            return Detector(artifact, engine, next(iter(self._recipes.values())))
+        except InputError:
+            engine.close()
+            raise
 
     def _replay_one(self) -> None:
         assert self._detector is not None
@@ -140,6 +151,7 @@ class LineJudges:
 
     def _doubt(self, reason: str) -> None:
         """Make a breach known before a successor is looked for, which takes seconds."""
+        self._on_doubt(reason)
         self._doubted_s = self._clock.monotonic_s()
         self._monitor.raise_condition("fault", "parity", reason)
         self._monitor.judged_by("none")

@@ -85,6 +85,8 @@ class VerdictRecord:
         capture_to_verdict_ms: Between the two on the monotonic clock.
         dry_run: Whether the line was told that its verdicts move nothing.
         triggered: Whether `part` is a trigger's id; only then may it answer a trigger.
+        late: Whether it was recorded only after the line had been told NO_RESULT for want of a
+            record; it shows that the part existed, and moves nothing.
     """
 
     seq: int
@@ -98,4 +100,5 @@ class VerdictRecord:
     capture_to_verdict_ms: float
     dry_run: bool = False
     triggered: bool = False
+    late: bool = False
     schema: int = SCHEMA

@@ -1,79 +1,39 @@
 """The thread that turns judged frames into committed verdicts about parts.
 
 It is not the engine's thread: writing to a disk must not hold up inference, and a verdict that is
-due must not wait for an engine that hangs. Nobody is told of a verdict before it is committed.
+due must not wait for an engine that hangs.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import queue
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from zsad.errors import ZsadError
 from zsad.images import frame_sha256
-from zsad.inspection.debounce import Settled
 from zsad.inspection.parts import Part, PartCollator
 from zsad.line.accounts import Accounts
 from zsad.line.clock import SYSTEM, Clock
 from zsad.line.drafts import Drafts
-from zsad.line.judge import Judged, Taken, silent_view
-from zsad.line.latency import Captures, Latencies, stage_durations_ms
+from zsad.line.evidence import Doubts, Evidence, believed
+from zsad.line.inbox import Begun, Done, Expected, Finish, Inbox, Message, Withdrawn
+from zsad.line.judge import Taken, silent_view
+from zsad.line.latency import Latencies
 from zsad.line.monitor import Monitor
-from zsad.line.record import VerdictRecord, ViewRecord
-from zsad.line.triggers import OpenTriggers
-from zsad.types import AnomalyResult
+from zsad.line.record import VerdictRecord
+from zsad.line.scribe import Commit, Scribe
 
-LOG = logging.getLogger(__name__)
-
-_TICK_S = 0.05
-_QUEUE = 64
-_REMEMBERED = 10_000
+_LONGEST_S, _SHORTEST_S = 1.0, 0.001
 _STOPPED = "the line was stopped"
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """A view, and the frame and answer that its pictures are made of."""
-
-    view: ViewRecord
-    taken: Taken
-    result: AnomalyResult | None = None
-    settled: Settled | None = None
-
-
-Commit = Callable[[VerdictRecord, Sequence[Evidence]], VerdictRecord]
-"""Makes a record durable and returns it with its number; raises a `ZsadError` where it cannot."""
-
-
-@dataclass(frozen=True)
-class _Begun:
-    taken: tuple[Taken, ...]
-
-
-@dataclass(frozen=True)
-class _Done:
-    judged: tuple[Judged, ...]
-
-
-@dataclass(frozen=True)
-class _Expected:
-    trigger: str
-    triggered_s: float
-
-
-@dataclass(frozen=True)
-class _Withdrawn:
-    trigger: str
-
-
-_Message = _Begun | _Done | _Expected | _Withdrawn | None
-
-
 class Recorder:
-    """Collates, commits and accounts; `run` is the work of its thread."""
+    """Collates what was judged and concludes what is due; `run` is the work of its thread.
+
+    Attributes:
+        inbox: Where other threads leave what is to be recorded.
+        doubts: Told of an engine that was found wrong. What it said of parts that nobody was told
+            of yet then counts for nothing.
+    """
 
     def __init__(
         self,
@@ -102,108 +62,64 @@ class Recorder:
             dry_run: Whether records say that they move nothing.
             seen: Given every view of a committed verdict, when that is already told.
         """
-        self._drafts = Drafts(line, clock, takt_ms, dry_run)
+        self.doubts = Doubts()
+        self.inbox = Inbox(clock.monotonic_s, lambda: self.doubts.era)
+        drafts = Drafts(line, clock, takt_ms, dry_run)
+        self._scribe = Scribe(drafts, commit, accounts, monitor, latencies, clock, seen)
         self._collator = collator
-        self._commit = commit
         self._accounts = accounts
-        self._monitor = monitor
-        self._latencies = latencies
         self._clock = clock
         self._takt_ms = takt_ms
-        self._seen = seen
-        self._inbox: queue.Queue[_Message] = queue.Queue(_QUEUE)
-        self._triggers = OpenTriggers()
         self._pending: dict[int, Taken] = {}
         # By identity: the collator keeps the very views that it was given.
         self._evidence: dict[int, Evidence] = {}
-        self._captures = Captures(_REMEMBERED)
-
-    def expect(self, trigger: str) -> float | None:
-        """Begin a part, so that it gets its verdict even if no frame ever shows it.
-
-        It never waits.
-
-        Returns:
-            When it was begun, on the monotonic clock; None where it was not, since a part of this
-            id has no verdict yet, or too much is waiting to be recorded.
-        """
-        now_s = self._clock.monotonic_s()
-        if not self._triggers.begin(trigger, now_s):
-            LOG.warning("trigger %s came again before its verdict: refused", trigger)
-            return None
-        if not self._leave(_Expected(trigger, now_s)):
-            LOG.error("trigger %s came while the recorder was behind: not begun", trigger)
-            self._triggers.end(trigger, now_s)
-            return None
-        return now_s
-
-    def withdraw(self, trigger: str, begun_s: float) -> None:
-        """Take back a part that no camera was asked for; one that cannot be gets its NO_RESULT."""
-        if self._leave(_Withdrawn(trigger)):
-            self._triggers.end(trigger, begun_s)
-
-    def _leave(self, message: _Message) -> bool:
-        try:
-            self._inbox.put_nowait(message)
-        except queue.Full:
-            return False
-        return True
-
-    def begun(self, taken: Sequence[Taken]) -> None:
-        """Expect a verdict on these frames by their deadline; waits while the queue is full."""
-        self._inbox.put(_Begun(tuple(taken)))
-
-    def judged(self, judged: Sequence[Judged]) -> None:
-        """Take what was found of frames that were begun; waits while the queue is full."""
-        self._inbox.put(_Done(tuple(judged)))
-
-    def finish(self, timeout_s: float) -> None:
-        """Ask it to conclude what it has and to end; nothing may come after this."""
-        try:
-            self._inbox.put(None, timeout=timeout_s)
-        except queue.Full:
-            LOG.error("the recorder takes nothing any more: what it has is not recorded")
 
     def run(self) -> None:
-        """Record until `finish`."""
+        """Record until the inbox says that it is finished."""
         going = True
         while going:
-            with contextlib.suppress(queue.Empty):
-                going = self._handle(self._inbox.get(timeout=_TICK_S))
+            going = self._handle(self.inbox.get(self._idle_s()))
             self._conclude_due()
         self._give_up(_STOPPED, list(self._pending.values()))
         self._conclude_due()
         self._conclude([self._cut_off(part) for part in self._collator.due(float("inf"))])
+
+    def acknowledged(self, sink: str, record: VerdictRecord, at_s: float) -> None:
+        """A sink acknowledged a verdict; any thread may say so."""
+        self._scribe.acknowledged(sink, record, at_s)
+
+    def _idle_s(self) -> float:
+        """Return how long nothing is due, unless something comes."""
+        deadlines_s = [self._collator.next_deadline_s]
+        if self._takt_ms is not None and self._pending:
+            oldest_s = min(taken.frame.captured_s for taken in self._pending.values())
+            deadlines_s.append(oldest_s + self._takt_ms / 1e3)
+        next_s = min((each for each in deadlines_s if each is not None), default=float("inf"))
+        return min(_LONGEST_S, max(_SHORTEST_S, next_s - self._clock.monotonic_s()))
 
     def _cut_off(self, part: Part) -> Part:
         """Return a part that ends now, its deadline not reached."""
         reason = _STOPPED if part.verdict == "NO_RESULT" else None
         return replace(part, decided_s=self._clock.monotonic_s(), reason=reason, overdue=False)
 
-    def _handle(self, message: _Message) -> bool:
-        if isinstance(message, _Begun):
+    def _handle(self, message: Message | None) -> bool:
+        if isinstance(message, Begun):
             self._pending.update((taken.ticket.number, taken) for taken in message.taken)
-        elif isinstance(message, _Done):
+        elif isinstance(message, Done):
             self._give_up_late(self._clock.monotonic_s())  # this answer too may come too late
-            self._add(message.judged)
-        elif isinstance(message, _Expected):
+            self._add(message)
+        elif isinstance(message, Expected):
             if not self._collator.expect(message.trigger, message.triggered_s):
-                self._triggers.end(message.trigger, message.triggered_s)
-        elif isinstance(message, _Withdrawn):
+                self.inbox.ended(message.trigger, message.triggered_s)
+        elif isinstance(message, Withdrawn):
             self._collator.withdraw(message.trigger)
-        return message is not None
+        return not isinstance(message, Finish)
 
-    def acknowledged(self, sink: str, record: VerdictRecord, at_s: float) -> None:
-        """A sink acknowledged a verdict; any thread may say so."""
-        captured_s = self._captures.get(record.seq)
-        if captured_s is not None:  # else it is an earlier run's, or very old
-            self._latencies.add(f"acknowledged by {sink}", (at_s - captured_s) * 1e3)
-
-    def _add(self, judged: Sequence[Judged]) -> None:
-        for one in judged:
+    def _add(self, done: Done) -> None:
+        for one in done.judged:
             # A frame that is no longer pending had its NO_RESULT when its time was over.
             if self._pending.pop(one.taken.ticket.number, None) is not None:
-                self._collate(Evidence(one.view, one.taken, one.result, one.settled))
+                self._collate(Evidence(one.view, one.taken, one.result, one.settled, done.era))
 
     def _collate(self, evidence: Evidence) -> None:
         frame, now_s = evidence.taken.frame, self._clock.monotonic_s()
@@ -232,35 +148,9 @@ class Recorder:
 
     def _conclude(self, parts: Sequence[Part]) -> None:
         for part in parts:
-            self._triggers.end(part.name, part.opened_s)
-            self._record(part, [self._evidence.pop(id(view)) for view in part.views])
-
-    def _record(self, part: Part, evidence: Sequence[Evidence]) -> None:
-        record = self._drafts.draft(part, evidence[0].settled if len(evidence) == 1 else None)
-        if part.overdue or self._drafts.is_over(record.capture_to_verdict_ms):
-            self._monitor.overrun()
-        begin_s = self._clock.monotonic_s()
-        try:
-            committed = self._commit(record, evidence)
-        except ZsadError as error:
-            self._monitor.raise_condition("fault", "ledger", str(error))
-            for one in evidence:
-                self._accounts.dropped(one.taken.ticket, "uncommitted")
-            return
-        self._latencies.add("commit", (self._clock.monotonic_s() - begin_s) * 1e3)
-        self._told(committed, part.opened_s, evidence)
-
-    def _told(self, record: VerdictRecord, captured_s: float, evidence: Sequence[Evidence]) -> None:
-        self._monitor.clear_condition("fault", "ledger")
-        self._monitor.committed(record)
-        self._captures.put(record.seq, captured_s)
-        for one in evidence:
-            self._accounts.judged(one.taken.ticket)
-            for stage, duration_ms in stage_durations_ms(one.view).items():
-                self._latencies.add(stage, duration_ms)
-        self._latencies.add("capture to verdict", record.capture_to_verdict_ms)
-        for one in evidence:
-            self._seen(one)
+            self.inbox.ended(part.name, part.opened_s)
+            evidence = [self._evidence.pop(id(view)) for view in part.views]
+            self._scribe.record(*believed(part, evidence, self.doubts))
 
 
 def _age_ms(taken: Taken, now_s: float) -> float:

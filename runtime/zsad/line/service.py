@@ -131,23 +131,23 @@ class Line:
         closing = _begin({name: camera.close for name, camera in self.parts.cameras.items()})
         self.parts.engine.stop()
         ended = [self._engine_thread.end(_ENGINE_S) or self.is_loading]
-        self.parts.recorder.finish(0.1 if self._recorder_thread.is_alive() else 0.0)
+        self.parts.recorder.inbox.finish(0.1 if self._recorder_thread.is_alive() else 0.0)
         ended.append(self._recorder_thread.end(_RECORDER_S))
         ended += _together({c.name: _stop_of(c) for c in self.parts.couriers}, _SINKS_S + _SLACK_S)
-        last: dict[str, Callable[[], object]] = {"ledger": self._close_ledger}
+        until_s = begin_s + STOP_WITHIN_S - _SLACK_S
+        last: dict[str, Callable[[], object]] = {"ledger": lambda: self._close_ledger(until_s)}
         if self.parts.server is not None:
             last["server"] = self.parts.server.stop
-        until_s = begin_s + STOP_WITHIN_S - _SLACK_S
         ended += _together(last, until_s - time.monotonic())
         ended += [each.end(begin_s + _CAMERAS_S - time.monotonic()) for each in closing]
         LOG.info("line %s stopped in %.1f s", self._name, time.monotonic() - begin_s)
         return all(ended)
 
-    def _close_ledger(self) -> None:
+    def _close_ledger(self, until_s: float) -> None:
         self.parts.audit.retry()
         if self.parts.files is not None:
             self.parts.files.close()
-        self.parts.ledger.close()
+        self.parts.ledger.close(max(0.0, until_s - _SLACK_S - time.monotonic()))
 
 
 def _stop_of(courier: Courier) -> Callable[[], None]:

@@ -78,10 +78,12 @@ class Handshake:
     def show(self, record: VerdictRecord) -> bool:
         """Put a record on show unless another still is; return whether it is acknowledged already.
 
-        A dry run's verdict moves nothing, so no PLC is shown it.
+        A dry run's verdict moves nothing, so no PLC is shown it; nor is one that was recorded late,
+        since it saw the fault instead, unless it still waits for that very part.
         """
         with self._lock:
-            if record.dry_run or record.seq <= self._acknowledged_seq:
+            unheard = record.late and not self._triggers.awaits(record)
+            if record.dry_run or unheard or record.seq <= self._acknowledged_seq:
                 self._triggers.settle(record)
                 return True
             self._newest_seq = max(self._newest_seq, record.seq)
@@ -102,7 +104,7 @@ class Handshake:
     def notice(self, records: Sequence[VerdictRecord]) -> None:
         """Take note of verdicts that wait for their turn: no trigger is taken before it."""
         with self._lock:
-            shown = (record.seq for record in records if not record.dry_run)
+            shown = (each.seq for each in records if not (each.dry_run or each.late))
             self._newest_seq = max(self._newest_seq, *shown, 0)
             self._refresh()
 

@@ -93,13 +93,17 @@ class Triggers:
         """Forget the part: nothing took its trigger."""
         self._awaited = None
 
+    def awaits(self, record: VerdictRecord) -> bool:
+        """Whether a verdict is the one that is waited for."""
+        return self._awaited is not None and self._awaited.is_answered_by(record)
+
     def settle(self, record: VerdictRecord) -> bool:
         """Take note of a verdict that the PLC is about to be shown.
 
         Returns:
             Whether its trigger was given up before, so that the PLC may be on another part already.
         """
-        if self._awaited is not None and self._awaited.is_answered_by(record):
+        if self.awaits(record):
             self._awaited = None
             return False
         earlier = self._given_up.get(record.part)

@@ -114,25 +114,6 @@ class DriftCollector:
         )
 
 
-def drift_reference(frames_bgr: Iterable[ImageU8]) -> DriftReference:
-    """Return how good parts look.
-
-    Args:
-        frames_bgr: At least `MIN_PARTS` independent good parts, each (H, W, 3) uint8 BGR.
-
-    Raises:
-        InputError: There are fewer, or one is no usable image.
-    """
-    collector, count = DriftCollector(), 0
-    for frame in frames_bgr:
-        collector.add(frame)
-        count += 1
-    found = collector.reference()
-    if found is None:
-        raise InputError(f"{count} good parts tell no drift from chance: {MIN_PARTS} or more do")
-    return found
-
-
 def appearance_of(frame_bgr: ImageU8) -> Appearance:
     """Measure one frame, (H, W, 3) uint8 BGR; some 2 ms at 1080p.
 

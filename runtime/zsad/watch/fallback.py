@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from zsad.artifact import Artifact
@@ -18,7 +18,7 @@ Choice = tuple[Precision, str]
 """A graph by its precision, and the backend that runs it."""
 
 Open = Callable[[Precision, str], Detector]
-"""Opens the line's artifact and recipe with that graph on that backend."""
+"""Opens the line's artifact with that graph on that backend."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Fallback:
     """What took over, if something could.
 
     Attributes:
-        detector: What judges now; None where nothing that the recipe covers computes the graph.
+        detector: What judges now; None where nothing that a recipe covers computes the graph.
         result: Its replay of the golden frames; None without a detector.
         refused: Why each of those before it was not taken, one line each.
     """
@@ -36,42 +36,48 @@ class Fallback:
     refused: tuple[str, ...] = field(default_factory=tuple)
 
 
-def fallbacks(artifact: Artifact, recipe: Recipe | None, current: Choice) -> list[Choice]:
-    """Return what may take over, best first: only what the recipe was calibrated for.
+def fallbacks(artifact: Artifact, recipes: Sequence[Recipe], current: Choice) -> list[Choice]:
+    """Return what may take over, best first: only what a recipe was calibrated for.
 
-    The graph that judged comes first, then the others, since a threshold moves less between engines
-    than between graphs; of its engines those of the same kind of device first, since a line's takt
-    was planned for them.
+    What every camera's recipe was calibrated for comes before what only some were: all cameras
+    share one engine, and those that it does not serve have NO_RESULT. Among equals the graph that
+    judged comes first, then the others, since a threshold moves less between engines than between
+    graphs; of its engines those of the same kind of device first, since a line's takt was planned
+    for them.
 
     Args:
         artifact: A verified artifact.
-        recipe: What the line judges by; without one nothing was calibrated, and the list is empty.
+        recipes: What each camera is judged by; without one nothing was calibrated, and the list is
+            empty.
         current: What judged.
     """
-    if recipe is None:
-        return []
     on_cpu = current[1] in ON_CPU
     present = [precision for precision in PRECISIONS if precision in artifact.manifest.graphs]
     precisions = sorted(present, key=lambda precision: precision != current[0])
     backends = sorted(OPENERS, key=lambda name: (name in ON_CPU) != on_cpu)
-    return [
-        (precision, backend)
-        for precision in precisions
-        for backend in backends
-        if (precision, backend) != current
-        and calibration_of(recipe, artifact, artifact.graph(precision), backend) is not None
-    ]
+    choices = [(precision, backend) for precision in precisions for backend in backends]
+    served = {each: _served(artifact, recipes, each) for each in choices if each != current}
+    return sorted((each for each in served if served[each]), key=lambda each: -served[each])
+
+
+def _served(artifact: Artifact, recipes: Sequence[Recipe], choice: Choice) -> int:
+    graph, backend = artifact.graph(choice[0]), choice[1]
+    return sum(calibration_of(each, artifact, graph, backend) is not None for each in recipes)
 
 
 def open_fallback(
-    artifact: Artifact, recipe: Recipe | None, current: Choice, open_one: Open, replay: GoldenReplay
+    artifact: Artifact,
+    recipes: Sequence[Recipe],
+    current: Choice,
+    open_one: Open,
+    replay: GoldenReplay,
 ) -> Fallback:
     """Open the first that may take over and is within parity here; the others are closed again.
 
     Opening takes seconds, and nothing can be judged meanwhile.
     """
     refused: list[str] = []
-    for precision, backend in fallbacks(artifact, recipe, current):
+    for precision, backend in fallbacks(artifact, recipes, current):
         where = f"{precision} on {backend}"
         try:
             detector = open_one(precision, backend)

@@ -7,27 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zsad.arithmetic import ARITHMETIC, Arithmetic
+from zsad.arithmetic import ARITHMETIC
 from zsad.artifact import Artifact
 from zsad.backends.base import Backend
 from zsad.detector import Detector
 from zsad.errors import InferenceError, InputError
 from zsad.golden import GoldenOutputs, collect_outputs, read_golden, read_golden_inputs
-from zsad.manifest import Manifest, Precision
-from zsad.parity import LIMITS, Parity, ParityLimits, compare
+from zsad.parity import Parity, ParityLimits, compare
 from zsad.preprocess import resize_exact
 from zsad.recipe import Calibration
 from zsad.scores import ScoreKind, score_of
-
-LOSS_MARGIN = 1.25
-"""What an export was let through with, times this, is no breach: other engines round otherwise."""
-
-_REDUCED: dict[Arithmetic, ParityLimits] = {
-    "tf32": LIMITS["fp16"],  # as many bits of mantissa
-    "bf16": ParityLimits(score_max_abs=0.1, map_max_abs=0.3, map_correlation=0.9, map_varies=0.2),
-}
-"""At the least, where an engine rounds more than its graph says. That of bfloat16 tells another
-result from rounding, as `zsad.backends.reduced` does, and is no promise of accuracy."""
+from zsad.watch.limits import limits_for
 
 
 @dataclass(frozen=True)
@@ -170,32 +160,6 @@ class GoldenReplay:
         )
 
 
-def limits_for(
-    manifest: Manifest, precision: Precision, arithmetic: Arithmetic | None = None
-) -> ParityLimits:
-    """Return what an engine may differ by from the reference.
-
-    They are those of the precision, wider where the engine's arithmetic is coarser than the graph
-    says or where the export was let through over them (`--allow-parity-loss`).
-    """
-    limits = LIMITS[precision]
-    if arithmetic is not None:
-        limits = _wider(limits, _REDUCED[arithmetic])
-    record = manifest.parity.get(precision)
-    if record is None:
-        return limits
-    correlation = (
-        limits.map_correlation if record.map_correlation is None else record.map_correlation
-    )
-    recorded = ParityLimits(
-        LOSS_MARGIN * record.score_max_abs,
-        LOSS_MARGIN * record.map_max_abs,
-        1.0 - LOSS_MARGIN * (1.0 - correlation),
-        limits.varies_above,
-    )
-    return _wider(limits, recorded)
-
-
 def joined(parts: Sequence[GoldenOutputs]) -> GoldenOutputs:
     """Return the outputs of several frames as those of all of them."""
     types = [part.type_scores for part in parts if part.type_scores is not None]
@@ -231,15 +195,6 @@ def _check_reference(artifact: Artifact, reference: GoldenOutputs) -> None:
 def _shapes(outputs: GoldenOutputs) -> tuple[tuple[int, ...] | None, ...]:
     arrays = (outputs.scores, outputs.anomaly_maps, outputs.type_scores)
     return tuple(None if array is None else array.shape for array in arrays)
-
-
-def _wider(a: ParityLimits, b: ParityLimits) -> ParityLimits:
-    return ParityLimits(
-        max(a.score_max_abs, b.score_max_abs),
-        max(a.map_max_abs, b.map_max_abs),
-        min(a.map_correlation, b.map_correlation),
-        max(a.varies_above, b.varies_above),
-    )
 
 
 def _findings(parity: Parity) -> tuple[str, ...]:

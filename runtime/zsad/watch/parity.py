@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,7 +57,7 @@ class ParityWatch:
     def __init__(
         self,
         artifact: Artifact,
-        recipe: Recipe | None,
+        recipes: Sequence[Recipe],
         config: ReplayConfig,
         open_one: Open,
         memory: Path | None = None,
@@ -67,14 +67,14 @@ class ParityWatch:
 
         Args:
             artifact: What the line judges with.
-            recipe: What it judges by.
+            recipes: What each of its cameras is judged by, where it has one.
             config: When to replay.
-            open_one: Opens artifact and recipe with another graph or on another backend.
+            open_one: Opens the artifact with another graph or on another backend.
             memory: A file that remembers which engine was last within parity; None forgets.
             on_breach: Told why an engine is ruled out, before anything else is tried: what it said
                 lately must not be believed for the seconds that this takes.
         """
-        self._artifact, self._recipe, self._config = artifact, recipe, config
+        self._artifact, self._recipes, self._config = artifact, recipes, config
         self._open, self._memory, self._on_breach = open_one, memory, on_breach
         self._due_s = float("inf")
         self._breaches: tuple[str, ...] = ()
@@ -140,7 +140,7 @@ class ParityWatch:
         detector.close()  # its memory may be what the next one needs
         successor = None
         if self._config.fall_back:
-            taken = open_fallback(self._artifact, self._recipe, current, self._open, self._replay)
+            taken = open_fallback(self._artifact, self._recipes, current, self._open, self._replay)
             successor = taken.detector
             what = "; ".join((what, *(f"not taken: {each}" for each in taken.refused)))
         after = "none" if successor is None else identity_of(successor).describe()

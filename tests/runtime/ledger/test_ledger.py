@@ -1,3 +1,4 @@
+import os
 import sqlite3
 import threading
 import time
@@ -16,9 +17,9 @@ from zsad.ledger import (
     Picture,
     SnapshotConfig,
     verify,
-    writer,
 )
 from zsad.ledger.database import FILE, SCHEMA
+from zsad.ledger.job import Job
 from zsad.ledger.pictures import FOLDER
 from zsad.schema import from_json
 
@@ -109,7 +110,7 @@ def test_a_frame_that_its_record_does_not_name_is_refused(tmp_path, make_verdict
         with pytest.raises(LedgerError, match=r"shape \(24, 0, 3\) cannot be stored"):
             empty = make_frame(1)[:, :0]
             ledger.commit(make_verdict(1, "NG", [empty]), [Picture(0, empty, None)])
-        assert ledger.newest == 0
+    assert query(tmp_path, "SELECT verdict FROM verdicts") == [("NO_RESULT",)] * 2
 
 
 def test_files_that_no_verdict_names_are_swept_at_the_start(tmp_path, commit_part):
@@ -166,11 +167,9 @@ def test_a_waiting_thread_is_woken_by_a_commit(tmp_path, make_verdict):
         assert not ledger.wait_for(2, 0.01)
 
 
-def test_a_verdict_that_is_no_json_is_a_ledger_error_and_takes_no_number(tmp_path, make_verdict):
-    with Ledger.open(tmp_path) as ledger:
-        with pytest.raises(LedgerError, match="part '1' holds NaN"):
-            ledger.commit(make_verdict(1, score=float("nan")))
-        assert ledger.commit(make_verdict(2)).seq == 1
+def test_a_verdict_that_is_no_json_is_a_ledger_error(tmp_path, make_verdict):
+    with Ledger.open(tmp_path) as ledger, pytest.raises(LedgerError, match="part '1' holds NaN"):
+        ledger.commit(make_verdict(1, score=float("nan")))
 
 
 def test_another_programs_lock_is_a_ledger_error_until_it_is_gone(tmp_path, make_verdict):
@@ -184,8 +183,54 @@ def test_another_programs_lock_is_a_ledger_error_until_it_is_gone(tmp_path, make
         other.execute("ROLLBACK")
         other.close()
         wait_until(lambda: ledger.fault is None)  # by itself, without a commit
-        assert ledger.commit(make_verdict(2)).seq == 1
-        assert [record.part for record in ledger.pending("plc", 10)] == ["2"]
+        assert ledger.commit(make_verdict(2)).seq == 2
+        told = [(record.part, record.verdict) for record in ledger.pending("plc", 10)]
+        assert told == [("1", "NO_RESULT"), ("2", "OK")]
+
+
+def test_a_name_that_is_no_text_is_kept_as_its_escape_and_stops_nothing(tmp_path, make_verdict):
+    name = os.fsdecode(b"M\xfcller.png")  # a file's, of a machine that writes Latin-1
+    with Ledger.open(tmp_path) as ledger:
+        ledger.register("mes")
+        committed = ledger.commit(make_verdict(name, frame=name))
+        ledger.audit(AuditEvent("override", "me", f"{name} sorted out", "by hand"))
+        assert ledger.pending("mes", 10) == [committed]
+        assert committed.part == name, "consumers are told the name as it is"
+        assert ledger.commit(make_verdict("next")).seq == 2
+    found = query(tmp_path, "SELECT part, frame FROM verdicts WHERE seq = 1")
+    assert found == [("M\\udcfcller.png", "M\\udcfcller.png")]
+    assert list(verify.check(tmp_path)) == []
+
+
+def test_a_reader_that_keeps_the_log_growing_is_told_of_until_it_ends(
+    tmp_path, make_verdict, monkeypatch, caplog
+):
+    monkeypatch.setattr("zsad.ledger.log.LIMIT_BYTES", 50_000)
+    monkeypatch.setattr("zsad.ledger.log.LARGE_BYTES", 200_000)
+    monkeypatch.setattr("zsad.ledger.writer._UPKEEP_EVERY_S", 0.005)
+
+    def warned():
+        return caplog.text.count("has not ended its transaction")
+
+    with Ledger.open(tmp_path) as ledger:
+        ledger.commit(make_verdict("first"))
+        for part in range(40):
+            ledger.commit(make_verdict(part))
+        wait_until(lambda: log_bytes(tmp_path) < 200_000)
+        before = warned()
+        reader = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM verdicts").fetchall()
+        while log_bytes(tmp_path) < 250_000:
+            ledger.commit(make_verdict("x"))
+        wait_until(lambda: warned() == before + 1)
+        reader.close()
+        wait_until(lambda: ledger.commit(make_verdict("y")) and log_bytes(tmp_path) < 200_000)
+        assert ledger.fault is None
+
+
+def log_bytes(folder):
+    return (folder / f"{FILE}-wal").stat().st_size
 
 
 class HeldDisk:
@@ -224,13 +269,14 @@ def test_a_disk_that_hangs_holds_a_commit_up_for_the_stated_time_and_no_longer(
         assert time.monotonic() - start < 0.2
         assert ledger.backlog("plc") == 1
         disk.free.set()
-        wait_until(lambda: ledger.newest == 2)
-        assert ledger.commit(make_verdict("after")).seq == 3
+        wait_until(lambda: ledger.newest == 3)
+        assert ledger.commit(make_verdict("after")).seq == 4
         told = ledger.pending("plc", 10)
     assert [(r.seq, r.part, r.verdict) for r in told] == [
         (1, "before", "OK"),
         (2, "late", "NO_RESULT"),
-        (3, "after", "OK"),
+        (3, "at once", "NO_RESULT"),
+        (4, "after", "OK"),
     ]
     assert "the line was told NO_RESULT" in told[1].reason
     assert query(tmp_path, "SELECT verdict, reason FROM verdicts WHERE seq = 2") == [
@@ -253,7 +299,7 @@ def test_a_failed_commit_leaves_no_picture(tmp_path, commit_part):
                 commit_part(ledger, part)
         wait_until(lambda: files(tmp_path) == kept)
         query(tmp_path, "DROP TRIGGER planted")
-        assert commit_part(ledger, 4).seq == 2
+        assert commit_part(ledger, 4).seq == 4
         wait_until(lambda: len(files(tmp_path)) == 4)
     assert list(verify.check(tmp_path)) == []
 
@@ -292,7 +338,7 @@ def test_a_late_job_that_ends_as_it_is_given_up_does_not_count_as_hanging(
     tmp_path, make_verdict, monkeypatch
 ):
     disk = HeldDisk(monkeypatch)
-    wait = writer._Job.wait
+    wait = Job.wait
 
     def wait_and_let_it_end(job, *arguments):
         done = wait(job, *arguments)
@@ -303,7 +349,7 @@ def test_a_late_job_that_ends_as_it_is_given_up_does_not_count_as_hanging(
 
     with Ledger.open(tmp_path, LedgerConfig(commit_timeout_s=0.3)) as ledger:
         disk.free.clear()
-        monkeypatch.setattr(writer._Job, "wait", wait_and_let_it_end)
+        monkeypatch.setattr(Job, "wait", wait_and_let_it_end)
         with pytest.raises(LedgerError, match="did not take a write"):
             ledger.commit(make_verdict("late"))
         assert ledger.commit(make_verdict("after")).seq == 2

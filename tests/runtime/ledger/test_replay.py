@@ -8,8 +8,9 @@ from click.testing import CliRunner
 
 from zsad.cli.ledger import main
 from zsad.detector import Detector
+from zsad.errors import InputError
 from zsad.images import frame_sha256
-from zsad.inspection.config import DebounceConfig
+from zsad.inspection.config import DebounceConfig, Inspection, Roi
 from zsad.inspection.parts import worst
 from zsad.ledger import Ledger, LedgerConfig, Picture, SnapshotConfig
 from zsad.ledger.replay import replay
@@ -18,13 +19,16 @@ from zsad.line.judge import Judge, Taken
 from zsad.recipe import TypeThreshold, write_recipe
 from zsad.sources.base import Frame
 
+KEEP_ALL = LedgerConfig(snapshots=SnapshotConfig(ok_every=1, uncalibrated_every=1))
+
 
 @pytest.fixture
 def line(tmp_path, make_verdict):
     """Return `line(artifact, recipe, levels, trigger) -> record` of the frames of these greys."""
 
     def record_of(artifact, recipe, levels, trigger=None, **changed):
-        write_recipe(tmp_path / "part.json", recipe)
+        if recipe is not None:
+            write_recipe(tmp_path / "part.json", recipe)
         frames = [np.full((16, 20, 3), level, np.uint8) for level in levels]
         with Detector.load(artifact, recipe, backend="cpu") as detector:
             judge = Judge(detector)
@@ -44,8 +48,7 @@ def line(tmp_path, make_verdict):
             views=views,
             triggered=trigger is not None,
         )
-        config = LedgerConfig(snapshots=SnapshotConfig(ok_every=1))
-        with Ledger.open(tmp_path / "ledger", config) as ledger:
+        with Ledger.open(tmp_path / "ledger", KEEP_ALL) as ledger:
             pictures = [Picture(index, frame, None) for index, frame in enumerate(frames)]
             return ledger.commit(replace(record, **changed), pictures)
 
@@ -56,7 +59,7 @@ def line(tmp_path, make_verdict):
 def again(tmp_path):
     """Return `again(record, artifact) -> Replay`, with the recipe that `line` wrote."""
     return lambda record, artifact: replay(
-        record, tmp_path / "ledger", artifact, tmp_path / "part.json"
+        record, tmp_path / "ledger", artifact, [tmp_path / "part.json"]
     )
 
 
@@ -130,3 +133,56 @@ def test_a_threshold_that_was_altered_is_named(line, make_artifact, make_recipe,
     done = CliRunner().invoke(main, [*map(str, words), "--recipe", str(tmp_path / "part.json")])
     assert done.exit_code == 3
     assert "view top was compared with 0.4, its recipe compares with 0.45" in done.output
+
+
+CAMERAS = ("top", "side", "end")
+UPPER_HALF = Roi(include=(((0.0, 0.0), (1.0, 0.0), (1.0, 0.5), (0.0, 0.5)),))
+REGION = Inspection(roi=UPPER_HALF, frame_hw=(16, 20))
+
+
+@pytest.fixture
+def mixed(line, make_artifact, make_recipe, tmp_path):
+    """An artifact, and a record of three views: by a recipe, by one with a region, and by none."""
+    path = make_artifact()
+    whole, part = make_recipe(path, 0.45), make_recipe(path, 0.7, "fp32", "map_max", REGION)
+    records = [line(path, each, [200], trigger="p") for each in (whole, part, None)]
+    views = [replace(each.views[0], camera=c) for each, c in zip(records, CAMERAS, strict=True)]
+    write_recipe(tmp_path / "whole.json", whole)
+    write_recipe(tmp_path / "region.json", part)
+    return path, replace(records[0], views=tuple(views), verdict=worst(v.verdict for v in views))
+
+
+def test_each_view_is_replayed_by_the_recipe_that_it_names(mixed, tmp_path):
+    path, record = mixed
+    files = [tmp_path / "region.json", tmp_path / "whole.json"]
+    found = replay(record, tmp_path / "ledger", path, files)
+    assert [view.camera for view in found.views] == [*CAMERAS]
+    assert [view.computed_verdict for view in found.views] == ["NG", "NG", "UNCALIBRATED"]
+    assert found.matches
+
+
+def test_the_hash_of_a_recipe_that_is_missing_is_named_with_its_camera(mixed, tmp_path):
+    path, record = mixed
+    with Ledger.open(tmp_path / "ledger", KEEP_ALL) as ledger:
+        frame = np.full((16, 20, 3), 200, np.uint8)
+        seq = ledger.commit(record, [Picture(i, frame, None) for i in range(3)]).seq
+    words = ["replay", seq, "--ledger", tmp_path / "ledger", "--artifact", path]
+    run = CliRunner().invoke
+    done = run(main, [*map(str, words), "--recipe", str(tmp_path / "whole.json")])
+    assert done.exit_code == 2
+    whole, region = (view.recipe[:12] for view in record.views[:2])
+    assert f"recipe {region} (side): add --recipe FILE; " in done.output
+    assert f"whole.json is {whole}" in done.output
+    done = run(main, [*map(str, words)])
+    assert f"recipe {whole} (top) and {region} (side): add --recipe FILE\n" in done.output
+    both = [arg for name in ("whole", "region") for arg in ("--recipe", tmp_path / f"{name}.json")]
+    done = run(main, [*map(str, [*words, *both])])
+    assert done.exit_code == 0, done.output
+
+
+def test_a_recipe_for_a_verdict_without_one_is_refused(line, make_artifact, tmp_path, make_recipe):
+    path = make_artifact()
+    record = line(path, None, [200], trigger="p")
+    write_recipe(tmp_path / "part.json", make_recipe(path, 0.45))
+    with pytest.raises(InputError, match="reached without a recipe: leave --recipe out"):
+        replay(record, tmp_path / "ledger", path, [tmp_path / "part.json"])

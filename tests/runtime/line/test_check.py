@@ -1,5 +1,6 @@
 import importlib.util
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from zsad.cli.run import main
 from zsad.line.config import LineConfig
 from zsad.line.references import Secrets
 from zsad.line.yaml_config import read_yaml
+from zsad.recipe import write_recipe
 
 PASSWORD = "s3cr3t"
 
@@ -43,6 +45,21 @@ def test_what_is_in_effect_is_printed_and_is_itself_a_line(check, line_folder):
     Path("effective.yaml").write_text(outcome.stdout)
     read = [read_yaml(LineConfig, name, Secrets()) for name in ("line.yaml", "effective.yaml")]
     assert read[0] == read[1]
+
+
+def test_the_graph_that_is_told_is_the_one_that_serves_every_camera(
+    check, line_folder, make_artifact, make_recipe
+):
+    path = make_artifact("two", precisions=("fp32", "fp16"))
+    one, other = make_recipe(path, 0.3, "fp32"), make_recipe(path, 0.3, "fp16")
+    write_recipe(line_folder / "part.json", other)
+    both = replace(one, calibrations=(*one.calibrations, *other.calibrations))
+    write_recipe(line_folder / "both.json", both)
+    outcome = check(
+        ("artifact: artifact", f"artifact: {path}\nrecipes: {{film: both.json}}"),
+    )
+    assert "camera film: recipe both.json, fp16 graph" in outcome.stderr
+    assert "camera drop: recipe part.json, fp16 graph" in outcome.stderr
 
 
 def test_nothing_is_written_and_no_camera_is_asked(check, line_folder):

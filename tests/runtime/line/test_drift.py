@@ -8,11 +8,11 @@ import pytest
 from zsad.line.accounts import Ticket
 from zsad.line.config import LineConfig
 from zsad.line.drift import DriftWatch
+from zsad.line.evidence import Evidence
 from zsad.line.judge import Identity, Taken, silent_view
 from zsad.line.latency import Latencies
 from zsad.line.monitor import Monitor
 from zsad.line.recipes import read_recipes
-from zsad.line.recorder import Evidence
 from zsad.line.status import LineState
 from zsad.recipe import write_recipe
 from zsad.schema import sha256_of

@@ -7,8 +7,8 @@ import pytest
 from onnx import numpy_helper
 
 from zsad.artifact import Artifact
+from zsad.backends import open_backend
 from zsad.backends.ort import OrtBackend
-from zsad.detector import Detector
 from zsad.errors import InferenceError, InputError
 from zsad.golden import GoldenFrame, GoldenOutputs
 from zsad.line.accounts import Ticket
@@ -41,7 +41,13 @@ def artifact(make_artifact, reseal):
 
 
 @pytest.fixture
-def open_judges(artifact, make_recipe, tmp_path):
+def doubts():
+    """Why the judges doubted what they had said, in order."""
+    return []
+
+
+@pytest.fixture
+def open_judges(artifact, make_recipe, tmp_path, doubts):
     """Return `open(recipes by camera, **watch)`: judges, their monitor and what they audited."""
     opened = []
 
@@ -58,7 +64,7 @@ def open_judges(artifact, make_recipe, tmp_path):
             watch=WatchConfig(ReplayConfig(**replay)),
         )
         monitor, changes = Monitor("press", {}, Latencies()), []
-        judges = LineJudges(config, read_recipes(config), monitor, changes.append)
+        judges = LineJudges(config, read_recipes(config), monitor, changes.append, doubts.append)
         monitor.ready()
         opened.append(judges)
         return judges, monitor, changes
@@ -110,6 +116,55 @@ def test_a_recipe_that_does_not_cover_the_graph_is_no_result_and_degrades(
     assert "run zsad-calibrate" in side.reason
     assert monitor.status().state is LineState.DEGRADED
     assert monitor.status().reasons[0].startswith("side: the recipe was calibrated for other")
+
+
+@pytest.mark.parametrize("first", ["top", "side"])
+def test_the_graph_is_one_that_every_recipe_covers_whichever_camera_comes_first(
+    open_judges, artifact, make_recipe, first
+):
+    second = {"top": "side", "side": "top"}[first]
+    recipes = {first: both(artifact, make_recipe), second: make_recipe(artifact, 0.3, "fp16")}
+    judges, monitor, _ = open_judges(recipes, precision=None)
+    views = verdicts(judges, ("top", 128), ("side", 128))
+    assert [view.verdict for view in views] == ["NG", "NG"]
+    assert "model.fp16.onnx" in monitor.status().backend
+
+
+@pytest.mark.parametrize("first", ["top", "side"])
+def test_what_takes_over_serves_every_recipe_where_something_does(
+    open_judges, artifact, make_recipe, monkeypatch, first
+):
+    second = {"top": "side", "side": "top"}[first]
+    recipes = {first: both(artifact, make_recipe), second: make_recipe(artifact, 0.3, "fp16")}
+    judges, monitor, _ = open_judges(recipes, precision="fp32", every_s=0.01)
+    whole, backend = OrtBackend.infer, judges._detector.backend
+
+    def drifted(self, feeds):
+        factor = np.float32(0.5 if self is backend else 1.0)
+        return {name: values * factor for name, values in whole(self, feeds).items()}
+
+    monkeypatch.setattr(OrtBackend, "infer", drifted)
+    until_s = time.monotonic() + 10
+    while judges._detector.backend is backend and time.monotonic() < until_s:
+        judges.check()
+    views = verdicts(judges, ("top", 128), ("side", 128))
+    assert [view.verdict for view in views] == ["NG", "NG"]
+    assert "model.fp16.onnx" in monitor.status().backend, "fp32 elsewhere serves one camera alone"
+
+
+def test_a_camera_that_what_took_over_does_not_serve_has_no_result_and_is_named(
+    open_judges, artifact, make_recipe, reseal
+):
+    break_graph(artifact, reseal)
+    recipes = {
+        "top": make_recipe(artifact, 0.3, "fp32"),
+        "side": make_recipe(artifact, 0.3, "fp16"),
+    }
+    judges, monitor, _ = open_judges(recipes)
+    top, side = verdicts(judges, ("top", 128), ("side", 128))
+    assert (top.verdict, side.verdict) == ("NO_RESULT", "NG")
+    assert "run zsad-calibrate" in top.reason
+    assert any(reason.startswith("top: the recipe") for reason in monitor.status().reasons)
 
 
 def break_graph(path, reseal, factor=10.0):
@@ -196,26 +251,27 @@ def test_a_line_that_is_never_idle_is_replayed_all_the_same(
 
 
 def test_a_breach_is_a_fault_from_before_a_successor_is_opened_until_everybody_saw_it(
-    open_judges, artifact, make_recipe, monkeypatch
+    open_judges, artifact, make_recipe, monkeypatch, doubts
 ):
     judges, monitor, changes = open_judges({"top": both(artifact, make_recipe)}, every_s=0.01)
     assert monitor.status().state is LineState.RUNNING
-    whole, load, states = OrtBackend.infer, Detector.load, []
+    whole, load, states = OrtBackend.infer, open_backend, []
 
     def drifted(self, feeds):
         factor = np.float32(0.5 if self.precision == "fp32" else 1.0)
         return {name: values * factor for name, values in whole(self, feeds).items()}
 
     def watched(*arguments):
-        states.append(monitor.status().state)
+        states.append((monitor.status().state, len(doubts)))
         return load(*arguments)
 
     monkeypatch.setattr(OrtBackend, "infer", drifted)
-    monkeypatch.setattr(Detector, "load", watched)
+    monkeypatch.setattr("zsad.line.judges.open_backend", watched)
     until_s = time.monotonic() + 10
     while not changes and time.monotonic() < until_s:
         (last,) = verdicts(judges, ("top", 51))
-    assert set(states) == {LineState.FAULT}
+    assert set(states) == {(LineState.FAULT, 1)}, "nothing that it said is told meanwhile"
+    assert "fp32 on cpu is out of parity" in doubts[0]
     assert last.verdict == "NO_RESULT", "the engine that was ruled out had judged it"
     assert "fp32 on cpu is out of parity" in last.reason
     assert monitor.status().state is LineState.FAULT, "its earlier verdicts expire everywhere"

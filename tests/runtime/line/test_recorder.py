@@ -67,12 +67,12 @@ class Line:
         self.captured += 1
         ticket, _ = self.accounts.take("top", lambda: frame)
         taken = Taken(ticket, frame, IDENTITY)
-        self.recorder.begun([taken])
+        self.recorder.inbox.begun([taken])
         return taken
 
     def judged(self, taken, verdict="OK", settled=None):
         view = replace(silent_view(taken, None), verdict=verdict, score=0.25)
-        self.recorder.judged([Judged(taken, view, None, settled)])
+        self.recorder.inbox.judged([Judged(taken, view, None, settled)])
 
     def until(self, condition):
         until_s = time.monotonic() + 10
@@ -81,7 +81,7 @@ class Line:
         assert condition()
 
     def end(self):
-        self.recorder.finish(5)
+        self.recorder.inbox.finish(5)
         self.thread.join(10)
         assert not self.thread.is_alive()
 
@@ -150,7 +150,7 @@ def test_behind_a_disk_that_hangs_no_ok_comes_after_the_takt(make_line, verdict)
     first, second, third = line.take(), line.take(), line.take()
     line.disk.clear()
     views = [replace(silent_view(t, None), verdict=verdict, score=0.25) for t in (first, second)]
-    line.recorder.judged([Judged(first, views[0]), Judged(second, views[1])])
+    line.recorder.inbox.judged([Judged(first, views[0]), Judged(second, views[1])])
     line.judged(third, verdict)  # at hand in time, and read when the disk is back
     time.sleep(0.5)
     line.disk.set()
@@ -167,7 +167,7 @@ def test_a_defect_that_is_recorded_late_stays_one(make_line):
     line.disk.clear()
     taken = [line.take(), line.take()]
     views = [replace(silent_view(each, None), verdict="NG", score=0.75) for each in taken]
-    line.recorder.judged([Judged(*each) for each in zip(taken, views, strict=True)])
+    line.recorder.inbox.judged([Judged(*each) for each in zip(taken, views, strict=True)])
     time.sleep(0.5)
     line.disk.set()
     line.until(lambda: len(line.records) == 2)
@@ -184,9 +184,74 @@ def test_the_views_of_a_part_are_one_verdict_and_the_worst_wins(make_line):
     assert [view.frame for view in line.records[0].views] == ["0", "1"]
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [("OK", "OK", "NO_RESULT"), ("NG", "OK", "NO_RESULT"), ("OK", "NG", "NG")],
+)
+def test_what_a_wrong_engine_said_of_an_open_part_counts_for_nothing(
+    make_line, before, after, verdict
+):
+    line = make_line(takt_ms=60_000, views={"top": 2})
+    first = line.take("part 7")
+    line.judged(first, before)
+    line.until(lambda: line.recorder._collator.waiting == 1)
+    line.recorder.doubts.begin("fp32 on cpu is out of parity")
+    line.judged(line.take("part 7"), after)
+    line.until(lambda: line.records)
+    (record,) = line.records
+    assert record.verdict == verdict
+    said = None if verdict == "NG" else "top: fp32 on cpu is out of parity"
+    assert record.reason == said
+    doubted, right = record.views
+    assert (doubted.verdict, doubted.score) == ("NO_RESULT", None)
+    assert doubted.reason == "fp32 on cpu is out of parity"
+    assert doubted.frame_sha256 == frame_sha256(first.frame.image_bgr)
+    assert (right.verdict, right.score) == (after, 0.25)
+    for _ in range(2):
+        line.judged(line.take("part 8"), "OK")
+    line.until(lambda: len(line.records) == 2)
+    assert line.records[1].verdict == "OK", "what judges now is believed"
+
+
+def test_a_part_with_a_view_missing_says_both_reasons(make_line):
+    line = make_line(takt_ms=300, views={"top": 2})
+    line.judged(line.take("part 7"), "OK")
+    line.recorder.doubts.begin("out of parity")
+    line.until(lambda: line.records)
+    assert line.records[0].verdict == "NO_RESULT"
+    missing, doubted = line.records[0].reason.split("; ")
+    assert missing.startswith("views missing after 3")
+    assert doubted == "top: out of parity"
+
+
+@pytest.mark.parametrize(("verdict", "settled"), [("OK", None), ("NO_RESULT", "OK"), ("NG", "NG")])
+def test_what_waits_behind_the_disk_when_an_engine_is_found_wrong_is_no_result(
+    make_line, verdict, settled
+):
+    line = make_line()
+    line.disk.clear()
+    line.judged(line.take())
+    line.judged(line.take(), verdict, None if settled is None else Settled(Verdict(settled)))
+    line.recorder.doubts.begin("out of parity")
+    line.disk.set()
+    line.until(lambda: len(line.records) == 2)
+    assert line.records[1].verdict == "NO_RESULT"
+    assert line.records[1].reason.endswith("top: out of parity")
+
+
+def test_a_recorder_sleeps_until_something_is_due_or_comes(make_line):
+    line = make_line(takt_ms=60_000, views={"top": 1})
+    looks, due = [], line.recorder._collator.due
+    line.recorder._collator.due = lambda now_s: looks.append(now_s) or due(now_s)
+    line.recorder.inbox.expect("part 1")
+    line.until(lambda: looks)
+    time.sleep(0.5)
+    assert len(looks) <= 3
+
+
 def test_a_trigger_that_no_frame_answers_is_a_verdict_all_the_same(make_line):
     line = make_line(takt_ms=50, views={"top": 1})
-    assert line.recorder.expect("part 8")
+    assert line.recorder.inbox.expect("part 8")
     line.until(lambda: line.records)
     assert (line.records[0].part, line.records[0].verdict) == ("part 8", "NO_RESULT")
     assert line.records[0].views == ()
@@ -196,11 +261,11 @@ def test_a_trigger_that_no_frame_answers_is_a_verdict_all_the_same(make_line):
 
 def test_a_trigger_whose_part_is_open_is_refused_until_that_is_told(make_line):
     line = make_line(takt_ms=60_000, views={"top": 1})
-    assert line.recorder.expect("part 4")
-    assert line.recorder.expect("part 4") is None
+    assert line.recorder.inbox.expect("part 4")
+    assert line.recorder.inbox.expect("part 4") is None
     line.judged(line.take("part 4"))
     line.until(lambda: line.records)
-    assert line.recorder.expect("part 4")
+    assert line.recorder.inbox.expect("part 4")
     line.judged(line.take("part 4"), "NG")
     line.until(lambda: len(line.records) == 2)
     assert [record.verdict for record in line.records] == ["OK", "NG"]
@@ -210,22 +275,22 @@ def test_a_part_that_was_withdrawn_has_no_verdict_and_may_begin_anew(make_line):
     line = make_line(takt_ms=400, views={"top": 1})
     line.disk.clear()
     line.judged(line.take())  # holds the recorder up, so that all three wait in its queue
-    begun_s = line.recorder.expect("part 5")
-    line.recorder.withdraw("part 5", begun_s)
-    again_s = line.recorder.expect("part 5")
+    begun_s = line.recorder.inbox.expect("part 5")
+    line.recorder.inbox.withdraw("part 5", begun_s)
+    again_s = line.recorder.inbox.expect("part 5")
     assert again_s > begun_s
     line.disk.set()
     line.until(lambda: len(line.records) == 2)
     assert [record.part for record in line.records] == ["0", "part 5"]
     assert line.records[1].capture_to_verdict_ms >= 400
-    assert line.recorder.expect("part 5")
+    assert line.recorder.inbox.expect("part 5")
     line.end()
     assert [record.part for record in line.records][1:] == ["part 5", "part 5"]
 
 
 def test_a_view_after_its_part_was_told_is_dropped_as_late(make_line):
     line = make_line(takt_ms=200, views={"top": 2})
-    line.recorder.expect("part 9")
+    line.recorder.inbox.expect("part 9")
     line.judged(line.take("part 9"))
     line.until(lambda: line.records)
     line.judged(line.take("part 9"), "NG")

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import sqlite3
 import threading
 import time
 from dataclasses import replace
@@ -15,6 +16,7 @@ from zsad.backends.ort import OrtBackend
 from zsad.cli.line import run_config
 from zsad.errors import InputError
 from zsad.ledger import Ledger
+from zsad.ledger.database import FILE
 from zsad.ledger.writer import Writer
 from zsad.line.archive import Archive
 from zsad.line.assembly import Assembly
@@ -183,16 +185,56 @@ def test_a_ledger_that_fails_is_a_fault_until_it_takes_commits_again(start, drop
     assert running.status.last is None
     drop("two", 51)
     running.until(lambda: running.status.last is not None)
-    assert running.status.last.seq == 1
+    assert running.status.last.seq == 2
     assert running.parts.accounts.balances()["drop"].dropped == {"uncommitted": 1}
     # What is left is that this artifact has no golden frames.
     running.until(lambda: running.status.state is LineState.DEGRADED)
+
+
+def test_a_stop_under_another_programs_lock_is_in_time_and_writes_what_it_can(
+    start, drop, line_folder
+):
+    running = start("idle_check_s: 0.05")
+    running.until(lambda: running.status.state is not LineState.STARTING)
+    other = sqlite3.connect(
+        line_folder / "ledger" / FILE, isolation_level=None, check_same_thread=False
+    )
+    other.execute("BEGIN IMMEDIATE")
+    drop("one", 51)
+    running.until(lambda: running.parts.accounts.balances()["drop"].dropped)
+    timer = threading.Timer(1.0, other.execute, ["ROLLBACK"])
+    timer.start()
+    running.stop()
+    timer.join()
+    assert running.clean
+    assert running.stopped_in_s < STOP_WITHIN_S
+    found = other.execute("SELECT part, verdict, record FROM verdicts").fetchall()
+    other.close()
+    assert [row[:2] for row in found] == [("one.png", "NO_RESULT")]
+    assert json.loads(found[0][2])["late"]
+
+
+def test_a_file_whose_name_is_no_text_is_judged_like_any_other(start, drop, line_folder):
+    running = start("idle_check_s: 0.05")
+    running.until(lambda: running.status.state is not LineState.STARTING)
+    drop("plain", 51)
+    running.until(lambda: running.status.last is not None)
+    name = os.fsdecode(b"M\xfcller.png")
+    done = next((line_folder / "drop").rglob("plain.png"))
+    (line_folder / "drop" / name).write_bytes(done.read_bytes())
+    running.until(lambda: running.status.last.seq == 2)
+    assert (running.status.last.part, running.status.last.verdict) == (r"M\xfcller.png", "OK")
+    running.stop()
+    assert running.clean
+    told = (line_folder / "verdicts.jsonl").read_text().splitlines()
+    assert [json.loads(line)["part"] for line in told] == ["plain.png", r"M\xfcller.png"]
 
 
 def test_the_engine_does_not_wait_for_the_disk_that_its_change_is_audited_on(start, monkeypatch):
     class Changed(LineJudges):
         def __init__(self, *args):
             super().__init__(*args)
+            self._on_doubt("out of parity")
             self._on_change(EngineChange("fp32 on cpu", "none", "out of parity"))
 
     audited, whole = [], Ledger.audit
@@ -206,6 +248,7 @@ def test_the_engine_does_not_wait_for_the_disk_that_its_change_is_audited_on(sta
     running = start("idle_check_s: 0.05")
     running.until(lambda: "engine" in dict(audited))
     assert dict(audited)["engine"] == running.thread.name
+    assert running.parts.recorder.doubts.era == 1, "and the recorder knows of it"
 
 
 def test_a_recipe_that_is_replaced_during_the_start_judges_as_it_was_audited(

@@ -1,5 +1,6 @@
 """What a PLC triggers, and which verdict is taken for the answer."""
 
+from fake_outbox import make_record
 from fake_plc import Plc
 
 from zsad.line.status import LineState
@@ -180,3 +181,21 @@ def test_a_trigger_during_a_fault_is_refused():
     plc.now_s += 1
     assert not plc.handshake.write_trigger(True)
     assert plc.flags == Flag.FAULT
+
+
+def test_a_late_record_is_shown_to_no_plc_and_holds_up_no_trigger():
+    plc = Plc(trigger=lambda part: True)
+    late = [make_record(seq, "NO_RESULT", late=True) for seq in (1, 2)]
+    plc.handshake.notice(late)
+    assert plc.flags == READY
+    assert all(plc.handshake.show(record) for record in late)
+    assert plc.flags == READY
+
+
+def test_a_plc_that_still_waits_for_the_part_is_shown_its_late_record():
+    plc = Plc(trigger=lambda part: True)
+    plc.trigger()
+    late = plc.commit("NO_RESULT", part="plc-1", triggered=True, late=True)
+    assert plc.flags == VALID | Flag.NO_RESULT
+    plc.acknowledge(late.seq)
+    assert plc.flags == READY

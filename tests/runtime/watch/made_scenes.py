@@ -3,7 +3,17 @@
 import cv2
 import numpy as np
 
+from zsad.watch.appearance import DriftCollector
+
 HW = (120, 160)
+
+
+def reference_of(frames):
+    """How good parts look; None of too few."""
+    collector = DriftCollector()
+    for frame in frames:
+        collector.add(frame)
+    return collector.reference()
 
 
 class Camera:

@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 import pytest
+from made_scenes import reference_of
 
 from zsad.data import open_dataset
-from zsad.watch.appearance import drift_reference
 from zsad.watch.config import DriftConfig
 from zsad.watch.drift import DriftMonitor
 
@@ -30,7 +30,7 @@ def cells():
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", PLANTED)
 def test_a_planted_fault_of_real_parts_raises_its_own_alarm_and_no_other(cells, kind):
-    monitor = DriftMonitor(DriftConfig(), None, drift_reference(cells[:GOOD]))
+    monitor = DriftMonitor(DriftConfig(), None, reference_of(cells[:GOOD]))
     raised = set()
     for cell in cells[GOOD : GOOD + 300]:
         raised |= {alarm.kind for alarm in monitor.observe(PLANTED[kind](cell), None)}
@@ -39,7 +39,7 @@ def test_a_planted_fault_of_real_parts_raises_its_own_alarm_and_no_other(cells, 
 
 @pytest.mark.slow
 def test_real_parts_in_control_alarm_no_more_often_than_stated(cells):
-    reference, rest = drift_reference(cells[:GOOD]), cells[GOOD:]
+    reference, rest = reference_of(cells[:GOOD]), cells[GOOD:]
     monitor = DriftMonitor(DriftConfig(parts_per_false_alarm=RATE), None, reference)
     rng, alarms, before = np.random.default_rng(1), 0, ()
     for index in [int(i) for _ in range(3) for i in rng.permutation(len(rest))]:

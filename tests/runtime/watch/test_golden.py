@@ -13,7 +13,8 @@ from zsad.inspection.config import Inspection, Tiles
 from zsad.parity import LIMITS
 from zsad.parity_record import ParityRecord
 from zsad.text_table import change_words
-from zsad.watch.golden import GoldenReplay, limits_for
+from zsad.watch.golden import GoldenReplay
+from zsad.watch.limits import limits_for
 from zsad_export.golden import write_golden
 
 

@@ -20,7 +20,7 @@ def make_watch(open_detector, tmp_path):
     def make(artifact, recipe, **config):
         return ParityWatch(
             artifact,
-            recipe,
+            [] if recipe is None else [recipe],
             ReplayConfig(**config),
             lambda precision, backend: open_detector(artifact, recipe, precision, backend),
             tmp_path / "engine.json",
@@ -32,7 +32,7 @@ def make_watch(open_detector, tmp_path):
 def test_what_may_take_over_is_what_the_recipe_covers(make_watched, make_recipe):
     artifact = make_watched(precisions=("fp32", "fp16", "int8"))
     recipe = make_recipe(artifact, "fp16", "fp32")
-    found = fallbacks(artifact, recipe, ("fp16", "tensorrt"))
+    found = fallbacks(artifact, [recipe], ("fp16", "tensorrt"))
     assert ("fp16", "tensorrt") not in found
     assert {precision for precision, _ in found} == {"fp16", "fp32"}
     precisions = [precision for precision, _ in found]
@@ -47,8 +47,20 @@ def test_what_may_take_over_is_what_the_recipe_covers(make_watched, make_recipe)
         "cpu",
         "openvino",
     ]
-    on_cpu = [backend for precision, backend in fallbacks(artifact, recipe, ("fp32", "cpu"))]
+    on_cpu = [backend for precision, backend in fallbacks(artifact, [recipe], ("fp32", "cpu"))]
     assert on_cpu[0] == "openvino"
+
+
+def test_what_serves_every_recipe_comes_before_what_serves_some(make_watched, make_recipe):
+    artifact = make_watched(precisions=("fp32", "fp16", "int8"))
+    wide, narrow = make_recipe(artifact, "fp32", "fp16"), make_recipe(artifact, "fp16")
+    for recipes in ([wide, narrow], [narrow, wide]):
+        found = fallbacks(artifact, recipes, ("fp32", "cpu"))
+        precisions = [precision for precision, _ in found]
+        assert precisions == sorted(precisions), "fp16 serves both, and fp32 one"
+        assert set(precisions) == {"fp16", "fp32"}
+    apart = [make_recipe(artifact, "fp32"), narrow, narrow]
+    assert fallbacks(artifact, apart, ("fp32", "cpu"))[0][0] == "fp16", "two cameras of three"
 
 
 def test_an_engine_that_rounds_more_takes_over_only_where_it_was_calibrated(
@@ -58,15 +70,17 @@ def test_an_engine_that_rounds_more_takes_over_only_where_it_was_calibrated(
     exact = make_recipe(artifact, "fp32")
     rounded = dataclasses.replace(exact.calibrations[0], arithmetic="tf32")
     recipe = dataclasses.replace(exact, calibrations=(rounded,))
-    assert fallbacks(artifact, recipe, ("fp32", "tensorrt-tf32")) == [("fp32", "tensorrt-rtx-tf32")]
+    assert fallbacks(artifact, [recipe], ("fp32", "tensorrt-tf32")) == [
+        ("fp32", "tensorrt-rtx-tf32")
+    ]
 
 
 def test_nothing_takes_over_without_a_recipe_or_with_one_for_other_parts(make_watched, make_recipe):
     artifact = make_watched()
     recipe = make_recipe(artifact, "fp32")
-    assert fallbacks(artifact, None, ("fp32", "cpu")) == []
+    assert fallbacks(artifact, [], ("fp32", "cpu")) == []
     other = dataclasses.replace(recipe, preprocess_sha256="0" * 64)
-    assert fallbacks(artifact, other, ("fp32", "cpu")) == []
+    assert fallbacks(artifact, [other], ("fp32", "cpu")) == []
 
 
 def test_thresholds_of_other_defect_types_let_nothing_take_over(make_watched, make_recipe):
@@ -74,8 +88,8 @@ def test_thresholds_of_other_defect_types_let_nothing_take_over(make_watched, ma
     recipe = make_recipe(artifact, "fp32")
     own = dataclasses.replace(recipe.calibrations[0], types=(TypeThreshold("scratch", 0.5),))
     other = dataclasses.replace(recipe, calibrations=(own,))
-    assert fallbacks(artifact, recipe, ("fp32", "cpu"))
-    assert fallbacks(artifact, other, ("fp32", "cpu")) == []
+    assert fallbacks(artifact, [recipe], ("fp32", "cpu"))
+    assert fallbacks(artifact, [other], ("fp32", "cpu")) == []
 
 
 def test_a_sound_engine_goes_on(make_watched, make_recipe, make_watch, open_detector):
@@ -118,7 +132,7 @@ def test_a_breach_is_told_before_anything_that_may_take_over_is_opened(
         events.append("opened")
         return open_detector(artifact, recipe, precision, backend)
 
-    watch = ParityWatch(artifact, recipe, ReplayConfig(), open_one, None, events.append)
+    watch = ParityWatch(artifact, [recipe], ReplayConfig(), open_one, None, events.append)
     watch.at_start(open_detector(artifact, recipe, "fp16"), now_s=0.0)
     assert events[0].startswith("fp16 on cpu is out of parity: golden t")
     assert set(events[1:]) == {"opened"}

@@ -1,0 +1,118 @@
+"""Verdicts that the ledger did not take, kept until it can be written again.
+
+Nobody was told of them, and whoever reads the ledger later has to see that those parts existed. So
+each becomes a row that says NO_RESULT and why; none ever becomes the verdict that it was, which
+would be an OK that comes late. They are kept in memory, so the end of the process ends them too.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import deque
+from dataclasses import dataclass, replace
+
+from zsad.ledger.audit import AuditEvent
+from zsad.line.record import VerdictRecord
+from zsad.schema import canonical_bytes
+
+BOUND = 10_000
+"""Verdicts that are kept, some 3 kB each; those beyond it are counted in one row of the audit."""
+
+TOO_LATE = "the line was told NO_RESULT: the ledger did not have this verdict on the disk in time"
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """Verdicts that could not even be kept, and when the first and the last were reached."""
+
+    count: int
+    first_utc: str
+    last_utc: str
+
+    def event(self) -> AuditEvent:
+        """Return what the audit says in place of their rows."""
+        return AuditEvent(
+            kind="service",
+            who="zsad",
+            what=f"{self.count} verdicts have no row: decided {self.first_utc} to {self.last_utc}",
+            reason=f"the ledger could not be written while {BOUND} others waited for it; nobody was"
+            " told of them",
+        )
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What one transaction tries to write.
+
+    Attributes:
+        refused: The verdicts as they were refused; it is these very objects that are waited for.
+        rows: What is written in their place.
+        beyond: Those that could not be kept; None where there are none.
+    """
+
+    refused: tuple[VerdictRecord, ...] = ()
+    rows: tuple[VerdictRecord, ...] = ()
+    beyond: Beyond | None = None
+
+
+class Missed:
+    """The verdicts that wait, oldest first; any thread may add one."""
+
+    def __init__(self, bound: int = BOUND) -> None:
+        """Keep at most `bound` of them."""
+        self._bound = bound
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[VerdictRecord, VerdictRecord]] = deque()
+        self._beyond: Beyond | None = None
+
+    def __len__(self) -> int:
+        """Return how many rows wait."""
+        with self._lock:
+            return len(self._waiting)
+
+    def add(self, refused: VerdictRecord, why: str) -> None:
+        """Keep a verdict that could not be committed, and why."""
+        reason = f"{TOO_LATE} ({why})"
+        row = replace(refused, verdict="NO_RESULT", reason=reason, late=True)
+        if not _is_json(row):  # it would be refused for ever, and hold up all others
+            row = replace(row, views=())
+        with self._lock:
+            if len(self._waiting) < self._bound and _is_json(row):
+                self._waiting.append((refused, row))
+                return
+            first_utc, count = refused.decided_utc, 1
+            if self._beyond is not None:
+                first_utc, count = self._beyond.first_utc, self._beyond.count + 1
+            self._beyond = Beyond(count, first_utc, refused.decided_utc)
+
+    def next(self, limit: int) -> Attempt | None:
+        """Return what to write next, `limit` rows at most; None where nothing waits."""
+        with self._lock:
+            pairs = [*itertools.islice(self._waiting, limit)]
+            if not pairs and self._beyond is None:
+                return None
+            refused, rows = [each for each, _ in pairs], [row for _, row in pairs]
+            return Attempt(tuple(refused), tuple(rows), self._beyond)
+
+    def settle(self, attempt: Attempt) -> None:
+        """Forget what is on the disk now."""
+        written = {id(each) for each in attempt.refused}
+        with self._lock:
+            self._waiting = deque(pair for pair in self._waiting if id(pair[0]) not in written)
+            self._beyond = _without(self._beyond, attempt.beyond)
+
+
+def _is_json(record: VerdictRecord) -> bool:
+    try:
+        canonical_bytes(record)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _without(beyond: Beyond | None, told: Beyond | None) -> Beyond | None:
+    if beyond is None or told is None:
+        return beyond
+    count = beyond.count - told.count
+    return replace(beyond, count=count, first_utc=told.last_utc) if count else None
