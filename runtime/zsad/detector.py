@@ -46,6 +46,7 @@ class Detector(Closeable):
         backend: Backend,
         recipe: Recipe | None = None,
         inspection: Inspection = WHOLE_FRAME,
+        threads: int | None = None,
     ) -> None:
         """Join an artifact with an engine that holds one of its graphs.
 
@@ -54,6 +55,7 @@ class Detector(Closeable):
             backend: Holds one of its graphs.
             recipe: The recipe, None for scores without a verdict.
             inspection: Region and tiles to score with where there is no recipe yet.
+            threads: Threads that resize a frame; None takes every core, 8 at most.
         """
         self.artifact = artifact
         self.backend = backend
@@ -62,7 +64,7 @@ class Detector(Closeable):
         self.calibration: Calibration | None = None
         if recipe is not None:
             self.calibration = calibration_of(recipe, artifact, self.graph, backend.name)
-        self._inference = Inference(artifact, backend, self.inspection.tiles)
+        self._inference = Inference(artifact, backend, self.inspection.tiles, threads)
 
     @classmethod
     def load(
@@ -84,7 +86,7 @@ class Detector(Closeable):
                 which a CPU only emulates.
             backend: One of `zsad.backends.BACKENDS`. One that is named is used or is an error;
                 `auto` is the fastest here that computes what the graph says.
-            threads: Threads of a CPU engine; None leaves the number to the engine.
+            threads: Threads of the CPU; None leaves the number to the engine.
 
         Raises:
             InputError: The artifact, the recipe or the backend cannot be used.
@@ -94,7 +96,7 @@ class Detector(Closeable):
         covered = set() if loaded is None else covered_graphs(loaded, artifact, backend)
         engine = open_backend(artifact, precision, backend, threads, covered)
         try:
-            return cls(artifact, engine, loaded)
+            return cls(artifact, engine, loaded, threads=threads)
         except InputError:
             engine.close()
             raise

@@ -19,19 +19,26 @@ from zsad.types import Array, ArrayF32, ImageU8
 class Inference:
     """Resizes frames, or tiles of them, for a graph and runs it."""
 
-    def __init__(self, artifact: Artifact, backend: Backend, tiles: Tiles | None) -> None:
+    def __init__(
+        self,
+        artifact: Artifact,
+        backend: Backend,
+        tiles: Tiles | None,
+        threads: int | None = None,
+    ) -> None:
         """Read what the graph takes beside images.
 
         Args:
             artifact: A verified artifact.
             backend: Holds one of its graphs.
             tiles: What frames are cut into; None for whole ones.
+            threads: Threads that resize a frame, as `zsad.resampling.resample` takes them.
 
         Raises:
             InputError: The artifact's text table is not one for its words.
         """
         self._spec = artifact.manifest.preprocess
-        self._backend, self._tiles = backend, tiles
+        self._backend, self._tiles, self._threads = backend, tiles, threads
         self._constants = constant_inputs(artifact)
 
     def run(self, frames_bgr: Sequence[ImageU8], stages: Stages) -> list[dict[str, ArrayF32]]:
@@ -68,7 +75,8 @@ class Inference:
 
     def _infer(self, images: Sequence[ImageU8], stages: Stages) -> dict[str, Array]:
         """Run the graph once on images of any size; outputs have one row per image."""
-        batch = np.stack([resize_exact(image, self._spec) for image in images])  # (N, H, W, 3)
+        spec, threads = self._spec, self._threads
+        batch = np.stack([resize_exact(image, spec, threads) for image in images])  # (N, H, W, 3)
         stages.over("preprocess")
         outputs = self._backend.infer({"image": batch, **self._constants})
         stages.over("infer")

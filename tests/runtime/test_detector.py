@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from zsad import Detector, InputError, Verdict
+from zsad import Detector, InputError, Verdict, resampling
 from zsad.preprocess import PreprocessSpec, resize_exact
 from zsad.recipe import Recipe, write_recipe
 
@@ -124,6 +124,17 @@ def test_a_batch_equals_its_frames_one_by_one(make_artifact):
             assert result.score == single.score
             np.testing.assert_array_equal(result.anomaly_map, single.anomaly_map)
         assert detector.predict_batch([]) == []
+
+
+def test_a_frame_is_resized_by_as_many_threads_as_were_asked_for(make_artifact, monkeypatch):
+    monkeypatch.setattr(resampling, "LEAST_BYTES", 1)
+    frame = np.random.default_rng(4).integers(0, 256, (64, 48, 3), dtype=np.uint8)
+    with Detector.load(make_artifact(), threads=4) as detector:
+        expected = detector.predict(frame)
+    monkeypatch.setattr(resampling, "_pool", None)  # what a second thread would come from
+    with Detector.load(make_artifact("again"), threads=1) as detector:
+        found = detector.predict(frame)
+    np.testing.assert_array_equal(found.anomaly_map, expected.anomaly_map)
 
 
 def test_stages_add_up_to_the_total(make_artifact):

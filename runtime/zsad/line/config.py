@@ -25,7 +25,7 @@ class EngineConfig:
     Attributes:
         backend: One of `zsad.backends.BACKENDS`.
         precision: The graph to run; None takes one that every recipe covers, or else the most.
-        threads: Threads of a CPU engine; None leaves the number to the engine.
+        threads: Threads of the CPU; None leaves the number to the engine.
         max_batch: Frames in one run at most; an engine must have been built for as many.
         max_wait_ms: How long the first frame of a batch waits for others. 0 takes what is there.
         idle_check_s: Without frames, the engine proves this often that it still answers.

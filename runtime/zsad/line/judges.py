@@ -136,9 +136,10 @@ class LineJudges:
     def _load(self, precision: Precision | None, backend: str) -> Detector:
         artifact = Artifact.open(self._config.artifact)
         covered = covered_by_most(self._calibrated, artifact, backend)
-        engine = open_backend(artifact, precision, backend, self._config.engine.threads, covered)
+        threads = self._config.engine.threads
+        engine = open_backend(artifact, precision, backend, threads, covered)
         try:
-            return Detector(artifact, engine, next(iter(self._recipes.values())))
+            return Detector(artifact, engine, next(iter(self._recipes.values())), threads=threads)
         except InputError:
             engine.close()
             raise
@@ -184,14 +185,14 @@ class LineJudges:
     def _seat(self, detector: Detector) -> None:
         """Make a judge per recipe over the one engine, and warm it up."""
         detector.warm_up()
+        artifact, engine, threads = detector.artifact, detector.backend, self._config.engine.threads
         by_recipe = {
-            key: Judge(Detector(detector.artifact, detector.backend, recipe))
+            key: Judge(Detector(artifact, engine, recipe, threads=threads))
             for key, recipe in {id(each): each for each in self._recipes.values()}.items()
         }
         self._judges = {name: by_recipe[id(recipe)] for name, recipe in self._recipes.items()}
         self._identities = {name: judge.identity for name, judge in self._judges.items()}
-        backend = detector.backend
-        self._monitor.judged_by(f"{detector.graph.file} on {backend.provider} ({backend.name})")
+        self._monitor.judged_by(f"{detector.graph.file} on {engine.provider} ({engine.name})")
         for name, judge in self._judges.items():
             refusal = judge.detector.refusal
             if refusal is not None:
