@@ -1,8 +1,9 @@
 """A real RTSP server, GStreamer's, with faults; a process of its own under the system's Python.
 
 `/usr/bin/python3 rtsp_server.py` prints its port and obeys lines on standard input: `stall`, `go`,
-`half-size`, `full-size`, `fast`, `slow`, `password WORD`, `cut` (every client), `gone` and `back`
-(the stream). The picture is SMPTE's colour bars, still, so that each first frame is like any other.
+`half-size`, `full-size`, `fast`, `slow`, `password WORD`, `codec NAME` (for those that come later),
+`cut` (every client), `gone` and `back` (the stream). The picture is SMPTE's colour bars, still, so
+that each first frame is like any other.
 """
 
 import argparse
@@ -33,10 +34,7 @@ class Server:
         self.server.set_address("127.0.0.1")
         self.server.set_service("0")
         self.factory = GstRtspServer.RTSPMediaFactory()
-        self.factory.set_launch(
-            f"( videotestsrc is-live=true name=source ! capsfilter name=size caps={caps()}"
-            f" ! valve name=valve ! {CODECS[codec]} name=pay0 pt=96 )"
-        )
+        self.encode(codec)
         self.factory.connect("media-configure", self.configured)
         self.server.get_mount_points().add_factory(PATH, self.factory)
         self.server.attach(None)
@@ -45,6 +43,13 @@ class Server:
     def configured(self, factory, media):
         self.media.append(media)
         media.connect("unprepared", self.media.remove)
+
+    def encode(self, codec):
+        """Take a codec for clients that come from now on."""
+        self.factory.set_launch(
+            f"( videotestsrc is-live=true name=source ! capsfilter name=size caps={caps()}"
+            f" ! valve name=valve ! {CODECS[codec]} name=pay0 pt=96 )"
+        )
 
     def elements(self, name):
         return [media.get_element().get_child_by_name(name) for media in self.media]
@@ -83,6 +88,7 @@ class Server:
             "fast": lambda: self.resize(rate_hz=40),
             "slow": lambda: self.resize(rate_hz=2),
             "password": lambda: self.ask_password(value),
+            "codec": lambda: self.encode(value),
             "cut": self.cut,
             "gone": lambda: points.remove_factory(PATH),
             "back": lambda: points.add_factory(PATH, self.factory),

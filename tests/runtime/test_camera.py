@@ -22,7 +22,7 @@ from zsad.backoff import BackoffConfig
 from zsad.sources.camera import Camera
 from zsad.sources.config import CameraConfig
 from zsad.sources.health import Cause, SourceState
-from zsad.sources.stream import Reading, StreamError
+from zsad.sources.stream import Backing, Reading, StreamError
 
 
 def test_every_state_has_its_cause():
@@ -148,8 +148,29 @@ def test_one_line_says_what_it_is_and_another_when_its_size_changes(caplog):
     assert camera.health.opened_as == line
     small = np.zeros((2, 3, 3), np.uint8)
     stream.read = lambda timeout_s: Reading(small, time.monotonic(), time.monotonic())
-    wait_for(lambda: "its frames were 6x4, and now: hand, no decoder, 3x2" in caplog.text)
+    wait_for(
+        lambda: "its frames were 6x4, no decoder, and now: hand, no decoder, 3x2" in caplog.text
+    )
     camera.close()
+
+
+def test_another_codec_after_a_reconnection_is_a_warning(caplog):
+    caplog.set_level(logging.INFO)
+    stream = HandFed()
+    camera = live_camera(stream, backoff=BackoffConfig(0.01, 0.01))
+    feed(camera, stream)
+    for number, decoder in enumerate(("no decoder", "decoder h265"), 1):
+        stream.backing = Backing("hand", decoder, "a test")
+        stream.failure = StreamError(Cause.END_OF_FILE, "cut")
+        stream.ready.release()
+        wait_for(lambda n=number: camera.health.reconnects == n)
+        feed(camera, stream)
+    camera.close()
+    warnings = [r.getMessage() for r in caplog.records if "its frames were" in r.getMessage()]
+    assert warnings == [
+        "camera cam: its frames were 6x4, no decoder, and now:"
+        " hand, decoder h265, 6x4, 0.01 Hz: a test"
+    ]
 
 
 def test_a_camera_that_hangs_is_left_behind_within_two_seconds_and_only_once(caplog):

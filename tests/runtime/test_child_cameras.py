@@ -343,16 +343,16 @@ def test_no_child_outlives_a_parent_that_was_killed(network_camera):
     wait_for(lambda: not grandchildren & command_lines().keys(), 5.0)
 
 
-def test_nothing_in_the_working_directory_is_run_as_code(started, still, tmp_path, monkeypatch):
-    path, image = still(64)
-    folder, work = tmp_path / "in", tmp_path / "work"
-    folder.mkdir()
-    path.rename(folder / path.name)
+def test_nothing_in_the_working_directory_is_run_as_code(started, tmp_path, monkeypatch):
+    film, work = tmp_path / "film.avi", tmp_path / "work"
+    writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    writer.write(np.full((48, 64, 3), 90, np.uint8))
+    writer.release()
     work.mkdir()
     for module in ("http", "json", "numpy", "cv2", "zsad", "sitecustomize"):
         (work / f"{module}.py").write_text(f"open({str(work / 'ran')!r}, 'w')\nraise SystemExit(3)")
     monkeypatch.chdir(work)
-    camera = started(str(folder), isolate=True)
-    np.testing.assert_array_equal(wait_for(camera.take).image_bgr, image)
+    camera = started(str(film), isolate=True)
+    assert wait_for(camera.take).image_bgr.shape == (48, 64, 3)
     assert "in a process of its own" in camera.health.opened_as
     assert not (work / "ran").exists()

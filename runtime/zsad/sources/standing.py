@@ -49,6 +49,7 @@ class Standing:
         self._transitions: deque[Transition] = deque(maxlen=_KEPT_TRANSITIONS)
         self._backing: Backing | None = None
         self._size_wh: tuple[int, int] | None = None
+        self._look: str | None = None  # size and decoder of the last frames, over connections
         self._connections = 0
         self._open = self._paced = False
         self._claimed_hz: float | None = None
@@ -86,11 +87,14 @@ class Standing:
             self._bad = 0
             if size_wh is None or size_wh == self._size_wh:
                 return
-            before, self._size_wh = self._size_wh, size_wh
-            line = self._opened_as()
-        changed = f"its frames were {before[0]}x{before[1]}, and now: " if before else ""
+            self._size_wh, line = size_wh, self._opened_as(size_wh)
+            decoder = None if self._backing is None else self._backing.decoder
+            before, self._look = self._look, f"{size_wh[0]}x{size_wh[1]}, {decoder}"
+            is_other = before is not None and before != self._look
+        # Another codec's pixels are others too, which recipes are not calibrated for.
+        changed = f"its frames were {before}, and now: " if is_other else ""
         LOG.log(
-            logging.WARNING if before else logging.INFO,
+            logging.WARNING if is_other else logging.INFO,
             "camera %s: %s%s",
             self._config.name,
             changed,
@@ -135,7 +139,7 @@ class Standing:
                 age_s=None if self._last_good_s is None else max(0.0, now_s - self._last_good_s),
                 reconnects=max(0, self._connections - 1),
                 counts=counts,
-                opened_as=self._opened_as(),
+                opened_as=self._opened_as(self._size_wh),
             )
 
     def connecting(self, now_s: float) -> None:
@@ -163,10 +167,10 @@ class Standing:
         words = (f"camera {self._config.name}", state.value, cause and cause.value, detail, note)
         LOG.log(level, "%s", ": ".join(word for word in words if word))
 
-    def _opened_as(self) -> str | None:
+    def _opened_as(self, size_wh: tuple[int, int] | None) -> str | None:
         if self._backing is None:
             return None
-        return self._backing.line(self._size_wh, self._claimed_hz)
+        return self._backing.line(size_wh, self._claimed_hz)
 
     def _last_good(self) -> float:
         return self._opened_s if self._last_good_s is None else self._last_good_s

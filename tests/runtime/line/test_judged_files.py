@@ -57,16 +57,18 @@ class Line:
         (self.folder / f".{name}").write_bytes(png(level))
         os.rename(self.folder / f".{name}", self.folder / name)
 
-    def judge(self, seconds=0.5):
-        """Judge what comes until nothing has come for a while, and return the names."""
-        names, until_s = [], time.monotonic() + seconds
-        while time.monotonic() < until_s:
+    def judge(self, count=0, quiet_s=0.5):
+        """Judge so many files, and what else comes until it was quiet; return the names."""
+        names, begun_s = [], time.monotonic()
+        until_s = begun_s + quiet_s
+        while len(names) < count or time.monotonic() < until_s:
+            assert time.monotonic() < begun_s + 30, names
             if (frame := self.camera.take()) is None:
                 time.sleep(0.01)
                 continue
             names.append(frame.name)
-            until_s = time.monotonic() + seconds
             self.commit(frame)
+            until_s = time.monotonic() + quiet_s
         return names
 
     def commit(self, frame):
@@ -98,12 +100,12 @@ def test_after_a_restart_what_is_new_is_judged_and_nothing_else(line):
     for name, level in (("a.png", 10), ("b.png", 20)):
         line.put(name, level)
     (line.folder / "broken.png").write_text("no picture")
-    assert sorted(line.judge(2.5)) == ["a.png", "b.png", "broken.png"]
+    assert sorted(line.judge(3)) == ["a.png", "b.png", "broken.png"]
     line.stop()
     line.put("c.png", 30)  # arrived while the line was down
     line.put("b.png", 40)  # the same name with another picture
     line.start()
-    assert sorted(line.judge()) == ["b.png", "c.png"]
+    assert sorted(line.judge(2)) == ["b.png", "c.png"]
     line.restart()
     assert line.judge() == []
 
@@ -117,61 +119,61 @@ def test_what_waited_at_the_stop_is_judged_after_it(line):
         time.sleep(0.01)
     line.commit(first)
     line.restart()
-    assert line.judge() == [f"{number:02d}.png" for number in range(1, 12)]
+    assert line.judge(11) == [f"{number:02d}.png" for number in range(1, 12)]
 
 
 def test_a_file_that_was_half_written_at_the_stop_is_judged_when_it_is_whole(line):
     whole = png(70)
     (line.folder / "slow.png").write_bytes(whole[:40])
-    assert line.judge(0.4) == []
+    assert line.judge(0, 0.4) == []
     line.stop()
     (line.folder / "slow.png").write_bytes(whole)
     line.start()
-    assert line.judge() == ["slow.png"]
+    assert line.judge(1) == ["slow.png"]
 
 
 @pytest.mark.parametrize("lost", [False, True])
 def test_a_crash_between_the_verdict_and_its_note_judges_nothing_twice(line, lost):
     line.put("a.png", 10)
-    assert line.judge() == ["a.png"]
+    assert line.judge(1) == ["a.png"]
     line.put("b.png", 20)
     line.files._write = lambda **limits: None  # the process dies before it comes to it
-    assert line.judge() == ["b.png"]
+    assert line.judge(1) == ["b.png"]
     line.stop()
     if lost:
         (line.ledger_folder / FILE).write_bytes(b"not a database" * 100)
     line.start()
     assert line.judge() == []
     line.put("b.png", 20)  # a new part, which looks like the last one to the pixel
-    assert line.judge() == ["b.png"]
+    assert line.judge(1) == ["b.png"]
 
 
 def test_a_folder_that_is_empty_for_a_while_comes_back_with_nothing_new(line):
     line.put("a.png", 10)
-    assert line.judge() == ["a.png"]
+    assert line.judge(1) == ["a.png"]
     os.rename(line.folder, line.folder.with_name("share"))  # unmounted: its place is empty
     line.folder.mkdir()
     assert line.judge() == []
     line.folder.rmdir()
     os.rename(line.folder.with_name("share"), line.folder)
     line.put("b.png", 20)
-    assert line.judge() == ["b.png"]
+    assert line.judge(1) == ["b.png"]
 
 
 def test_a_name_that_is_used_for_every_part_is_a_part_each_time(line):
     for _ in range(3):  # a dead camera: all frames are alike
         line.put("part.png", 0)
-        assert line.judge() == ["part.png"]
+        assert line.judge(1) == ["part.png"]
         (line.folder / "part.png").unlink()
-        assert line.judge(0.3) == []
+        assert line.judge(0, 0.3) == []
     line.restart()
     line.put("part.png", 0)
-    assert line.judge() == ["part.png"]
+    assert line.judge(1) == ["part.png"]
 
 
 def test_a_disk_that_gives_other_inodes_brings_nothing_back(line):
     line.put("a.png", 10)
-    assert line.judge() == ["a.png"]
+    assert line.judge(1) == ["a.png"]
     line.stop()
     shutil.copy2(line.folder / "a.png", line.folder / "b.tmp")  # times are kept
     os.replace(line.folder / "b.tmp", line.folder / "a.png")
@@ -182,7 +184,7 @@ def test_a_disk_that_gives_other_inodes_brings_nothing_back(line):
 @pytest.mark.parametrize("while_down", [True, False])
 def test_a_judged_file_that_is_renamed_is_the_same_part(line, while_down):
     line.put("a.png", 10)
-    assert line.judge() == ["a.png"]
+    assert line.judge(1) == ["a.png"]
     if while_down:
         line.stop()
     os.rename(line.folder / "a.png", line.folder / "a.done.png")
@@ -190,17 +192,17 @@ def test_a_judged_file_that_is_renamed_is_the_same_part(line, while_down):
         line.start()
     assert line.judge() == []
     line.put("a.png", 10)
-    assert line.judge() == ["a.png"]
+    assert line.judge(1) == ["a.png"]
 
 
 def test_clocks_that_were_set_back_change_nothing(line):
     line.put("a.png", 10)
-    assert line.judge() == ["a.png"]
+    assert line.judge(1) == ["a.png"]
     line.stop()
     line.put("b.png", 20)
     os.utime(line.folder / "b.png", ns=(0, 0))
     line.start()
-    assert line.judge() == ["b.png"]
+    assert line.judge(1) == ["b.png"]
 
 
 @pytest.mark.parametrize(
@@ -209,35 +211,35 @@ def test_clocks_that_were_set_back_change_nothing(line):
 )
 def test_what_lies_there_at_the_start_is_judged_as_configured(make_line, files_at_start, judged):
     line = make_line(files_at_start=files_at_start)
-    line.judge(0.3)
+    line.judge(0, 0.3)
     line.put("old.png", 10)
-    assert line.judge() == ["old.png"]
+    assert line.judge(1) == ["old.png"]
     line.stop()
     line.put("new.png", 20)
     line.start()
-    assert sorted(line.judge()) == judged
+    assert sorted(line.judge(len(judged))) == judged
     line.put("newest.png", 30)
-    assert line.judge() == ["newest.png"]
+    assert line.judge(1) == ["newest.png"]
 
 
 def test_another_ledger_knows_nothing_of_these_files(line):
     line.put("a.png", 10)
-    assert line.judge() == ["a.png"]
+    assert line.judge(1) == ["a.png"]
     line.stop()
     for file in line.ledger_folder.glob("ledger.sqlite*"):
         file.unlink()
     line.start()
-    assert line.judge() == ["a.png"]
+    assert line.judge(1) == ["a.png"]
 
 
 def test_a_disk_that_takes_no_notes_costs_no_verdict(line, caplog):
-    line.judge(0.3)
+    line.judge(0, 0.3)
     with sqlite3.connect(line.ledger_folder / FILE, isolation_level=None) as other:
         other.execute("BEGIN EXCLUSIVE")
         line.put("a.png", 10)
-        assert line.judge(1.5) == ["a.png"]
+        assert line.judge(1) == ["a.png"]
         line.put("b.png", 20)
-        assert line.judge(1.5) == ["b.png"]
+        assert line.judge(1) == ["b.png"]
         other.execute("ROLLBACK")
     other.close()
     assert "which files were judged cannot be written" in caplog.text
