@@ -23,6 +23,7 @@ import click
 
 from fault_broker import Broker
 from isolation_report import Found, Taken, findings, table
+from options import json_option
 from zsad.command import Command
 from zsad.errors import LedgerError
 
@@ -53,7 +54,7 @@ _UTC = "2026-01-01T00:00:00.000+00:00"
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="A small file system, which is filled. Without it a full disk is left out.",
 )
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write a JSON.")
+@json_option
 def main(
     artifact: Path, frames: int, turns: int, small_disk: Path | None, json_path: Path | None
 ) -> None:
