@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from options import check_folder
 from zsad.command import Command
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -48,6 +49,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "--json",
     "json_path",
     type=click.Path(path_type=Path),
+    callback=check_folder,
     help="Also write a JSON, after every run; the runs in it are not done again.",
 )
 def main(

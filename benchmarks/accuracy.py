@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from options import json_option
 from zsad.command import Command
 from zsad.errors import InputError
 from zsad_train.config import Job, TrainConfig
@@ -56,7 +57,7 @@ FEATURE_CACHE_GB = 20.0
 @click.option("--work", type=click.Path(path_type=Path), help="Keeps the checkpoints; resumes.")
 @click.option("--feature-cache", type=click.Path(path_type=Path), metavar="DIR",
               help="As of zsad-train: shared by epochs and seeds.")  # fmt: skip
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write a JSON.")
+@json_option
 @click.pass_context
 def main(
     ctx: click.Context, /, json_path: Path | None, protocol: str | None, **options: Any
@@ -65,8 +66,6 @@ def main(
     from machine import describe
     from zsad.schema import write_json
 
-    if json_path is not None and not json_path.parent.is_dir():
-        raise InputError(f"folder {json_path.parent} does not exist: make it first")
     _refuse(ctx, _PAPER_ONLY if protocol else _PROTOCOL_ONLY, protocol is not None)
     record, text = _protocol(options) if protocol else _paper(options)
     click.echo(f"\n{text}")

@@ -17,6 +17,7 @@ import click
 from fault_injection import Judge, Limits, Outcome, inject
 from fault_scenarios import SCENARIOS
 from machine import describe
+from options import json_option
 from zsad.command import Command
 from zsad.schema import to_json, write_json
 from zsad.sources import Frame
@@ -25,7 +26,7 @@ from zsad.sources import Frame
 @click.command(cls=Command)
 @click.argument("artifact", type=click.Path(path_type=Path), required=False)
 @click.option("--only", help="Run the faults whose name holds this text.", default="")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures.")
+@json_option
 def main(artifact: Path | None, only: str, json_path: Path | None) -> None:
     """Inject faults into cameras; with ARTIFACT, recovery includes the first verdict."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")

@@ -19,8 +19,8 @@ import click
 import numpy as np
 import numpy.typing as npt
 
+from options import json_option
 from zsad.command import Command
-from zsad.errors import InputError
 from zsad.evaluate.compare import Estimates, image_estimates, mean_over
 from zsad.evaluate.measure import MapCounts, Sampling, map_estimates
 from zsad.metrics import aupro, pixel_ranking
@@ -46,14 +46,12 @@ TRUE_MAPS = 4000
     "--sets", type=click.IntRange(2), default=200, show_default=True, help="Of each kind."
 )
 @click.option("--draws", type=click.IntRange(20), default=300, show_default=True, help="Resamples.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write a JSON.")
+@json_option
 def main(sets: int, draws: int, json_path: Path | None) -> None:
     """Simulate sets of images and print how often each interval held the truth."""
     from machine import describe
     from zsad.schema import write_json
 
-    if json_path is not None and not json_path.parent.is_dir():
-        raise InputError(f"folder {json_path.parent} does not exist: make it first")
     rows = [image_row(*shape, sets, draws) for shape in IMAGE_SETS]
     rows += [map_row(n, sets, draws) for n in MAP_SETS]
     click.echo(table(rows))

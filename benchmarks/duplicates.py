@@ -18,6 +18,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
+from options import json_option
 from zsad.command import Command
 from zsad.types import ImageU8
 
@@ -29,7 +30,7 @@ Change = Callable[[Floats], ImageU8]
 @click.command(cls=Command)
 @click.option("--parts", default=80, show_default=True, help="Good parts of each set.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the noise.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write a JSON.")
+@json_option
 def main(parts: int, seed: int, json_path: Path | None) -> None:
     """Compare frames of one part, and of different parts, and print the table."""
     from zsad.schema import write_json

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from accuracy_table import markdown
+from options import json_option
 from zsad.command import Command
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ those between are left out."""
 @click.option("--data", default="synthetic", show_default=True, help="Spec with masks.")
 @click.option("--split", default="val", show_default=True, help="Its split.")
 @click.option("--images", default=512, show_default=True, help="Images, half of them defective.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write a JSON.")
+@json_option
 def main(
     backbone: str,
     pretrained: str | None,

@@ -20,6 +20,7 @@ from typing import Any
 import click
 
 from accuracy_table import markdown
+from options import json_option
 from zsad.command import Command
 
 METHODS = ("anomalyclip", "faprompt", "cops", "mrad", "entroad")
@@ -29,7 +30,7 @@ METHODS = ("anomalyclip", "faprompt", "cops", "mrad", "entroad")
 @click.option("--method", "methods", multiple=True, default=METHODS, help="A method; all if none.")
 @click.option("--images", default=64, show_default=True, help="Generated training images.")
 @click.option("--epochs", default=4, show_default=True, help="Epochs of a run.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write a JSON.")
+@json_option
 def main(methods: tuple[str, ...], images: int, epochs: int, json_path: Path | None) -> None:
     """Time epochs without and with the cache and print how they compare."""
     from machine import describe

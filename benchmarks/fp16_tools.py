@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from options import json_option
 from zsad.command import Command
-from zsad.errors import InputError
 
 if TYPE_CHECKING:
     from zsad.artifact import Artifact
@@ -63,7 +63,7 @@ class Outcome:
 @click.command(cls=Command)
 @click.argument("artifact", type=click.Path(path_type=Path))
 @click.option("--modelopt", metavar="PYTHON", help="Of an environment with nvidia-modelopt[onnx].")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write a JSON.")
+@json_option
 def main(artifact: Path, modelopt: str | None, json_path: Path | None) -> None:
     """Convert the FP32 graph of ARTIFACT with every tool at hand and hold each to golden frames."""
     from machine import describe
@@ -71,8 +71,6 @@ def main(artifact: Path, modelopt: str | None, json_path: Path | None) -> None:
     from zsad.evaluate.tables import aligned
     from zsad.schema import write_json
 
-    if json_path is not None and not json_path.parent.is_dir():
-        raise InputError(f"folder {json_path.parent} does not exist: make it first")
     opened = Artifact.open(artifact)
     outcomes = [outcome_of(name, tool, opened) for name, tool in tools(opened, modelopt).items()]
     click.echo("\n".join(aligned(table(outcomes))))

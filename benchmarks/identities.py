@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import click
 
 from accuracy_table import markdown
+from options import json_option
 from timing import Stages, take_turns, timed_run
 from zsad.command import Command
 
@@ -63,7 +64,7 @@ class Saving:
 @click.option("--runs", type=click.IntRange(2), default=30, show_default=True, help="Timed runs.")
 @click.option("--warm-up", type=click.IntRange(0), default=3, show_default=True)
 @click.option("--threads", type=click.IntRange(1), help="Threads. Default: ONNX Runtime's choice.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write a JSON.")
+@json_option
 def main(name: str, runs: int, warm_up: int, threads: int | None, json_path: Path | None) -> None:
     """Time every identity against what it replaces and print the table."""
     from identity_forms import pairs

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from options import json_option
 from zsad.command import Command
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 @click.option(
     "--modelopt-python", type=click.Path(path_type=Path), help="Python that has modelopt."
 )
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write a JSON.")
+@json_option
 def main(
     artifact: Path,
     calib: str | None,

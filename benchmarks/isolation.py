@@ -14,16 +14,16 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from accuracy_table import markdown
 from fault_broker import Broker
+from isolation_report import Found, Taken, findings, table
+from options import json_option
 from zsad.command import Command
 from zsad.errors import LedgerError
 
@@ -45,38 +45,6 @@ _PATIENCE_S = 10.0
 _UTC = "2026-01-01T00:00:00.000+00:00"
 
 
-@dataclass
-class Taken:
-    """Milliseconds per frame under one condition, and how many commits were refused."""
-
-    judged_ms: list[float] = field(default_factory=list)
-    committed_ms: list[float] = field(default_factory=list)
-    refused: int = 0
-
-
-@dataclass(frozen=True)
-class Found:
-    """Percentiles of one condition.
-
-    Attributes:
-        condition: What failed.
-        frames: How many were judged.
-        judge_p50_ms: Median of judging a frame.
-        judge_p99_ms: Its 99th percentile.
-        commit_p50_ms: Median of committing its verdict, or of the refusal.
-        commit_p99_ms: Its 99th percentile.
-        refused: Commits that were refused.
-    """
-
-    condition: str
-    frames: int
-    judge_p50_ms: float
-    judge_p99_ms: float
-    commit_p50_ms: float
-    commit_p99_ms: float
-    refused: int
-
-
 @click.command(cls=Command)
 @click.argument("artifact", type=click.Path(path_type=Path, exists=True))
 @click.option("--frames", type=click.IntRange(2), default=50, show_default=True, help="Per turn.")
@@ -86,7 +54,7 @@ class Found:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="A small file system, which is filled. Without it a full disk is left out.",
 )
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write a JSON.")
+@json_option
 def main(
     artifact: Path, frames: int, turns: int, small_disk: Path | None, json_path: Path | None
 ) -> None:
@@ -212,47 +180,6 @@ def _record(frame: ImageU8, score: float) -> Any:
         backend="cpu",
     )
     return VerdictRecord(0, "line", "part", "NG", None, (view,), _UTC, _UTC, 40.0)
-
-
-def findings(taken: Mapping[str, Taken]) -> list[Found]:
-    """Return the percentiles of each condition."""
-    import numpy as np
-
-    def percentile(values: list[float], share: int) -> float:
-        return round(float(np.percentile(values, share)), 2)
-
-    return [
-        Found(
-            condition=name,
-            frames=len(each.judged_ms),
-            judge_p50_ms=percentile(each.judged_ms, 50),
-            judge_p99_ms=percentile(each.judged_ms, 99),
-            commit_p50_ms=percentile(each.committed_ms, 50),
-            commit_p99_ms=percentile(each.committed_ms, 99),
-            refused=each.refused,
-        )
-        for name, each in taken.items()
-    ]
-
-
-def table(rows: list[Found]) -> str:
-    """Return the percentiles as a Markdown table."""
-    heads = ["", "frames", "judge p50 ms", "judge p99 ms", "commit p50 ms", "commit p99 ms"]
-    return markdown(
-        [*heads, "refused"],
-        [
-            [
-                row.condition,
-                str(row.frames),
-                f"{row.judge_p50_ms:.1f}",
-                f"{row.judge_p99_ms:.1f}",
-                f"{row.commit_p50_ms:.1f}",
-                f"{row.commit_p99_ms:.1f}",
-                str(row.refused),
-            ]
-            for row in rows
-        ],
-    )
 
 
 if __name__ == "__main__":

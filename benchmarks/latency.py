@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from graph_options import backends_option, precisions_option
+from options import backends_option, check_folder, precisions_option
 from zsad.command import Command
 from zsad.errors import InputError
 
@@ -71,7 +71,13 @@ def parse_counts(
     help="Threads of the CPU for all contenders. Default: OMP_NUM_THREADS, else as each likes.",
 )
 @click.option("--frame", default="1920x1080", show_default=True, help="Camera frame, WIDTHxHEIGHT.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE.json", help="Write JSON.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    callback=check_folder,
+    metavar="FILE.json",
+    help="Write JSON.",
+)
 @click.option(
     "--compare",
     nargs=2,

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from accuracy_table import markdown
+from options import json_option
 from zsad.command import Command
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Found:
 @click.option("--runs", type=click.IntRange(2), default=300, show_default=True, help="Commits.")
 @click.option("--width", type=click.IntRange(1), default=1920, show_default=True, help="Pixels.")
 @click.option("--height", type=click.IntRange(1), default=1080, show_default=True, help="Pixels.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write a JSON.")
+@json_option
 def main(folder: Path, runs: int, width: int, height: int, json_path: Path | None) -> None:
     """Time commits to a ledger below FOLDER and print the table."""
     from machine import describe

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from accuracy_table import markdown
+from options import json_option
 from zsad.command import Command
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Cost:
 @click.option("--backbone", "name", default=PAPERS_BACKBONE, show_default=True)
 @click.option("--method", "methods", multiple=True, help="A method; repeatable; all if not given.")
 @click.option("--size", "sizes", multiple=True, type=click.IntRange(1), help="Image side in px.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write a JSON.")
+@json_option
 def main(
     name: str, methods: tuple[str, ...], sizes: tuple[int, ...], json_path: Path | None
 ) -> None:

@@ -21,8 +21,8 @@ import click
 import numpy as np
 import numpy.typing as npt
 
+from options import json_option
 from zsad.command import Command
-from zsad.errors import InputError
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
@@ -37,7 +37,7 @@ Bools = npt.NDArray[np.bool_]
 @click.option("--repeats", default=3, show_default=True, help="Runs of each; the median counts.")
 @click.option("--memory", type=click.IntRange(2), metavar="MAPS", help="Measure memory instead.")
 @click.option("--rough", is_flag=True, help="Add white noise to the maps.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write a JSON.")
+@json_option
 def main(
     count: int,
     plain_maps: int,
@@ -51,8 +51,6 @@ def main(
     from memory import measured, memory_table
     from zsad.schema import read_json, write_json
 
-    if json_path is not None and not json_path.parent.is_dir():
-        raise InputError(f"folder {json_path.parent} does not exist: make it first")
     known = read_json(json_path, "JSON") if json_path is not None and json_path.is_file() else {}
     if memory is None:
         found = speed(count, plain_maps, side, repeats, rough)

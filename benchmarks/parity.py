@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from graph_options import backends_option, precisions_option
+from options import backends_option, json_option, precisions_option
 from zsad.command import Command
 from zsad.errors import InputError, ParityError
 from zsad.manifest import PRECISIONS
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--recipe", type=click.Path(path_type=Path), help="Also compare its verdicts.")
 @precisions_option
 @backends_option
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write a JSON.")
+@json_option
 def main(
     artifact: Path,
     ckpt: Path | None,
@@ -43,8 +43,6 @@ def main(
     json_path: Path | None,
 ) -> None:
     """Hold the graphs of ARTIFACT against their reference, from camera frame to map."""
-    if json_path is not None and not json_path.parent.is_dir():
-        raise InputError(f"folder {json_path.parent} does not exist: make it first")
     if data is None and (ckpt is not None or limit is not None):
         raise InputError("--ckpt and --limit go with --data: name labelled images too")
     from parity_report import Subjects, measure

@@ -22,6 +22,7 @@ from typing import Any
 import click
 
 from method_costs import write_untrained
+from options import json_option
 from peer_loop import Setup
 from peer_process import PeerError, started
 from zsad.command import Command
@@ -83,7 +84,7 @@ THEIRS = (
 @click.option("--precision", "precisions", multiple=True, default=("fp32",), show_default=True,
               type=click.Choice(["fp32", "int8"]), help="Of ours; repeatable.")  # fmt: skip
 @click.option("--backbone", default=BACKBONE, show_default=True, help="Of ours and open_clip.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write a JSON.")
+@json_option
 def main(
     peers_python: Path | None,
     runs: int,

@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from options import json_option
 from zsad.command import Command
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -51,7 +52,7 @@ class Trial:
 @click.option("--epochs", default=4, show_default=True, help="Passes over them.")
 @click.option("--val-images", default=256, show_default=True, help="Validation images.")
 @click.option("--workers", default=2, show_default=True, help="Runs at a time, a thread each.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write a JSON.")
+@json_option
 def main(
     seeds: int, images: int, epochs: int, val_images: int, workers: int, json_path: Path | None
 ) -> None:

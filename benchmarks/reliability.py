@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-import isolation
+import isolation_report
 from accuracy_table import markdown
 from zsad.command import Command
 from zsad.schema import from_json, read_json
@@ -24,8 +24,12 @@ def tables(results: Path = RESULTS) -> tuple[str, ...]:
     faults, isolated, soak = (
         read_json(results / f"{name}.json", name) for name in ("camera-faults", "isolation", "soak")
     )
-    found = [from_json(isolation.Found, row, "isolation.json") for row in isolated["rows"]]
-    return camera_table(faults["faults"]), isolation.table(found), soak_table(soak["growths"])
+    found = [from_json(isolation_report.Found, row, "isolation.json") for row in isolated["rows"]]
+    return (
+        camera_table(faults["faults"]),
+        isolation_report.table(found),
+        soak_table(soak["growths"]),
+    )
 
 
 def camera_table(faults: Sequence[Mapping[str, Any]]) -> str:

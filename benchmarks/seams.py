@@ -17,6 +17,7 @@ from typing import Any
 import click
 import numpy as np
 
+from options import json_option
 from zsad.command import Command
 from zsad.data import Sample
 from zsad.detector import Detector
@@ -33,7 +34,7 @@ NEAR_PX = 12
 @click.command(cls=Command)
 @click.argument("artifact", type=click.Path(path_type=Path))
 @click.option("--defects", default=24, show_default=True, help="Defects to place.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write a JSON.")
+@json_option
 def main(artifact: Path, defects: int, json_path: Path | None) -> None:
     """Judge each defect on the seam and in the middle, for several overlaps."""
     from zsad.schema import write_json

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from accuracy_table import markdown
+from options import json_option
 from zsad.command import Command
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Found:
 @click.option("--warm-up", type=click.IntRange(0), default=3, show_default=True)
 @click.option("--threads", type=click.IntRange(1), help="Threads. Default: the library's choice.")
 @click.option("--busy", type=click.IntRange(0), default=0, show_default=True, help="Neighbours.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write a JSON.")
+@json_option
 def main(
     artifact: Path,
     precision: Precision | None,

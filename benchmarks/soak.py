@@ -23,6 +23,7 @@ from pathlib import Path
 import click
 
 import machine
+from options import json_option
 from soak_line import SoakLine, soak_line
 from soak_trend import Growth, Resource, Sample, growths, read_process
 from zsad.command import Command
@@ -77,7 +78,7 @@ class Report:
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True)
 @click.option("--every-s", type=click.FloatRange(0.05), default=1.0, show_default=True)
 @click.option("--rate-hz", type=click.FloatRange(1), default=20.0, show_default=True)
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all of it.")
+@json_option
 def main(
     artifact: Path | None,
     command: tuple[str, ...],

@@ -19,6 +19,7 @@ from pathlib import Path
 import click
 
 from method_costs import write_untrained
+from options import json_option
 from speedup_table import Subject, table
 from zsad.command import Command
 from zsad.errors import ZsadError
@@ -45,7 +46,7 @@ class ExportFailedError(ZsadError):
 @click.option("--runs", type=click.IntRange(2), default=15, show_default=True, help="Timed runs.")
 @click.option("--warm-up", type=click.IntRange(0), default=2, show_default=True)
 @click.option("--threads", type=click.IntRange(1), help="Threads of all. Default: every core.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write a JSON.")
+@json_option
 def main(
     work: Path,
     methods: tuple[str, ...],

@@ -11,6 +11,7 @@ import click
 
 from zsad.backends import BACKENDS
 from zsad.command import Command
+from zsad.errors import InputError
 from zsad.precision import PRECISIONS
 
 if TYPE_CHECKING:
@@ -165,16 +166,11 @@ def main(
     from zsad_calibration.good_frames import UniqueFrames, good_frames
     from zsad_calibration.merge import merge
     from zsad_calibration.options import debounce_of, inspection_of, score_kind_of
-    from zsad_calibration.summary import (
-        curve_table,
-        described,
-        described_drift,
-        described_frames,
-        described_merge,
-        described_score,
-        promise,
-    )
+    from zsad_calibration.summary import summary_lines
 
+    for file in (recipe, names_out):  # before the parts are judged, which takes minutes
+        if file is not None and not file.parent.is_dir():
+            raise InputError(f"folder {file.parent} does not exist: make it first")
     # An older recipe may be added to or replaced, any other file may not.
     old = read_recipe(recipe) if recipe.exists() else None
     inspection = inspection_of(old, roi, ignored, tiles)
@@ -192,14 +188,8 @@ def main(
         write_atomic(names_out, "".join(f"{name}\n" for name in frames.names).encode())
     merged = merge(old, made)
     write_recipe(recipe, replace(merged.recipe, debounce=rule))
-    click.echo(f"{recipe}: {described_frames(frames)}; {described_score(kind, inspection)}")
-    for graph, calibration in zip(graphs, made.calibrations, strict=True):
-        click.echo(f"  {graph}: {described(calibration)}")
-        click.echo(curve_table(calibration))
-    click.echo(promise(made.calibrations[0]))
-    click.echo(described_drift(merged.recipe.drift))
-    if (others := described_merge(merged)) is not None:
-        click.echo(others)
+    for line in summary_lines(recipe, frames, graphs, made, merged):
+        click.echo(line)
 
 
 def _detectors(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
 from zsad.inspection.config import Inspection
-from zsad.recipe import Calibration
+from zsad.recipe import Calibration, Recipe
 from zsad.scores import ScoreKind
 from zsad.watch.appearance import MIN_PARTS, DriftReference
 from zsad_calibration.good_frames import UniqueFrames
@@ -13,10 +16,37 @@ from zsad_calibration.threshold import parts_needed, percent
 _CURVE_ROWS = 6
 
 
-def described_frames(frames: UniqueFrames) -> str:
+def summary_lines(
+    path: Path,
+    frames: UniqueFrames,
+    graphs: Sequence[str],
+    made: Recipe,
+    merged: Merged,
+) -> Iterator[str]:
+    """Yield what is said of a recipe, line by line or table by table.
+
+    Args:
+        path: Where it was written.
+        frames: The good frames.
+        graphs: Name of each graph that was calibrated, in the order of `made`.
+        made: What was calibrated.
+        merged: What was written: that, and what was there before.
+    """
+    kind = made.calibrations[0].score_kind
+    yield f"{path}: {_described_frames(frames)}; {_described_score(kind, made.inspection)}"
+    for graph, calibration in zip(graphs, made.calibrations, strict=True):
+        yield f"  {graph}: {_described(calibration)}"
+        yield _curve_table(calibration)
+    yield _promise(made.calibrations[0])
+    yield _described_drift(merged.recipe.drift)
+    if (others := _described_merge(merged)) is not None:
+        yield others
+
+
+def _described_frames(frames: UniqueFrames) -> str:
     """Return how many frames there were, and how many parts they show."""
     line = f"from {len(frames.names)} good frames"
-    if not (repeated := len(frames.names) - frames.parts):
+    if not (repeated := frames.repeated):
         return line
     line += f" of {frames.parts} parts"
     # Where most frames repeat, the parts may only be too alike for a thumbnail.
@@ -24,7 +54,7 @@ def described_frames(frames: UniqueFrames) -> str:
     return f"{line}: {repeated} show a part again{hint}"
 
 
-def described_score(kind: ScoreKind, inspection: Inspection) -> str:
+def _described_score(kind: ScoreKind, inspection: Inspection) -> str:
     """Return the kind of score, and what forces it."""
     line = f"score kind {kind}"
     if not inspection.needs_map:
@@ -33,7 +63,7 @@ def described_score(kind: ScoreKind, inspection: Inspection) -> str:
     return f"{line}: {' and '.join(given)} can only be scored by the map"
 
 
-def described(calibration: Calibration) -> str:
+def _described(calibration: Calibration) -> str:
     """Return the thresholds, and between what the scores of good parts lie."""
     low, high = calibration.good_scores[0], calibration.good_scores[-1]
     line = f"NG above {calibration.threshold:.4f}, good parts score {low:.4f} to {high:.4f}"
@@ -41,7 +71,7 @@ def described(calibration: Calibration) -> str:
     return "; ".join([line, *types])
 
 
-def curve_table(calibration: Calibration) -> str:
+def _curve_table(calibration: Calibration) -> str:
     """Return what other thresholds would cost, as lines of text."""
     confidence = percent(calibration.bound.confidence)
     head = f"    {'NG above':>10}{'good parts rejected':>22}{f'at most ({confidence})':>18}"
@@ -52,7 +82,7 @@ def curve_table(calibration: Calibration) -> str:
     return "\n".join([head, *rows])
 
 
-def promise(calibration: Calibration) -> str:
+def _promise(calibration: Calibration) -> str:
     """Return what the number of parts supports, and what 1 % would take."""
     bound, scores = calibration.bound, 1 + len(calibration.types)
     about = "" if scores == 1 else f" by any of {scores} thresholds"
@@ -64,7 +94,7 @@ def promise(calibration: Calibration) -> str:
     return line if bound.n_unique >= needed else f"{line}; 1 % takes {needed}"
 
 
-def described_merge(merged: Merged) -> str | None:
+def _described_merge(merged: Merged) -> str | None:
     """Return what became of the calibrations that were there before; None if there were none."""
     if merged.kept:
         return f"{_calibrations(merged.kept)} of other graphs kept"
@@ -78,7 +108,7 @@ def _calibrations(count: int) -> str:
     return f"{count} calibration{'s' if count > 1 else ''}"
 
 
-def described_drift(look: DriftReference | None) -> str:
+def _described_drift(look: DriftReference | None) -> str:
     """Return from what drift will be told, or why it will not."""
     if look is None:
         return f"drift of light, lens and fixture is not watched: that takes {MIN_PARTS} good parts"

@@ -5,7 +5,8 @@ import pytest
 from click.testing import CliRunner
 
 import isolation
-from isolation import DOWN, FROZEN, FULL, SLOW, UP, Found, Taken, findings, table
+from isolation import DOWN, FROZEN, FULL, SLOW, UP
+from isolation_report import Found, Taken, findings, table
 
 
 @pytest.mark.system("mosquitto")

@@ -123,6 +123,18 @@ def test_a_file_that_is_no_recipe_is_not_overwritten(make_artifact, good, tmp_pa
     assert json.loads(precious.read_text()) == {"precious": 1}
 
 
+@pytest.mark.parametrize("option", ["--recipe", "--names-out"])
+def test_a_missing_folder_is_told_before_any_part_is_judged(
+    make_artifact, good, tmp_path, monkeypatch, option
+):
+    monkeypatch.setattr(Detector, "predict", lambda *args: pytest.fail("judged"))
+    where = {"--recipe": tmp_path / "part.json", option: tmp_path / "none" / "file"}
+    words = [word for pair in where.items() for word in pair]
+    result = run(make_artifact(), "--good", good, *words)
+    assert result.exit_code == 2
+    assert f"folder {tmp_path / 'none'} does not exist: make it first" in result.output
+
+
 def test_a_graph_that_answers_nan_names_the_part(make_artifact, good, tmp_path):
     result = run(make_artifact(score="nan"), "--good", good, "--recipe", tmp_path / "part.json")
     assert result.exit_code == 2

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from zsad.errors import InputError
+from zsad_train import retrieval as module
 from zsad_train.retrieval import (
     Memory,
     Retrieval,
@@ -100,6 +101,27 @@ def test_training_hides_the_most_similar_keys(hidden):
 def test_nothing_is_hidden_at_the_highest_quantile():
     retrieval, keys, _ = made()
     torch.testing.assert_close(retrieval.share(keys, 1.0), retrieval(keys).sigmoid())
+
+
+def test_many_keys_are_hidden_in_parts_as_at_once(monkeypatch):
+    retrieval, keys, _ = made()
+    at_once = retrieval.share(keys, 0.5)
+    sizes, quantile = [], torch.Tensor.quantile
+
+    def limited(values, *args, **options):
+        sizes.append(values.numel())
+        return quantile(values, *args, **options)
+
+    monkeypatch.setattr(module, "QUANTILE_VALUES", 2 * len(keys))
+    monkeypatch.setattr(torch.Tensor, "quantile", limited)
+    assert torch.equal(retrieval.share(keys, 0.5), at_once)
+    assert len(sizes) > 1 and max(sizes) <= 2 * len(keys)
+
+
+def test_keys_are_hidden_in_half_precision_too():
+    retrieval, keys, _ = made()
+    found = retrieval.to(torch.bfloat16).share(keys.to(torch.bfloat16), 0.5)
+    assert found.isfinite().all()
 
 
 def test_with_all_abnormal_keys_hidden_the_share_is_0_and_has_a_gradient():

@@ -17,6 +17,9 @@ from zsad_train.neighbours import average_neighbours
 POOLED = (1, 3, 5)
 """Sides of the neighbourhoods over which patches are averaged [code]."""
 
+QUANTILE_VALUES = 1 << 23
+"""Of so many at a time quantiles are taken: PyTorch refused more than 16 million until mid-2026."""
+
 
 class Memory(nn.Module):
     """Features of the training data with their labels: what a checkpoint holds beside parameters.
@@ -189,5 +192,9 @@ def region_keys(patches: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def _too_similar(features: Tensor, keys: Tensor, share: float) -> Tensor:
-    similarity = features @ keys.mT
-    return similarity > similarity.quantile(share, dim=-1, keepdim=True)
+    similarity = (features @ keys.mT).float()  # whose quantile half precision has not
+    rows = similarity.reshape(-1, len(keys))
+    at_once = max(1, QUANTILE_VALUES // len(keys))
+    parts = [rows[begin : begin + at_once] for begin in range(0, len(rows), at_once)]
+    limits = torch.cat([part.quantile(share, dim=-1) for part in parts])
+    return similarity > limits.reshape(*similarity.shape[:-1], 1)

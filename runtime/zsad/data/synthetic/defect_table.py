@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from zsad.data.synthetic import defects, pretrain_defects, pretrain_marks
+from zsad.data.synthetic import defects, pretrain_defects, pretrain_marks, surface_defects
 from zsad.data.synthetic.marks import Drawer
 
 
@@ -45,18 +45,18 @@ DEFECT_TYPES: dict[str, DefectType] = {
     "scratch": DefectType(defects.scratch, "a scratch", "scratched"),
     "crack": DefectType(defects.crack, "a crack", "cracked"),
     "hole": DefectType(defects.hole, "a hole", "pierced"),
-    "stain": DefectType(defects.stain, "a stain", "stained"),
+    "stain": DefectType(surface_defects.stain, "a stain", "stained"),
     "dent": DefectType(defects.dent, "a dent", "dented"),
     "chip": DefectType(defects.chip, "a chip", "chipped"),
     "missing part": DefectType(
         defects.missing_part, "a missing part", "incomplete", place=Place.OBJECTS
     ),
     "thread": DefectType(defects.thread, "a loose thread", "contaminated"),
-    "discolouration": DefectType(defects.discolouration, "a discolouration", "discoloured"),
-    "contamination": DefectType(defects.contamination, "contamination", "dirty"),
-    "abrasion": DefectType(defects.abrasion, "an abrasion", "worn"),
+    "discolouration": DefectType(surface_defects.discolouration, "a discolouration", "discoloured"),
+    "contamination": DefectType(surface_defects.contamination, "contamination", "dirty"),
+    "abrasion": DefectType(surface_defects.abrasion, "an abrasion", "worn"),
     "distortion": DefectType(defects.distortion, "a distortion", "distorted", place=Place.TEXTURES),
-    "burn": DefectType(defects.burn, "a burn", "burnt", split="test"),
+    "burn": DefectType(surface_defects.burn, "a burn", "burnt", split="test"),
     "cut": DefectType(defects.cut, "a cut", "cut", split="test"),
     "bump": DefectType(defects.bump, "a bump", "bumpy", split="test"),
     "wrinkle": DefectType(defects.wrinkle, "a wrinkle", "wrinkled", split="test"),
