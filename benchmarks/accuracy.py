@@ -2,6 +2,7 @@
 
     python benchmarks/accuracy.py --set mvtec --root DATA --work runs/mvtec
     python benchmarks/accuracy.py --train-on synthetic --test-on elpv --test-on textile-local
+    python benchmarks/accuracy.py --method winclip --test-on elpv
     python benchmarks/accuracy.py --protocol dive --json benchmarks/results/protocol-dive-tiny.json
 
 The first wants the papers' backbone beside it: --backbone ViT-L-14-336-quickgelu --pretrained
@@ -11,7 +12,7 @@ test set says.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,27 +23,11 @@ from zsad.errors import InputError
 from zsad_train.config import Job, TrainConfig
 
 if TYPE_CHECKING:
+    from accuracy_plan import Plan
     from zsad_train.feature_cache import FeatureCache
 
 FEATURE_CACHE_GB = 20.0
 """As zsad-train's own limit."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is trained on and what is tested on, and whose table that fills.
-
-    Attributes:
-        paper: Whose figures stand beside ours.
-        train_on: Spec of the auxiliary data set.
-        split: Its split.
-        test_on: Specs of the test sets.
-    """
-
-    paper: str
-    train_on: str
-    split: str
-    test_on: tuple[str, ...]
 
 
 @click.command(cls=Command)
@@ -53,7 +38,8 @@ class Plan:
               help="Data set of the paper's table, in ROOT/NAME; repeatable.")  # fmt: skip
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of the data sets.")
 @click.option("--whole", is_flag=True, help="Whole sets, not cut to DIVE's Table 4.")
-@click.option("--train-on", metavar="SPEC", help="Instead of the paper's auxiliary set.")
+@click.option("--train-on", metavar="SPEC", help="Instead of the paper's auxiliary set; "
+              "not for methods that learn nothing.")  # fmt: skip
 @click.option("--test-on", multiple=True, metavar="SPEC", help="Instead of --set; repeatable.")
 @click.option("--protocol", type=click.Choice(["dive"]),
               help="Limited against rich priors, on generated data.")  # fmt: skip
@@ -92,6 +78,7 @@ def main(
 _PAPER_ONLY = ("paper", "sets", "root", "whole", "train_on", "test_on", "backbone", "pretrained",
                "image_size", "work", "feature_cache")  # fmt: skip
 _PROTOCOL_ONLY = ("test_images", "workers")
+_TRAINING_ONLY = ("epochs", "limit", "seeds", "feature_cache")
 
 
 def _refuse(ctx: click.Context, names: tuple[str, ...], protocol: bool) -> None:
@@ -103,84 +90,28 @@ def _refuse(ctx: click.Context, names: tuple[str, ...], protocol: bool) -> None:
             raise InputError(f"--{flag} does something {fits} only: leave it out")
 
 
-def plan(
-    paper: str,
-    sets: tuple[str, ...],
-    root: Path | None,
-    train_on: str | None,
-    test_on: tuple[str, ...],
-) -> Plan:
-    """Return what to train and test on.
-
-    Raises:
-        InputError: The options contradict each other, or the paper has no such set.
-    """
-    if bool(sets) == bool(test_on):
-        raise InputError("name what to test on: --set NAME with --root, or --test-on SPEC")
-    if sets and root is None:
-        raise InputError("--set needs --root DIR, the folder that holds the data sets by name")
-    if train_on is None and not sets:
-        raise InputError("--test-on needs --train-on SPEC, the auxiliary data set")
-    auxiliary = train_on or _spec(_auxiliary(paper, sets), root)
-    # The train split of public sets has no defects; lists and generated data are cut for training.
-    split = "train" if auxiliary.startswith(("synthetic", "list:")) else "all"
-    return Plan(paper, auxiliary, split, test_on or tuple(_spec(name, root) for name in sets))
-
-
-def _spec(name: str, root: Path | None) -> str:
-    return name if name == "elpv-377" else f"{name}:{root}/{name}"  # that one is in a package
-
-
-def _auxiliary(paper: str, sets: tuple[str, ...]) -> str:
-    from published import published
-
-    found = sorted({published().trained_for(paper, name) for name in sets})
-    if len(found) > 1:
-        raise InputError(f"{paper} trains on {' or '.join(found)} for these sets: run them apart")
-    return found[0]
-
-
-def as_dive_counts(chosen: Plan, work: Path) -> Plan:
-    """Return the plan with lists of as many samples as DIVE's Table 4 counts, kept in `work`.
-
-    A training set that the table does not count is left whole.
-    """
-    from resample import keep_dives_counts
-    from zsad.data.resample import DIVE_TABLE_4
-
-    def listed(spec: str, split: str) -> str:
-        file = work / f"{spec.partition(':')[0]}-{split}.json"
-        if not file.is_file():
-            click.echo(keep_dives_counts(spec, split, 0, file))
-        return f"list:{file}:{spec}"
-
-    work.mkdir(parents=True, exist_ok=True)
-    tests = tuple(listed(spec, "test") for spec in chosen.test_on)
-    row = DIVE_TABLE_4.get(chosen.train_on.partition(":")[0])
-    if row is None or row.train is None:
-        return replace(chosen, test_on=tests)
-    return replace(chosen, train_on=listed(chosen.train_on, "train"), split="train", test_on=tests)
-
-
 def _paper(options: dict[str, Any]) -> tuple[dict[str, Any], str]:
     import tempfile
 
+    from accuracy_plan import as_dive_counts, plan
     from accuracy_runs import as_json, run
     from accuracy_table import paper_table, set_name
 
+    method = _method(options)
     keys = ("paper", "sets", "root", "train_on", "test_on")
-    chosen = plan(**{key: options[key] for key in keys})
+    chosen = plan(**{key: options[key] for key in keys}, method=method)
     with tempfile.TemporaryDirectory() as scratch:
         work = options["work"] or Path(scratch)
         if chosen.paper == "dive" and options["sets"] and not options["whole"]:
             chosen = as_dive_counts(chosen, work)
-        job = _job(options, chosen)
+        job = _job(options, chosen, method)
         cache = _cache(options["feature_cache"])
         seeds = range(options["seeds"] or 1)
         outcomes = run(job, chosen.test_on, seeds, work, click.echo, cache)
-    text = paper_table(outcomes, chosen.paper, set_name(chosen.train_on), job.method)
-    trained_on = {"paper": chosen.paper, "trained_on": set_name(chosen.train_on)}
-    return {**trained_on, "job": _plain(job), "outcomes": as_json(outcomes)}, text
+    trained_on = set_name(chosen.train_on or "")
+    text = paper_table(outcomes, chosen.paper, trained_on, method)
+    subject = {"paper": chosen.paper, "trained_on": trained_on or None, "job": _plain(job)}
+    return {**subject, "outcomes": as_json(outcomes)}, text
 
 
 def _cache(folder: Path | None) -> FeatureCache | None:
@@ -189,19 +120,27 @@ def _cache(folder: Path | None) -> FeatureCache | None:
     return None if folder is None else FeatureCache(folder, FEATURE_CACHE_GB)
 
 
-def _job(options: dict[str, Any], chosen: Plan) -> Job:
-    from zsad_train.methods import METHODS, UNTRAINED, training_defaults
+def _method(options: dict[str, Any]) -> str:
+    from zsad_train.methods import METHODS, UNTRAINED
 
-    method, known = options["method"] or chosen.paper, METHODS | UNTRAINED
+    method: str = options["method"] or options["paper"]
+    known = METHODS | UNTRAINED
     if method not in known:
         raise InputError(
             f"zsad has no method '{method}': name one with --method, of {', '.join(known)}"
         )
-    if method in UNTRAINED and (options["seeds"] or 1) > 1:
-        raise InputError(f"{method} learns nothing, every seed is the same: leave --seeds out")
+    idle = [name for name in _TRAINING_ONLY if options[name] is not None]
+    if method in UNTRAINED and idle:
+        raise InputError(f"{method} learns nothing: leave --{idle[0].replace('_', '-')} out")
+    return method
+
+
+def _job(options: dict[str, Any], chosen: Plan, method: str) -> Job:
+    from zsad_train.methods import training_defaults
+
     training = TrainConfig(**training_defaults(method, None))  # type: ignore[arg-type]
     return Job(
-        data=chosen.train_on,
+        data=chosen.train_on or "",
         split=chosen.split,
         method=method,
         backbone=options["backbone"],

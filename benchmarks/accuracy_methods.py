@@ -7,7 +7,7 @@ r"""One table of what every method reached on the sets at hand, from the JSON of
     done
     python benchmarks/accuracy_methods.py benchmarks/results/accuracy-*-tiny.json
 
-Those that learn nothing (clip, winclip) take neither --limit, --epochs nor --seeds.
+Those that learn nothing (clip, winclip) take neither --train-on, --limit, --epochs nor --seeds.
 """
 
 from __future__ import annotations

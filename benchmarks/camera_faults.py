@@ -14,7 +14,8 @@ from pathlib import Path
 
 import click
 
-from fault_injection import SCENARIOS, Judge, Limits, Outcome, inject
+from fault_injection import Judge, Limits, Outcome, inject
+from fault_scenarios import SCENARIOS
 from machine import describe
 from zsad.command import Command
 from zsad.schema import to_json, write_json

@@ -16,11 +16,13 @@ import machine
 from gpu_findings import SCHEMA, Checks, GpuReport
 from timing import Stages, take_turns
 from zsad.artifact import Artifact
+from zsad.backends import open_backend
 from zsad.backends.cuda_memory import CUDA_PYTHON, PYCUDA, open_cuda
+from zsad.backends.ort import PROVIDERS, import_onnxruntime
 from zsad.backends.tensorrt import TensorRtBackend
 from zsad.detector import Detector
 from zsad.device import find_gpu
-from zsad.errors import ParityError
+from zsad.errors import InputError, ParityError
 from zsad.golden import read_golden_inputs
 from zsad.manifest import PRECISIONS, Precision
 from zsad.parity import LIMITS
@@ -30,7 +32,11 @@ from zsad.watch.golden import GoldenReplay
 from zsad_export.engine import BuiltEngine, build_native_engine, build_rtx_engine
 
 WARM_UP = 20
-BACKENDS = ("tensorrt", "tensorrt-graph", "tensorrt-rtx")
+ORT = "onnxruntime-gpu"
+BACKENDS = ("cuda", "cuda-graph", "tensorrt", "tensorrt-graph", "tensorrt-rtx")
+STAMPED = ("tensorrt", "tensorrt-rtx")
+"""Backends whose device stamps its steps; a CUDA graph has no parts."""
+
 _ROUND_TRIP = 1 << 20
 
 
@@ -49,6 +55,7 @@ def check_gpu(plan: Plan) -> GpuReport:
     has_gpu = checks.run("driver", _driver)
     packages = [NATIVE] if checks.run(NATIVE, partial(_package, NATIVE)) else []
     packages += [RTX] if checks.run(RTX, partial(_package, RTX), optional=True) else []
+    packages += [ORT] if checks.run(ORT, _onnxruntime, optional=True) else []
     for library in (PYCUDA, CUDA_PYTHON):
         checks.run(library, partial(_round_trip, library), optional=True)
     with _artifact(plan, checks) as artifact:
@@ -65,6 +72,14 @@ def _driver() -> dict[str, Any]:
 
 def _package(name: str) -> dict[str, Any]:
     return {"version": str(load_tensorrt(name).__version__)}
+
+
+def _onnxruntime() -> dict[str, Any]:
+    ort = import_onnxruntime()
+    offered = ort.get_available_providers()
+    if PROVIDERS["cuda"][0] not in offered:
+        raise InputError(f"onnxruntime {ort.__version__} offers only {', '.join(offered)}")
+    return {"version": str(ort.__version__)}
 
 
 def _round_trip(library: str) -> dict[str, Any]:
@@ -111,7 +126,7 @@ def _artifact(plan: Plan, checks: Checks) -> Iterator[Artifact | None]:
 
 def _export(out: Path) -> None:
     from zsad_export.export import export_checkpoint  # torch
-    from zsad_export.int8_export import Int8Options
+    from zsad_export.int8_options import Int8Options
     from zsad_train.checkpoint import untrained_checkpoint
 
     checkpoint = untrained_checkpoint("winclip", "object", "tiny", pretrained=None, image_size=None)
@@ -121,10 +136,11 @@ def _export(out: Path) -> None:
 def _check_graph(
     checks: Checks, artifact: Artifact, precision: Precision, packages: list[str], plan: Plan
 ) -> None:
-    built = [
+    ready = [
         package
         for package in packages
-        if checks.run(
+        if package == ORT
+        or checks.run(
             f"build {precision} {package}",
             partial(_build, artifact, precision, package),
             optional=package == RTX,  # which is for some GPUs only
@@ -133,14 +149,20 @@ def _check_graph(
     held = [
         name
         for name in BACKENDS
-        if (RTX if name == "tensorrt-rtx" else NATIVE) in built
+        if _package_of(name) in ready
         and checks.run(f"parity {precision} {name}", partial(_parity, artifact, precision, name))
     ]
-    for name in [name for name in held if name != "tensorrt-graph"]:  # a graph has no parts
+    for name in [name for name in held if name in STAMPED]:
         times = partial(_times, artifact, precision, name, plan)
         checks.run(f"gpu time {precision} {name}", times)
     if held:
         checks.run(f"latency {precision}", partial(_latency, artifact, precision, held, plan))
+
+
+def _package_of(backend: str) -> str:
+    if backend in PROVIDERS:
+        return ORT
+    return RTX if backend == "tensorrt-rtx" else NATIVE
 
 
 def _build(artifact: Artifact, precision: Precision, package: str) -> dict[str, Any]:
@@ -161,7 +183,7 @@ def _engine_figures(built: BuiltEngine) -> dict[str, Any]:
 
 
 def _parity(artifact: Artifact, precision: Precision, name: str) -> dict[str, Any]:
-    with TensorRtBackend(artifact, precision, name) as backend:
+    with open_backend(artifact, precision, name) as backend:  # type: ignore[arg-type]
         parity = GoldenReplay(artifact, LIMITS[precision]).run(backend).parity
     if not parity.passed:
         raise ParityError(f"{parity.worst.name}: {parity.worst.describe()}")
@@ -189,7 +211,7 @@ def _latency(
     with ExitStack() as stack:
         detectors = {
             name: stack.enter_context(
-                Detector(artifact, TensorRtBackend(artifact, precision, name))
+                Detector(artifact, open_backend(artifact, precision, name))  # type: ignore[arg-type]
             )
             for name in names
         }

@@ -11,7 +11,6 @@ that a large ratio of little is seen to be little.
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +19,13 @@ from typing import TYPE_CHECKING
 import click
 
 from accuracy_table import markdown
+from timing import Stages, take_turns, timed_run
 from zsad.command import Command
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from identity_forms import Pair
-    from timing import Stages
     from zsad_train.towers.vision import VisionTower
 
 TOWER = "the vision tower"
@@ -94,7 +93,6 @@ def measure(
 
     from identity_forms import ImageFeature
     from method_costs import flop_run
-    from timing import take_turns
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -142,17 +140,6 @@ def check_same(pair: Pair) -> None:
     error = float((expected - found).abs().max())
     if error > TOLERANCE * float(expected.abs().max()):
         raise RuntimeError(f"the forms of '{pair.name}' differ by {error:.2g}")
-
-
-def timed_run(run: Callable[[], object]) -> Callable[[], Stages]:
-    """Return what runs `run` once and tells its milliseconds."""
-
-    def timed() -> Stages:
-        start = time.perf_counter()
-        run()
-        return {"total": (time.perf_counter() - start) * 1e3}
-
-    return timed
 
 
 def eager(module: nn.Module, example: Tensor) -> Callable[[], Stages]:

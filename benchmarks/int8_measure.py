@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import onnx
 
 from int8_peers import Made
-from timing import Stages, take_turns
+from timing import Stages, take_turns, timed_run
 from zsad.artifact import Artifact
 from zsad.data import open_dataset
 from zsad.golden import read_golden_inputs
@@ -202,7 +201,7 @@ def _on_ort(path: Path, held_out: HeldOut) -> Callable[[], Stages]:
     options.log_severity_level = 3
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     feeds = {"image": held_out.images[0][None], **held_out.constants}
-    return _timed(lambda: session.run(["score", "anomaly_map"], feeds))
+    return timed_run(lambda: session.run(["score", "anomaly_map"], feeds))
 
 
 def _on_openvino(path: Path, held_out: HeldOut) -> Callable[[], Stages]:
@@ -210,16 +209,7 @@ def _on_openvino(path: Path, held_out: HeldOut) -> Callable[[], Stages]:
 
     compiled: Any = openvino.Core().compile_model(str(path), "CPU")
     feeds = {"image": held_out.images[0][None], **held_out.constants}
-    return _timed(lambda: compiled(feeds))
-
-
-def _timed(work: Callable[[], object]) -> Callable[[], Stages]:
-    def once() -> Stages:
-        begin = time.perf_counter()
-        work()
-        return {"total": (time.perf_counter() - begin) * 1e3}
-
-    return once
+    return timed_run(lambda: compiled(feeds))
 
 
 def table(rows: Sequence[Row]) -> str:

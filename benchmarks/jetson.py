@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from zsad.host import system_text
+
 _GPU_DEVICES = ("*gpu*", "*ga10b*", "*gv11b*")
 """Names of the GPU below /sys/class/devfreq: JetPack 6 and 7, and 5 on Orin and Xavier."""
 
@@ -64,7 +66,7 @@ def board_state(root: Path = Path("/")) -> BoardState | None:
     Args:
         root: Where `/etc`, `/sys` and `/var` are looked for; another folder in tests.
     """
-    release = _read(root / "etc/nv_tegra_release")
+    release = system_text(root / "etc/nv_tegra_release")
     if not release:
         return None
     gpu = _gpu(root)
@@ -81,12 +83,12 @@ def board_state(root: Path = Path("/")) -> BoardState | None:
 
 
 def _power_mode(root: Path) -> str | None:
-    found = re.search(r"pmode:(\d+)", _read(root / "var/lib/nvpmodel/status"))
+    found = re.search(r"pmode:(\d+)", system_text(root / "var/lib/nvpmodel/status"))
     if found is None:
         return None
     number = int(found[1])
     pattern = rf"^\s*<\s*POWER_MODEL\s+ID={number}\s+NAME=(\S+)\s*>"
-    named = re.search(pattern, _read(root / "etc/nvpmodel.conf"), re.MULTILINE)
+    named = re.search(pattern, system_text(root / "etc/nvpmodel.conf"), re.MULTILINE)
     return named[1] if named else str(number)
 
 
@@ -101,7 +103,7 @@ def _cpu(folder: Path) -> Clock | None:
 
 
 def _clock(folder: Path, names: Sequence[str], per_mhz: float) -> Clock | None:
-    texts = [_read(folder / name).strip() for name in names]
+    texts = [system_text(folder / name).strip() for name in names]
     if not all(text.isdecimal() for text in texts):
         return None
     return Clock(*(int(text) / per_mhz for text in texts))
@@ -192,10 +194,3 @@ def watched() -> Iterator[Watch]:
 def _of(how: Any, values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(how(known)) if known else None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

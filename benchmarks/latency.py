@@ -17,10 +17,9 @@ from pathlib import Path
 
 import click
 
-from zsad.backends import BACKENDS
+from graph_options import backends_option, precisions_option
 from zsad.command import Command
 from zsad.errors import InputError
-from zsad.precision import PRECISIONS
 
 _BLAS_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -38,22 +37,8 @@ def parse_counts(
 @click.command(cls=Command)
 @click.argument("artifact", type=click.Path(path_type=Path), required=False)
 @click.option("--ckpt", type=click.Path(path_type=Path), help="Compare with its PyTorch eager run.")
-@click.option(
-    "--precision",
-    "precisions",
-    type=click.Choice(PRECISIONS),
-    multiple=True,
-    help="Graph to time, repeatable. Default: every graph of the artifact.",
-)
-@click.option(
-    "--backend",
-    "backends",
-    type=click.Choice(BACKENDS),
-    multiple=True,
-    default=("auto",),
-    show_default=True,
-    help="Engine, as zsad-run takes it; repeatable.",
-)
+@precisions_option
+@backends_option
 @click.option(
     "--batch",
     "batches",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jetson
-from zsad.host import processor, usable_cores
+from zsad.host import processor, system_text, usable_cores
 from zsad.schema import to_json
 
 PACKAGES = (
@@ -34,7 +34,7 @@ def describe() -> dict[str, Any]:
         "cores": usable_cores(),
         "memory_gb": _memory_gb(),
         "gpu": _gpu(),
-        "board": _read(Path("/proc/device-tree/model")),
+        "board": system_text(Path("/proc/device-tree/model")).strip("\0\n") or None,
         "jetson": to_json(jetson.board_state()),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
@@ -44,11 +44,18 @@ def describe() -> dict[str, Any]:
 
 def own_peak_bytes() -> int:
     """Return the largest resident memory this process has had so far."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        # Not ru_maxrss: on Linux it starts at what the parent had when it spawned this process.
-        return int(status.read_text().partition("VmHWM:")[2].split()[0]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+    # Not ru_maxrss: on Linux it starts at what the parent had when it spawned this process.
+    found = peak_bytes(os.getpid())
+    # It is bytes on macOS.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if found is None else found
+
+
+def peak_bytes(pid: int) -> int | None:
+    """Return the largest resident memory a process has had so far, where Linux tells it."""
+    status = Path(f"/proc/{pid}/status")
+    if not status.is_file():
+        return None
+    return int(status.read_text().partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def _memory_gb() -> float | None:
@@ -65,13 +72,6 @@ def _gpu() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip() or None
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text(errors="replace").strip("\0\n")
-    except OSError:
-        return None
 
 
 def _version(package: str) -> str | None:

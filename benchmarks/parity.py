@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zsad.backends import BACKENDS
+from graph_options import backends_option, precisions_option
 from zsad.command import Command
 from zsad.errors import InputError, ParityError
 from zsad.manifest import PRECISIONS
@@ -29,22 +29,8 @@ if TYPE_CHECKING:
 @click.option("--data", metavar="SPEC", help="Labelled images: elpv, synthetic, folder:PATH, ...")
 @click.option("--limit", type=click.IntRange(1), help="At most so many of them.")
 @click.option("--recipe", type=click.Path(path_type=Path), help="Also compare its verdicts.")
-@click.option(
-    "--precision",
-    "precisions",
-    type=click.Choice(PRECISIONS),
-    multiple=True,
-    help="Graph to compare, repeatable. Default: every graph of the artifact.",
-)
-@click.option(
-    "--backend",
-    "backends",
-    type=click.Choice(BACKENDS),
-    multiple=True,
-    default=("auto",),
-    show_default=True,
-    help="What runs the graphs, repeatable.",
-)
+@precisions_option
+@backends_option
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write a JSON.")
 def main(
     artifact: Path,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import machine
+from parity_verdicts import Verdicts, count_verdicts
 from zsad.arithmetic import ARITHMETIC, Arithmetic
 from zsad.artifact import Artifact
 from zsad.backends import Backend, open_backend
@@ -16,10 +17,11 @@ from zsad.data import Dataset
 from zsad.detector import Detector
 from zsad.errors import InputError
 from zsad.evaluate import Predictor
-from zsad.manifest import ParityRecord, Precision
-from zsad.metrics.agreement import flip_bound, flips_at
+from zsad.manifest import Precision
 from zsad.parity import AUROC_BUDGETS, LIMITS, parity_record
-from zsad.recipe import Calibration, Recipe, ScoreKind
+from zsad.parity_record import ParityRecord
+from zsad.recipe import Calibration, Recipe
+from zsad.scores import ScoreKind
 from zsad.watch.golden import GoldenReplay, scores_of
 from zsad_export.labelled import LabelledReference
 
@@ -39,25 +41,6 @@ class Subjects:
     precisions: tuple[Precision, ...]
     backends: tuple[str, ...]
     recipe: Recipe | None = None
-
-
-@dataclass(frozen=True)
-class Verdicts:
-    """Verdicts at a recipe's threshold, which was fixed before these frames were seen.
-
-    Attributes:
-        threshold: The recipe's, for this graph and the engine's arithmetic where it has one, else
-            for another of the artifact.
-        frames: Number of frames.
-        flips: Those whose verdict is another than the reference's.
-        bound: Share of all frames, seen or not, whose verdicts differ at most, at 95 %; as good as
-            the frames are independent draws.
-    """
-
-    threshold: float
-    frames: int
-    flips: int
-    bound: float
 
 
 @dataclass(frozen=True)
@@ -122,7 +105,7 @@ def measure(
         labelled = None
         if dataset is not None:
             progress(f"judging {len(dataset)} images of {dataset.name} with the reference")
-            predictor = stack.enter_context(_Reference(artifact, ckpt))
+            predictor = stack.enter_context(_reference(artifact, ckpt))
             labelled = stack.enter_context(
                 LabelledReference(dataset, predictor, "the reference", _kind(calibrations))
             )
@@ -141,28 +124,19 @@ def measure(
     )
 
 
-class _Reference:
-    """The reference of labelled images as a predictor, closed with its block."""
+@contextmanager
+def _reference(artifact: Artifact, ckpt: Path | None) -> Iterator[Predictor]:
+    """Give the reference of labelled images; its engine, where it has one, ends with the block."""
+    if ckpt is None:
+        with Detector(artifact, open_backend(artifact, "fp32", "cpu")) as detector:
+            yield detector
+        return
+    from zsad_train.predictor import CheckpointPredictor
 
-    def __init__(self, artifact: Artifact, ckpt: Path | None) -> None:
-        self._stack = ExitStack()
-        self._predictor: Predictor
-        if ckpt is None:
-            engine = self._stack.enter_context(open_backend(artifact, "fp32", "cpu"))
-            self._predictor = Detector(artifact, engine)
-            return
-        from zsad_train.predictor import CheckpointPredictor
-
-        checkpoint = CheckpointPredictor.load(ckpt)
-        if checkpoint.spec.sha256 != artifact.manifest.preprocess.sha256:
-            raise InputError(f"{ckpt} is preprocessed unlike the artifact: was it made from it?")
-        self._predictor = checkpoint
-
-    def __enter__(self) -> Predictor:
-        return self._predictor
-
-    def __exit__(self, *error: object) -> None:
-        self._stack.close()
+    checkpoint = CheckpointPredictor.load(ckpt)
+    if checkpoint.spec.sha256 != artifact.manifest.preprocess.sha256:
+        raise InputError(f"{ckpt} is preprocessed unlike the artifact: was it made from it?")
+    yield checkpoint
 
 
 def _rows(
@@ -197,14 +171,16 @@ def _row(
     if calibration is not None:
         kind = calibration.score_kind
         scores = (scores_of(outputs, kind) for outputs in (golden.reference, golden.found))
-        verdicts = _verdicts(calibration.threshold, *scores)
+        verdicts = count_verdicts(calibration.threshold, *scores)
     if labelled is not None:
         compared = labelled.compare(
             Detector(artifact, engine), name, LIMITS[precision], AUROC_BUDGETS[precision]
         )
         record = replace(record, data=compared.record)
         if calibration is not None:
-            verdicts = _verdicts(calibration.threshold, compared.reference_scores, compared.scores)
+            verdicts = count_verdicts(
+                calibration.threshold, compared.reference_scores, compared.scores
+            )
     return Row(name, precision, parity.passed, record, verdicts)
 
 
@@ -252,8 +228,3 @@ def _calibration_for(
         return precision != wanted[0], arithmetic != wanted[1], precision != default, precision
 
     return calibrations[min(calibrations, key=distance)] if calibrations else None
-
-
-def _verdicts(threshold: float, reference: Sequence[float], found: Sequence[float]) -> Verdicts:
-    flips = flips_at(reference, found, threshold)
-    return Verdicts(threshold, len(found), flips, flip_bound(flips, len(found)))

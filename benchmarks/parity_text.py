@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from parity_report import Report, Row, Verdicts
+from parity_report import Report, Row
+from parity_verdicts import Verdicts
 from zsad.evaluate.evaluation import METRICS
 from zsad.evaluate.tables import aligned
-from zsad.manifest import DataParity
+from zsad.parity_record import DataParity
 
 
 def text(report: Report) -> str:

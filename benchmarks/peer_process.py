@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from machine import peak_bytes
 from peer_loop import Setup
 
 
@@ -35,10 +36,7 @@ class Worker:
 
     def peak_bytes(self) -> int | None:
         """Return the largest resident memory of the process so far, where Linux tells it."""
-        status = Path(f"/proc/{self.process.pid}/status")
-        if not status.is_file():
-            return None
-        return int(status.read_text().partition("VmHWM:")[2].split()[0]) * 1024
+        return peak_bytes(self.process.pid)
 
 
 @contextmanager

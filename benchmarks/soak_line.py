@@ -32,7 +32,7 @@ cameras:
     stall_s: 1
     open_timeout_s: 2
     read_timeout_s: 1
-    backoff: {{base_s: 0.1, cap_s: 1}}
+    backoff: {{first_s: 0.1, cap_s: 1}}
   - {{name: folder, source: parts}}
 sinks:
   jsonl:

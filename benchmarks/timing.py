@@ -66,6 +66,17 @@ def take_turns(
     return {name: summarise(name, rows, warm_up, batch) for name, rows in stages.items()}
 
 
+def timed_run(run: Callable[[], object]) -> Callable[[], Stages]:
+    """Return what runs `run` once and tells its milliseconds."""
+
+    def timed() -> Stages:
+        start = time.perf_counter()
+        run()
+        return {"total": (time.perf_counter() - start) * 1e3}
+
+    return timed
+
+
 def summarise(name: str, rows: Sequence[Stages], warm_up: int, batch: int) -> Latency:
     """Return percentiles of the total, medians of the stages and the throughput."""
     totals = [row["total"] for row in rows]

@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from zsad.artifact import MANIFEST, hash_files, seal
+from zsad.credentials import forget_secrets
 from zsad.manifest import (
     BackboneRecord,
     GraphFile,
@@ -30,6 +31,13 @@ OPSET = 17
 @pytest.fixture(scope="session")
 def device_cache(tmp_path_factory):
     return tmp_path_factory.mktemp("device-cache")
+
+
+@pytest.fixture(autouse=True)
+def no_secrets():
+    """Let no test's secret be hidden in what another one reads."""
+    yield
+    forget_secrets()
 
 
 @pytest.fixture(autouse=True)

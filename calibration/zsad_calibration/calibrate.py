@@ -12,15 +12,8 @@ from zsad.detector import Detector
 from zsad.errors import InputError
 from zsad.images import Scale16
 from zsad.inspection.config import Inspection
-from zsad.recipe import (
-    SCHEMA,
-    Calibration,
-    Recipe,
-    ScoreKind,
-    TypeThreshold,
-    score_of,
-    type_scores_of,
-)
+from zsad.recipe import SCHEMA, Calibration, Recipe, TypeThreshold
+from zsad.scores import ScoreKind, score_of, type_scores_of
 from zsad.types import AnomalyResult
 from zsad.watch.appearance import DriftCollector
 from zsad_calibration.curve import false_rejects
@@ -36,7 +29,7 @@ class Settings:
     """What is promised, and about which score.
 
     Attributes:
-        score_kind: Kind of score that is compared, see `zsad.recipe.score_of`.
+        score_kind: Kind of score that is compared, see `zsad.scores.score_of`.
         max_false_reject: Share of good parts that may be rejected; None for what they support.
         confidence: Probability that the promise holds.
         scale_16bit: How deeper frames became 8 bits, for the recipe to say.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zsad.images import Scale16
     from zsad.inspection.config import Inspection
     from zsad.manifest import Precision
-    from zsad.recipe import ScoreKind
+    from zsad.scores import ScoreKind
 
 
 @click.command(cls=Command)

@@ -9,7 +9,8 @@ from dataclasses import replace
 from zsad.errors import InputError
 from zsad.inspection.config import DebounceConfig, Inspection, Polygon, Roi, Tiles
 from zsad.inspection.roi import read_roi
-from zsad.recipe import Recipe, ScoreKind
+from zsad.recipe import Recipe
+from zsad.scores import ScoreKind
 
 NONE = "none"
 """What removes a region or tiles that the recipe has."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from zsad.inspection.config import Inspection
-from zsad.recipe import Calibration, ScoreKind
+from zsad.recipe import Calibration
+from zsad.scores import ScoreKind
 from zsad.watch.appearance import MIN_PARTS, DriftReference
 from zsad_calibration.good_frames import UniqueFrames
 from zsad_calibration.merge import Merged

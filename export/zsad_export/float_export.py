@@ -6,7 +6,8 @@ from pathlib import Path
 
 from torch import nn
 
-from zsad.manifest import GraphFile, ParityRecord
+from zsad.manifest import GraphFile
+from zsad.parity_record import ParityRecord
 from zsad.schema import sha256_file
 from zsad_export.gate import Gate
 from zsad_export.graph import DeploymentGraph, table_width

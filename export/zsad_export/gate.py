@@ -11,35 +11,21 @@ from torch import nn
 
 from zsad.errors import ParityError
 from zsad.golden import GoldenFrame, GoldenOutputs
-from zsad.manifest import ParityRecord
 from zsad.parity import AUROC_BUDGETS, LIMITS, Parity, compare, parity_record
-from zsad.preprocess import PreprocessSpec, resize_exact
+from zsad.parity_record import ParityRecord
+from zsad.preprocess import PreprocessSpec
 from zsad.types import Array, ImageU8
+from zsad_export.blame import Blame
 from zsad_export.graph import DeploymentGraph
 from zsad_export.graph_names import HALF, GraphPrecision
 from zsad_export.half_range import float32_modules, measure_half_range
 from zsad_export.int8_range import used_ranges
 from zsad_export.labelled import LabelledComparison, LabelledReference
-from zsad_export.layers import (
-    LayerError,
-    compare_layers,
-    first_jump,
-    trace_graph,
-    trace_module,
-)
 from zsad_export.memory import release_memory
-from zsad_export.reference import reference_input, run_graph_module
+from zsad_export.reference import run_graph_module
 from zsad_export.replay import GraphPredictor, backend_name, replay_onnx
 from zsad_export.twins import twin_fault
 from zsad_export.widen import unit_of
-
-ROUNDING: Mapping[GraphPrecision, float] = {
-    "fp32": 1e-4,
-    "fp16": 5e-3,
-    "int8": 5e-2,
-    "int8_fp16": 5e-2,
-}
-"""Relative error of a layer that rounding alone explains; only used to find whom to blame."""
 
 SLOW_PARAMETERS = 100_000_000
 """Above this, PyTorch's half precision on a CPU, a minute per frame, runs on one frame only."""
@@ -164,10 +150,12 @@ class Gate:
         if parity.passed:
             return None
         frame = next(frame for frame in self.frames if frame.name == parity.worst.name)
-        error = first_jump(self._layer_errors(path, frame), ROUNDING["fp16"])
-        if error is None or error.relative <= ROUNDING["fp16"]:
-            return None
-        return unit_of(f"{error.layer}/")
+        layer = self._blame.first_layer(path, frame, "fp16")
+        return None if layer is None else unit_of(f"{layer}/")
+
+    @property
+    def _blame(self) -> Blame:
+        return Blame(self.build, self.spec, self.constants)
 
     def _labelled_frames(self) -> Iterator[GoldenFrame]:
         if self.labelled is not None:
@@ -217,28 +205,14 @@ class Gate:
     ) -> list[str]:
         if not found.faults:
             return []
-        layer = self._blame(path, precision, found.worst)
+        layer = self._blame.describe(path, found.worst, precision)
         return [f"{fault}, worst on {found.worst.name}, {layer}" for fault in found.faults]
 
     def _explain(self, path: Path, precision: GraphPrecision, parity: Parity) -> str:
         worst = parity.worst
         frame = next(frame for frame in self.frames if frame.name == worst.name)
-        layer = self._blame(path, precision, frame)
+        layer = self._blame.describe(path, frame, precision)
         return f"worst on {worst.name}: {worst.describe()}, {layer}"
-
-    def _blame(self, path: Path, precision: GraphPrecision, frame: GoldenFrame) -> str:
-        errors = self._layer_errors(path, frame)
-        error = first_jump(errors, ROUNDING[precision])
-        if error is None or error.relative <= ROUNDING[precision]:
-            return "no layer differs, so the fault lies between the last layer and the outputs"
-        if error is errors[0]:
-            return f"already at the first layer, '{error.layer}', so the fault lies before it"
-        return f"first at layer '{error.layer}' (relative error {error.relative:.2g})"
-
-    def _layer_errors(self, path: Path, frame: GoldenFrame) -> list[LayerError]:
-        expected = trace_module(self.build(), reference_input(frame.image_bgr, self.spec))
-        found = trace_graph(path, resize_exact(frame.image_bgr, self.spec), self.constants)
-        return compare_layers(expected, found)
 
 
 def _evidence(

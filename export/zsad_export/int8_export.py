@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +11,11 @@ import onnx
 
 from zsad.errors import ParityError
 from zsad.golden import GoldenOutputs
-from zsad.manifest import GraphFile, ParityRecord
+from zsad.manifest import GraphFile
 from zsad.parity import LIMITS, compare
-from zsad.preprocess import PreprocessSpec
+from zsad.parity_record import ParityRecord
 from zsad.schema import sha256_file, write_json
 from zsad.types import ArrayF32, ImageU8
-from zsad_calibration.int8.frames import calibration_images
 from zsad_calibration.int8.linears import Linear, find_linears
 from zsad_calibration.int8.planning import plan_int8
 from zsad_calibration.int8.qdq import write_int8
@@ -33,71 +32,15 @@ from zsad_calibration.int8.sensitivity import (
 from zsad_export.gate import Gate
 from zsad_export.graph import table_width
 from zsad_export.graph_names import FLOAT_OF, GraphPrecision
+from zsad_export.int8_options import Calibration, Progress
 from zsad_export.memory import release_memory
 from zsad_export.onnx_contract import check_model
 from zsad_export.onnx_export import OPSET, note_weights_hash
 from zsad_export.onnx_types import check_precision
 from zsad_export.replay import replay_onnx
 
-CALIBRATION_FRAMES = 32
 CHECKED_FRAMES = 8
 """Of these, whose use of the ranges the gate measures."""
-
-Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Int8Options:
-    """How INT8 graphs are made.
-
-    Attributes:
-        auto: Keep the linears that INT8 hurts most in floating point until the limits hold.
-        sensitivity: Measure what each linear does alone, which `auto` does anyway.
-        calib: Folder or data set to calibrate on; None for generated frames.
-        frames: How many of its frames.
-    """
-
-    auto: bool = False
-    sensitivity: bool = False
-    calib: str | None = None
-    frames: int = CALIBRATION_FRAMES
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What INT8 graphs are made with.
-
-    Attributes:
-        options: How they are made.
-        images: Calibration frames, (H, W, 3) uint8 BGR at the graph's size.
-    """
-
-    options: Int8Options
-    images: tuple[ImageU8, ...]
-
-    @classmethod
-    def read(cls, options: Int8Options, spec: PreprocessSpec, progress: Progress) -> Calibration:
-        """Read the calibration frames, and say so where they are not the user's own.
-
-        Raises:
-            InputError: They cannot be read.
-        """
-        if options.calib is None:
-            progress(
-                "no --calib: INT8 ranges come from generated frames; frames of the line itself, "
-                "good parts included, fit better: docs/int8.md says what that cost on photographs"
-            )
-        return cls(options, calibration_images(options.calib, options.frames, spec))
-
-    @property
-    def source(self) -> str:
-        """What the frames are."""
-        calib = self.options.calib
-        if calib is None:
-            return "generated frames"
-        # A folder's name or a data set's; where they lie is nobody's business.
-        path = Path(calib)
-        return f"frames of {path.resolve().name if path.is_dir() else calib.partition(':')[0]}"
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import TracebackType
 
 import numpy as np
 
+from zsad.closeable import Closeable
 from zsad.data import Dataset
 from zsad.evaluate import Predictor, Side, Versus, compare_sides, examine
 from zsad.golden import GoldenFrame
-from zsad.manifest import BudgetVerdict, DataParity, MetricDelta
 from zsad.metrics.agreement import kendall_tau, verdict_flips
 from zsad.metrics.bootstrap import DRAWS
 from zsad.parity import Parity, ParityLimits
-from zsad.recipe import ScoreKind
-from zsad_export.recorder import Comparer, Recorder
+from zsad.parity_record import BudgetVerdict, DataParity, MetricDelta
+from zsad.scores import ScoreKind
+from zsad_export.recorder import Comparer, Recorder, Recording
 
 BUDGETED = ("image_auroc", "pixel_auroc")
 """The metrics that have a budget; the others are reported beside them."""
@@ -67,7 +67,7 @@ class LabelledComparison:
         return [f"on {record.dataset} it moves {moved}; {budget}, {said}"]
 
 
-class LabelledReference:
+class LabelledReference(Closeable):
     """What a reference made of a labelled data set; close it, since its maps take disk space."""
 
     def __init__(
@@ -91,8 +91,8 @@ class LabelledReference:
             InputError: There is nothing to measure, or no room for the maps.
         """
         self.dataset, self.kind, self._draws = dataset, kind, draws
-        self._recorder = Recorder(predictor, kind)
-        self._side = self._examine(self._recorder, name)
+        self._recording = Recording()
+        self._side = self._examine(Recorder(predictor, kind, self._recording), name)
 
     def compare(
         self, predictor: Predictor, name: str, limits: ParityLimits, budget: float
@@ -108,7 +108,7 @@ class LabelledReference:
         Raises:
             InputError: A score or a map of it is no number.
         """
-        comparer = Comparer(predictor, self._recorder, self.kind, limits)
+        comparer = Comparer(predictor, self._recording, self.kind, limits)
         versus = compare_sides(self._examine(comparer, name), self._side)
         parity = Parity(tuple(comparer.frames), limits, np.array(comparer.scores, np.float32))
         worst = self.dataset[int(parity.worst.name)]
@@ -124,8 +124,8 @@ class LabelledReference:
             map_max_abs=parity.map_max_abs,
             map_mean_abs=parity.map_mean_abs,
             map_correlation=parity.correlation,
-            kendall_tau=kendall_tau(self._recorder.scores, comparer.scores),
-            most_flips=verdict_flips(self._recorder.scores, comparer.scores).most,
+            kendall_tau=kendall_tau(self._recording.scores, comparer.scores),
+            most_flips=verdict_flips(self._recording.scores, comparer.scores).most,
             deltas=deltas,
             auroc_budget=budget,
             verdict=judge_budget(deltas, budget, _smallest_step(versus)),
@@ -133,27 +133,14 @@ class LabelledReference:
         return LabelledComparison(
             record,
             versus,
-            tuple(self._recorder.scores),
+            tuple(self._recording.scores),
             tuple(comparer.scores),
             GoldenFrame(worst.name, worst.image_bgr),
         )
 
     def close(self) -> None:
         """Remove the maps of the reference."""
-        self._recorder.close()
-
-    def __enter__(self) -> LabelledReference:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Remove the maps of the reference."""
-        self.close()
+        self._recording.close()
 
     def _examine(self, predictor: Predictor, name: str) -> Side:
         found = examine(predictor, self.dataset, subject={"name": name}, draws=self._draws)

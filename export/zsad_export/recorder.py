@@ -13,31 +13,34 @@ from typing import IO
 
 import numpy as np
 
+from zsad.closeable import Closeable
 from zsad.errors import InputError
 from zsad.evaluate import Predictor
 from zsad.golden import GoldenOutputs
 from zsad.parity import FrameParity, ParityLimits, compare
-from zsad.recipe import ScoreKind, score_of
+from zsad.scores import ScoreKind, score_of
 from zsad.types import AnomalyResult, ImageU8
 
 
-class Recorder:
-    """A predictor that keeps the score and the map of every frame it judged, in their order."""
+class Recording(Closeable):
+    """The score and the map of every frame that something judged, in their order.
 
-    def __init__(self, predictor: Predictor, kind: ScoreKind) -> None:
-        """Judge with `predictor`, by the score of a kind."""
+    Attributes:
+        scores: One of each frame so far.
+    """
+
+    def __init__(self) -> None:
+        """Hold nothing yet."""
         self.scores: list[float] = []
-        self._predictor, self._kind = predictor, kind
         self._maps: IO[bytes] = tempfile.TemporaryFile(prefix="zsad-")  # noqa: SIM115
         self._map_hw = (0, 0)
 
-    def predict(self, frame_bgr: ImageU8) -> AnomalyResult:
-        """Judge a frame (H, W, 3) uint8 BGR and keep what was said.
+    def add(self, result: AnomalyResult) -> None:
+        """Keep what was said about the next frame.
 
         Raises:
             InputError: There is no room for it.
         """
-        result = _with_kind(self._predictor.predict(frame_bgr), self._kind)
         self.scores.append(result.score)
         self._map_hw = (result.anomaly_map.shape[0], result.anomaly_map.shape[1])
         try:
@@ -48,7 +51,6 @@ class Recorder:
                 f"cannot keep the anomaly maps in a temporary file ({error.strerror}): "
                 "set TMPDIR to a folder with room for 4 bytes a pixel"
             ) from None
-        return result
 
     def outputs(self, index: int) -> GoldenOutputs:
         """Return what was said about the frame of this number."""
@@ -65,9 +67,34 @@ class Recorder:
             self._maps.close()
 
 
+@dataclass(frozen=True)
+class Recorder:
+    """A predictor that notes what it says.
+
+    Attributes:
+        predictor: What judges.
+        kind: The score that is noted.
+        recording: Where; it outlives the predictor, which may be large.
+    """
+
+    predictor: Predictor
+    kind: ScoreKind
+    recording: Recording
+
+    def predict(self, frame_bgr: ImageU8) -> AnomalyResult:
+        """Judge a frame (H, W, 3) uint8 BGR and keep what was said.
+
+        Raises:
+            InputError: There is no room for it.
+        """
+        result = _with_kind(self.predictor.predict(frame_bgr), self.kind)
+        self.recording.add(result)
+        return result
+
+
 @dataclass
 class Comparer:
-    """A predictor that is held against a `Recorder` of the same frames while it judges.
+    """A predictor that is held against a `Recording` of the same frames while it judges.
 
     Attributes:
         predictor: What judges.
@@ -79,7 +106,7 @@ class Comparer:
     """
 
     predictor: Predictor
-    reference: Recorder
+    reference: Recording
     kind: ScoreKind
     limits: ParityLimits
     scores: list[float] = field(default_factory=list)

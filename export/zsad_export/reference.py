@@ -25,7 +25,9 @@ from zsad_train.methods.base import ClosedText, Method
 def reference_input(frame_bgr: ImageU8, spec: PreprocessSpec) -> Tensor:
     """Return a camera frame as training saw it: (1, 3, H, W) float32, RGB, normalised."""
     image = Image.fromarray(np.ascontiguousarray(frame_bgr[..., ::-1]))
-    resized = image.resize((spec.width, spec.height), Image.Resampling.BICUBIC)
+    narrow = image.resize((spec.width, image.height), Image.Resampling.BICUBIC)
+    # In one call Pillow 13 would begin with the rows or the columns as it likes.
+    resized = narrow.resize((spec.width, spec.height), Image.Resampling.BICUBIC)
     unit = torch.from_numpy(np.array(resized)).permute(2, 0, 1).double() / 255.0
     mean, std = (torch.tensor(v, dtype=torch.float64).view(3, 1, 1) for v in (spec.mean, spec.std))
     return ((unit - mean) / std).float()[None]

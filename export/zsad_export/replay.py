@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import onnxruntime as ort
 
+from zsad.closeable import Closeable
 from zsad.golden import GoldenFrame, GoldenOutputs, collect_outputs
 from zsad.preprocess import PreprocessSpec, resize_exact
 from zsad.types import AnomalyResult, Array, ImageU8
@@ -16,7 +16,7 @@ from zsad_calibration.probing.runner import NO_CONSTANTS, GraphRunner
 from zsad_export.graph_names import OUTPUTS
 
 
-class GraphPredictor:
+class GraphPredictor(Closeable):
     """A graph as a predictor, from camera frame to score and map; it is closed with its block."""
 
     def __init__(
@@ -35,16 +35,9 @@ class GraphPredictor:
         score, anomaly_map = self._runner.run(image, OUTPUTS[:2])
         return AnomalyResult(float(score[0]), anomaly_map[0])
 
-    def __enter__(self) -> GraphPredictor:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._runner.__exit__(kind, error, trace)
+    def close(self) -> None:
+        """Give back the graph's memory."""
+        self._runner.close()
 
 
 def replay_onnx(

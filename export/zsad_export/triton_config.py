@@ -16,7 +16,6 @@ from zsad.manifest import TensorSpec
 from zsad_export.graph_names import BATCH
 
 InstanceKind = Literal["auto", "gpu", "cpu"]
-INSTANCE_KINDS: tuple[InstanceKind, ...] = ("auto", "gpu", "cpu")
 
 ENGINE_CACHE = "/tmp/zsad-triton"
 """Where a server keeps the engines that ONNX Runtime's TensorRT provider builds; mount something

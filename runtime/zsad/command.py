@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import errno
 import logging
+import sys
+import threading
+import traceback
+from types import TracebackType
 from typing import Any
 
 import click
 
+from zsad.credentials import mask_credentials
 from zsad.errors import InputError, ZsadError
 
 _INTERRUPTED = 130
@@ -19,11 +24,13 @@ class Command(click.Command):
 
     Use it as `@click.command(cls=Command)`. Exit codes: 0, 2 bad input, 3 parity gate, 4 an engine
     that does not build or run; 1 is a bug of ours and keeps its traceback. Ctrl-C ends with 130.
+    Neither these lines nor the log nor a traceback shows a secret that was read (`learn_secret`).
     """
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn a `ZsadError` into its one line on standard error."""
         _show_log()
+        _mask_tracebacks()
         try:
             return super().invoke(ctx)
         except ZsadError as error:
@@ -35,7 +42,7 @@ class Command(click.Command):
                 ctx.exit(InputError.exit_code)
             if error.errno not in _FULL:
                 raise
-            where = f" for {error.filename}" if error.filename else ""
+            where = mask_credentials(f" for {error.filename}") if error.filename else ""
             click.echo(f"{ctx.command_path}: error: the disk is full{where}: free some", err=True)
             ctx.exit(InputError.exit_code)
         except KeyboardInterrupt:
@@ -48,7 +55,36 @@ def _show_log() -> None:
     logging.getLogger("zsad").setLevel(logging.INFO)
     if logging.lastResort is not None:
         logging.lastResort.setLevel(logging.INFO)
+        logging.lastResort.setFormatter(_MaskingFormatter())
+
+
+class _MaskingFormatter(logging.Formatter):
+    """The log without credentials, those in other libraries' words and tracebacks included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return mask_credentials(super().format(record))
+
+
+def _mask_tracebacks() -> None:
+    """Have what nobody caught printed without credentials, unless another program prints it."""
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _print_masked
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = _print_masked_of_thread
+
+
+def _print_masked(
+    kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
+) -> None:
+    sys.stderr.write(mask_credentials("".join(traceback.format_exception(kind, error, trace))))
+
+
+def _print_masked_of_thread(dead: threading.ExceptHookArgs) -> None:
+    if dead.exc_type is not SystemExit:
+        name = "unknown" if dead.thread is None else dead.thread.name
+        sys.stderr.write(f"Exception in thread {name}:\n")
+        _print_masked(dead.exc_type, dead.exc_value, dead.exc_traceback)
 
 
 def _one_line(error: ZsadError) -> str:
-    return " ".join(str(error).split())
+    return mask_credentials(" ".join(str(error).split()))

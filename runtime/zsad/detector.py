@@ -6,37 +6,27 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
 from zsad.arithmetic import ARITHMETIC, Arithmetic
 from zsad.artifact import Artifact
 from zsad.backends import Backend, open_backend
+from zsad.closeable import Closeable
+from zsad.decision import Decision
 from zsad.errors import InputError
-from zsad.inspection.config import WHOLE_FRAME, Inspection, Tiles
+from zsad.inference import Inference
+from zsad.inspection.config import WHOLE_FRAME, Inspection
 from zsad.inspection.roi import rasterise
-from zsad.inspection.tiles import Blend, crop, lay_out
 from zsad.manifest import GraphFile, Precision
-from zsad.preprocess import check_frame, resize_exact
-from zsad.recipe import Calibration, Recipe, ScoreKind, read_recipe, score_of, type_scores_of
+from zsad.recipe import Calibration, Recipe, read_recipe
 from zsad.recipe_match import calibration_of, covered_graphs, refusal_of
+from zsad.scores import ScoreKind, score_of, type_scores_of
 from zsad.stages import Stages
-from zsad.text_table import constant_inputs
-from zsad.types import (
-    AnomalyResult,
-    Array,
-    ArrayBool,
-    ArrayF32,
-    DefectType,
-    ImageU8,
-    Verdict,
-)
-
-_MEANING = {Verdict.OK: False, Verdict.NG: True}
+from zsad.types import AnomalyResult, ArrayBool, ArrayF32, ImageU8, Verdict
 
 
-class Detector:
+class Detector(Closeable):
     """Judges frames with one graph of an artifact.
 
     A detector belongs to one thread. Use it as a context manager, or call `close`.
@@ -72,7 +62,7 @@ class Detector:
         self.calibration: Calibration | None = None
         if recipe is not None:
             self.calibration = calibration_of(recipe, artifact, self.graph, backend.name)
-        self._constants = constant_inputs(artifact)
+        self._inference = Inference(artifact, backend, self.inspection.tiles)
 
     @classmethod
     def load(
@@ -164,11 +154,7 @@ class Detector:
         if not frames_bgr:
             return []
         stages = Stages()
-        if self.inspection.tiles is None:
-            answers = self._run_whole(frames_bgr, stages)
-        else:
-            tiles = self.inspection.tiles
-            answers = [self._run_tiled(frame, tiles, stages) for frame in frames_bgr]
+        answers = self._inference.run(frames_bgr, stages)
         results = [
             self._judge(answer, frame.shape[:2])
             for answer, frame in zip(answers, frames_bgr, strict=True)
@@ -183,17 +169,8 @@ class Detector:
             result: A result of this detector.
             lowered: Share by which every threshold is taken lower, for hysteresis.
         """
-        calibration = self.calibration
-        verdict, reason = self._verdict(result, lowered)
-        return replace(
-            result,
-            verdict=verdict,
-            is_anomalous=_MEANING.get(verdict),
-            threshold=None if calibration is None else calibration.threshold * (1 - lowered),
-            map_level=None if calibration is None else calibration.map_level,
-            defect=self._defect(verdict, result.type_score, lowered),
-            reason=reason,
-        )
+        types = self.artifact.manifest.words.types
+        return Decision(types, self.calibration, self.refusal).apply(result, lowered)
 
     def warm_up(self) -> None:
         """Judge a black frame, so that the first real one does not pay for what is first."""
@@ -204,46 +181,6 @@ class Detector:
     def close(self) -> None:
         """Free the engine; closing twice does no harm."""
         self.backend.close()
-
-    def __enter__(self) -> Detector:
-        """Return itself; the engine is loaded already."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Free the engine."""
-        self.close()
-
-    def _infer(self, images: Sequence[ImageU8], stages: Stages) -> dict[str, Array]:
-        """Run the graph once on images of any size; outputs have one row per image."""
-        spec = self.artifact.manifest.preprocess
-        batch = np.stack([resize_exact(image, spec) for image in images])  # (N, H, W, 3)
-        stages.over("preprocess")
-        outputs = self.backend.infer({"image": batch, **self._constants})
-        stages.over("infer")
-        return outputs
-
-    def _run_whole(self, frames: Sequence[ImageU8], stages: Stages) -> list[dict[str, ArrayF32]]:
-        outputs = self._infer(frames, stages)
-        return [
-            {name: values[index].astype(np.float32) for name, values in outputs.items()}
-            for index in range(len(frames))
-        ]
-
-    def _run_tiled(self, frame: ImageU8, tiles: Tiles, stages: Stages) -> dict[str, ArrayF32]:
-        spec = self.artifact.manifest.preprocess
-        height, width = check_frame(frame).shape[:2]
-        layout = lay_out(tiles, (height, width), (spec.height, spec.width))
-        blend = Blend(layout)
-        for batch in layout.batches():
-            outputs = self._infer([crop(frame, tile) for tile in batch], stages)
-            blend.add(batch, outputs)
-            stages.over("post")
-        return blend.maps
 
     def _judge(self, answer: Mapping[str, ArrayF32], frame_hw: tuple[int, ...]) -> AnomalyResult:
         anomaly_map, roi = answer["anomaly_map"], None
@@ -266,31 +203,3 @@ class Detector:
             return answer.get("type_score")
         type_map = answer.get("type_map")
         return None if type_map is None else type_scores_of(self.score_kind, type_map, roi)
-
-    def _defect(
-        self, verdict: Verdict, type_score: ArrayF32 | None, lowered: float
-    ) -> DefectType | None:
-        if type_score is None or verdict in (Verdict.OK, Verdict.NO_RESULT):
-            return None
-        threshold, index = None, int(type_score.argmax())
-        own = () if self.calibration is None else self.calibration.types
-        if own:
-            limits = np.array([each.threshold * (1 - lowered) for each in own])
-            excess = (type_score - limits) / (1 - limits)
-            if excess.max() > 0:
-                index = int(excess.argmax())
-                threshold = float(limits[index])
-        total = float(type_score.sum())
-        share = float(type_score[index]) / total if total > 0 else 1 / len(type_score)
-        return DefectType(self.artifact.manifest.words.types[index], share, index, threshold)
-
-    def _verdict(self, result: AnomalyResult, lowered: float) -> tuple[Verdict, str | None]:
-        told = [result.anomaly_map, *([] if result.type_score is None else [result.type_score])]
-        if not (np.isfinite(result.score) and all(np.isfinite(each).all() for each in told)):
-            return Verdict.NO_RESULT, "the graph answered with a value that is not a number"
-        if self.recipe is None:
-            return Verdict.UNCALIBRATED, None
-        if self.calibration is None:
-            return Verdict.NO_RESULT, self.refusal
-        types = () if result.type_score is None else [float(each) for each in result.type_score]
-        return self.calibration.verdict(result.score, types, lowered), None

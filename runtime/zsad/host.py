@@ -10,12 +10,16 @@ from pathlib import Path
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """Return the processor's name: as Linux gives it in `cpuinfo`, else as the system does."""
-    try:
-        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
-    named = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    named = re.search(r"^model name\s*:\s*(.+)$", system_text(cpuinfo), re.MULTILINE)
     return named[1].strip() if named else platform.processor() or platform.machine()
+
+
+def system_text(path: Path) -> str:
+    """Return what a file of the system says; nothing where there is no such file."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def usable_cores() -> int:

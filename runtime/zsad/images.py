@@ -89,6 +89,8 @@ def read_image(path: str | Path, scale_16bit: Scale16 | None = None) -> ImageU8:
             f"{file} is not an image that can be read: use 8-bit {', '.join(_FORMATS)}"
         ) from None
     except Exception as error:  # a decoder may raise anything on bytes that are not what they claim
+        if isinstance(error, OSError) and error.strerror:  # the system's, not a decoder's
+            raise InputError(f"image {file} cannot be read: {error.strerror}") from None
         raise InputError(f"{file} is truncated or corrupt: {error}") from None
 
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol, TextIO
 
 from zsad.artifact import MANIFEST
+from zsad.closeable import Closeable
 from zsad.detector import Detector
 from zsad.errors import InputError
 from zsad.overlay import draw_overlay, encode_jpeg
@@ -59,7 +59,7 @@ class LineOutput:
         """Do nothing: every row is written."""
 
 
-class FolderOutput:
+class FolderOutput(Closeable):
     """Writes `results.jsonl`, `overlays/` and `report.html` into a folder.
 
     The folder is touched with the first row and not before: a source that never gives a frame
@@ -126,19 +126,10 @@ class FolderOutput:
     def _claimed(self) -> ResultWriter:
         if self._writer is None:
             _claim(self.folder)
-            self._writer = ResultWriter(self.folder / RESULTS).__enter__()
+            self._writer = ResultWriter(self.folder / RESULTS)
         return self._writer
 
-    def __enter__(self) -> FolderOutput:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Close the results."""
         if self._writer is not None:
             self._writer.close()

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from zsad.recipe import ScoreKind
+from zsad.scores import ScoreKind
 from zsad.types import AnomalyResult, ArrayBool, ArrayF32, ImageU8, Verdict
 
 _OPACITY = 0.65

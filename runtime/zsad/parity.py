@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from zsad.golden import GoldenOutputs
-from zsad.manifest import ParityRecord
 from zsad.metrics.agreement import kendall_tau, verdict_flips
+from zsad.parity_record import ParityRecord
 from zsad.types import Array, ArrayF32
 
 VARIES = 10.0

@@ -1,8 +1,9 @@
 """The one step outside the graph: an exact resize of the camera frame.
 
 Everything else (cast, colour order, normalisation) is inside the graph, so that no runtime can get
-it wrong. The resize is Pillow's antialiased bicubic, the training transform itself; OpenCV's
-INTER_CUBIC does not antialias and is off by up to 60 grey levels on fine texture.
+it wrong. The resize is Pillow's antialiased bicubic, the training transform itself, rows first as
+in every release before 13 (`zsad.resampling`); OpenCV's INTER_CUBIC does not antialias and is off
+by up to 60 grey levels on fine texture.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 
 from zsad.errors import InputError
+from zsad.resampling import BILINEAR, resample
 from zsad.schema import sha256_of
 from zsad.types import ArrayBool, ImageU8
 
@@ -74,13 +75,14 @@ def check_frame(frame_bgr: ImageU8) -> ImageU8:
     return frame_bgr
 
 
-def resize_exact(frame_bgr: ImageU8, spec: PreprocessSpec) -> ImageU8:
+def resize_exact(frame_bgr: ImageU8, spec: PreprocessSpec, threads: int | None = None) -> ImageU8:
     """Resize a frame to the graph's input, bit-equal to the training transform.
 
     Args:
         frame_bgr: (H, W, 3) uint8, BGR. Each channel is resampled on its own, so the colour order
             does not matter and no channel swap is paid for.
         spec: The target size.
+        threads: As `zsad.resampling.resample` takes them.
 
     Returns:
         (spec.height, spec.width, 3) uint8, BGR, contiguous.
@@ -91,9 +93,7 @@ def resize_exact(frame_bgr: ImageU8, spec: PreprocessSpec) -> ImageU8:
     check_frame(frame_bgr)
     if frame_bgr.shape[:2] == (spec.height, spec.width):
         return np.ascontiguousarray(frame_bgr)
-    image = Image.fromarray(np.ascontiguousarray(frame_bgr))
-    resized = image.resize((spec.width, spec.height), Image.Resampling.BICUBIC)
-    return np.asarray(resized)
+    return resample(frame_bgr, spec.height, spec.width, threads=threads)
 
 
 def resize_mask(mask: ArrayBool, height: int, width: int) -> ArrayBool:
@@ -109,6 +109,4 @@ def resize_mask(mask: ArrayBool, height: int, width: int) -> ArrayBool:
     """
     if mask.shape == (height, width):
         return mask
-    grey = Image.fromarray(mask.astype(np.uint8) * 255)
-    resized = grey.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(np.asarray(resized) > 127)
+    return np.asarray(resample(mask.astype(np.uint8) * 255, height, width, BILINEAR) > 127)

@@ -14,14 +14,12 @@ from zsad.errors import InputError
 from zsad.images import Scale16
 from zsad.inspection.config import DebounceConfig, Inspection, Roi, Tiles
 from zsad.schema import from_json, read_json, write_json
-from zsad.types import ArrayBool, ArrayF32, Verdict
+from zsad.scores import ScoreKind
+from zsad.types import Verdict
 from zsad.watch.appearance import DriftReference
 
 SCHEMA = 2
 """2 brought region, tiles, debounce and thresholds by type; 1 is read as a recipe without them."""
-
-ScoreKind = Literal["graph", "map_max", "map_top1pct"]
-SCORE_KINDS: tuple[ScoreKind, ...] = ("graph", "map_max", "map_top1pct")
 
 
 @dataclass(frozen=True)
@@ -232,38 +230,3 @@ def agreed_scale(path: str | Path, asked: Scale16 | None) -> Scale16 | None:
 def write_recipe(path: str | Path, recipe: Recipe) -> None:
     """Write a recipe, whole or not at all."""
     write_json(Path(path), recipe)
-
-
-def score_of(
-    kind: ScoreKind, graph_score: float, anomaly_map: ArrayF32, roi: ArrayBool | None = None
-) -> float:
-    """Return the image score of a kind.
-
-    Args:
-        kind: `graph` is the method's own score; `map_max` the map's maximum; `map_top1pct` the mean
-            of its highest one percent of pixels, which one hot pixel cannot decide.
-        graph_score: The graph's score, in [0, 1].
-        anomaly_map: (H, W) float32 in [0, 1].
-        roi: (H, W) bool, the pixels that count; None for all. It means nothing to `graph`.
-    """
-    if kind == "graph":
-        return graph_score
-    values = anomaly_map.ravel() if roi is None else anomaly_map[roi]
-    if kind == "map_max":
-        return float(values.max())
-    count = max(1, values.size // 100)
-    return float(np.partition(values, values.size - count)[-count:].mean(dtype=np.float64))
-
-
-def type_scores_of(kind: ScoreKind, type_map: ArrayF32, roi: ArrayBool | None = None) -> ArrayF32:
-    """Return the score of each type as `score_of` reads it from a map.
-
-    Args:
-        kind: A map kind.
-        type_map: (K, H, W) float32 in [0, 1].
-        roi: (H, W) bool, the pixels that count; None for all.
-
-    Returns:
-        (K,) float32.
-    """
-    return np.array([score_of(kind, np.nan, each, roi) for each in type_map], np.float32)

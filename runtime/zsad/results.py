@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, TextIO
 
 from zsad.arithmetic import Arithmetic
+from zsad.closeable import Closeable
 from zsad.errors import InputError
 from zsad.schema import from_json, parse_json, to_json
 
@@ -63,21 +63,20 @@ def result_line(row: ResultRow) -> str:
     return json.dumps(to_json(row), allow_nan=False)
 
 
-class ResultWriter:
+class ResultWriter(Closeable):
     """Appends rows to a `results.jsonl`; each row is flushed before the next frame is judged."""
 
     def __init__(self, path: str | Path) -> None:
-        """Start a new file at `path`; an older one there is replaced."""
-        self.path = Path(path)
-        self._stream: TextIO | None = None
+        """Start a new file at `path`; an older one there is replaced.
 
-    def __enter__(self) -> ResultWriter:
-        """Open the file."""
+        Raises:
+            InputError: The file cannot be written.
+        """
+        self.path = Path(path)
         try:
-            self._stream = self.path.open("w", encoding="utf-8")
+            self._stream: TextIO | None = self.path.open("w", encoding="utf-8")
         except OSError as error:
             raise InputError(f"cannot write {self.path}: {error.strerror}") from None
-        return self
 
     def write(self, row: ResultRow) -> None:
         """Append one row.
@@ -85,21 +84,12 @@ class ResultWriter:
         Raises:
             InputError: The disk is full or gone.
         """
-        assert self._stream is not None, "write() needs the context manager"
+        assert self._stream is not None, "the file is closed"
         try:
             self._stream.write(result_line(row) + "\n")
             self._stream.flush()
         except OSError as error:
             raise InputError(f"cannot write {self.path}: {error.strerror}") from None
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the file."""
-        self.close()
 
     def close(self) -> None:
         """Close the file; closing twice does no harm."""

@@ -6,6 +6,7 @@ wrong type is an error that names the key, never a silent default.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -112,7 +113,9 @@ def write_atomic(path: Path, content: bytes | memoryview) -> None:
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from None
     finally:
-        temporary.unlink(missing_ok=True)  # also after Ctrl-C
+        # Also after Ctrl-C. Where nothing could be written nothing can be removed either.
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def _refuse_constant(name: str) -> Any:

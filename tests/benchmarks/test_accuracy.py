@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 import accuracy
 import accuracy_methods
+import accuracy_plan
 import accuracy_runs
 import protocol
 from accuracy_runs import Outcome, epochs_done, trained
@@ -109,7 +110,7 @@ def test_a_list_counts_as_the_set_it_is_part_of():
     ],
 )
 def test_the_paper_says_what_to_train_on(paper, sets, train_on, split):
-    made = accuracy.plan(paper, sets, Path("/d"), None, ())
+    made = accuracy_plan.plan(paper, sets, Path("/d"), None, (), paper)
     assert (made.train_on, made.split) == (train_on, split)
     assert made.test_on == tuple(f"{name}:/d/{name}" for name in sets)
 
@@ -119,9 +120,10 @@ def test_the_paper_says_what_to_train_on(paper, sets, train_on, split):
 )
 def test_the_papers_own_method_is_trained_unless_another_is_named(paper, method):
     options = dict.fromkeys(("pretrained", "image_size", "limit", "epochs", "seeds"))
-    made = accuracy.plan(paper, ("mvtec",), Path("/d"), None, ())
-    job = accuracy._job({**options, "method": method, "backbone": "tiny"}, made)
-    assert job.method == (method or paper)
+    options |= {"paper": paper, "method": method, "backbone": "tiny", "feature_cache": None}
+    chosen = accuracy._method(options)
+    made = accuracy_plan.plan(paper, ("mvtec",), Path("/d"), None, (), chosen)
+    assert accuracy._job(options, made, chosen).method == (method or paper)
 
 
 @pytest.mark.parametrize(
@@ -146,9 +148,10 @@ def test_the_papers_own_method_is_trained_unless_another_is_named(paper, method)
         (["--train-on", "synthetic", "--test-on", "mvtec:none"], "no such folder"),
         (["--method", "nil", "--train-on", "synthetic", "--test-on", "synthetic"], "no method"),
         (
-            ["--method", "clip", "--train-on", "synthetic", "--test-on", "synthetic", "--seeds", 2],
-            "clip learns nothing",
+            ["--method", "clip", "--test-on", "synthetic", "--seeds", 2],
+            "clip learns nothing: leave --seeds out",
         ),
+        (["--method", "winclip", "--test-on", "synthetic", "--epochs", 1], "leave --epochs out"),
     ],
 )
 def test_bad_options_are_one_line(words, message, tmp_path, monkeypatch):
@@ -234,10 +237,11 @@ def test_kept_features_change_no_figure(tmp_path):
 
 def test_a_method_that_learns_nothing_is_tested_as_it_is(tmp_path):
     write_mvtec(tmp_path / "mvtec", 3)
-    spec = f"mvtec:{tmp_path / 'mvtec'}"
-    result = invoke("--method", "clip", "--train-on", spec, "--test-on", spec)
+    spec, file = f"mvtec:{tmp_path / 'mvtec'}", tmp_path / "a.json"
+    result = invoke("--method", "clip", "--test-on", spec, "--json", file)
     assert result.exit_code == 0, result.output
     assert "| mvtec | 3 + 3 |" in result.output and "epoch" not in result.output
+    assert json.loads(file.read_text())["trained_on"] is None
 
 
 def test_a_run_goes_on_and_another_job_is_refused(tmp_path):

@@ -15,7 +15,8 @@ from fake_camera import jpeg, picture, stamp_of
 
 from camera_faults import main
 from fault_cameras import fake_camera
-from fault_injection import SCENARIOS, Limits, inject
+from fault_injection import Limits, inject
+from fault_scenarios import SCENARIOS
 from zsad.sources import BackoffConfig, CameraConfig, open_camera
 from zsad.sources.health import SourceState
 

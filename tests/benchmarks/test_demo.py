@@ -9,7 +9,7 @@ import demo
 from demo_summary import accuracy_lines, parity_lines
 from zsad.errors import InputError
 from zsad.evaluate.evaluation import Decisions, Evaluation, Figure, Row
-from zsad.manifest import ParityRecord
+from zsad.parity_record import ParityRecord
 
 ROOT = Path(__file__).parents[2]
 STEPS = demo.demo_steps(Path("out"), demo.Settings(), "elpv")

@@ -63,7 +63,7 @@ def test_a_device_that_has_all_gives_every_figure(monkeypatch, tmp_path, artifac
         assert 0 < latency["infer_p50"] < latency["p99"]
     assert rows["gpu time fp32 tensorrt"]["figures"]["compute_ms"]["p50"] == 1.0
     others = {name: row["status"] for name, row in rows.items() if row["status"] != "ok"}
-    assert others == {"tensorrt_rtx_that_is_not_there": "absent"}
+    assert others == {"tensorrt_rtx_that_is_not_there": "absent", "onnxruntime-gpu": "absent"}
     assert result.exit_code == 0
     fake.gpu.check_clean()
 

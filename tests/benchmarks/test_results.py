@@ -171,3 +171,51 @@ def test_the_readme_prints_how_fast_the_other_graphs_are(name, start):
     shown = ["fp32 on CPUExecutionProvider", "fp32 on OpenVINO CPU bf16"]
     shown += ["int8 on CPUExecutionProvider", "int8 on OpenVINO CPU f32"]
     assert all(found[each] in readme[:400] for each in shown)
+
+
+def test_the_readme_prints_how_long_a_frame_takes():
+    record = json.loads((RESULTS / "latency-dive-tiny.json").read_text("utf-8"))
+    readme = (ROOT / "README.md").read_text("utf-8")
+    titles = (
+        "ONNX Runtime, FP32 graph",
+        "ONNX Runtime, FP16 graph (emulated on a CPU)",
+        "PyTorch eager, as the paper runs it",
+        "PyTorch eager, text encoded once",
+    )
+    eager = record["latencies"][2]["total_ms"]["p50"]
+    for title, row in zip(titles, record["latencies"], strict=True):
+        ms = row["total_ms"]
+        faster = f"{eager / ms['p50']:.2f} times as fast" if ms["p50"] != eager else "1"
+        assert f"| {title} | {ms['p50']:.1f} | {ms['p95']:.1f} | {faster} |" in readme
+
+
+def test_the_readme_prints_how_far_the_graphs_are_from_pytorch():
+    record = json.loads((RESULTS / "parity-dive-tiny.json").read_text("utf-8"))
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for row in record["rows"]:
+        off = row["parity"]
+        shown = f"score {off['score_max_abs']:.1e} and map {off['map_max_abs']:.1e}"
+        assert f"{row['precision'].upper()} {shown}" in readme
+    demo = json.loads((RESULTS / "elpv-dive-tiny.json").read_text("utf-8"))
+    assert record["subject"]["artifact_sha256"] == demo["subject"]["artifact_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("heads", "title"), [("mean", "heads averaged first"), ("each", "entropy per head")]
+)
+def test_the_methods_page_prints_which_entropy_is_abnormal(heads, title):
+    rows = json.loads((RESULTS / "entropy-tiny.json").read_text("utf-8"))["rows"]
+    page = (ROOT / "docs" / "methods.md").read_text("utf-8")
+    figures = [
+        f"{100 * row['within_images']:.1f} ± {100 * row['standard_error']:.1f}"
+        for row in rows
+        if row["heads"] == heads
+    ]
+    assert f"| {title} | {' | '.join(figures)} |" in page.replace("**", "")
+
+
+def test_the_evaluation_page_prints_the_memory_that_was_measured():
+    memory = json.loads((RESULTS / "metrics.json").read_text("utf-8"))["memory"]
+    page = (ROOT / "docs" / "evaluate.md").read_text("utf-8")
+    assert f"{memory['maps']} random maps of {memory['side_px']}x{memory['side_px']}" in page
+    assert f"{memory['evaluation_peak_gb']:.1f} GB at the peak" in page

@@ -15,7 +15,8 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "runtime")]
 from conftest import write_artifact  # noqa: E402
 from zsad.artifact import MANIFEST, Artifact, seal  # noqa: E402
 from zsad.inspection.config import DebounceConfig, Inspection, Roi, Tiles  # noqa: E402
-from zsad.manifest import ParityRecord, read_manifest  # noqa: E402
+from zsad.manifest import read_manifest  # noqa: E402
+from zsad.parity_record import ParityRecord  # noqa: E402
 from zsad.recipe import (  # noqa: E402
     SCHEMA,
     Bound,

@@ -16,7 +16,7 @@ from zsad.golden import GoldenFrame
 from zsad.manifest import BackboneRecord, MethodInfo, Words
 from zsad.preprocess import PreprocessSpec
 from zsad_export.cli.export import main as export_command
-from zsad_export.export import Identity
+from zsad_export.identity import Identity
 from zsad_train.checkpoint import save_checkpoint
 from zsad_train.methods.base import Prediction, TrainingWords
 from zsad_train.methods.dive import Dive

@@ -20,11 +20,12 @@ from zsad.golden import read_golden, read_golden_inputs
 from zsad.results import read_results
 from zsad.text_table import read_table
 from zsad_calibration.cli import main as calibrate_command
+from zsad_export.assembly import export_model
 from zsad_export.cli.evaluate import main as evaluate_command
 from zsad_export.cli.export import main as export_command
 from zsad_export.engine import build_rtx_engine
-from zsad_export.export import export_model, identity_of
 from zsad_export.golden import golden_frames
+from zsad_export.identity import identity_of
 from zsad_export.replay import replay_onnx
 from zsad_train.checkpoint import load_checkpoint, save_checkpoint
 from zsad_train.methods.base import OpenText, TrainingWords
@@ -214,7 +215,7 @@ class TestGate:
 
     @pytest.fixture
     def identity(self, small_clip, tmp_path, frames, monkeypatch):
-        monkeypatch.setattr("zsad_export.export.golden_frames", lambda: frames)
+        monkeypatch.setattr("zsad_export.assembly.golden_frames", lambda: frames)
         save_checkpoint(tmp_path / "dapo.pt", build(), {})
         return identity_of(load_checkpoint(tmp_path / "dapo.pt"))
 

@@ -6,7 +6,9 @@ import torch
 
 from zsad.artifact import Artifact
 from zsad.errors import InputError, ParityError
-from zsad_export.export import export_checkpoint, export_model, identity_of, read_for_export
+from zsad_export.assembly import export_model
+from zsad_export.export import export_checkpoint, read_for_export
+from zsad_export.identity import identity_of
 from zsad_train.checkpoint import load_checkpoint
 
 
@@ -66,7 +68,7 @@ class TestManifest:
 @pytest.fixture(scope="module", autouse=True)
 def small_golden_frames(frames):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("zsad_export.export.golden_frames", lambda: frames)
+        patch.setattr("zsad_export.assembly.golden_frames", lambda: frames)
         yield
 
 

@@ -1,13 +1,14 @@
 """Parity on labelled images, with predictors whose scores and maps are known by hand."""
 
+import weakref
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from zsad.data import Sample
-from zsad.manifest import MetricDelta
 from zsad.parity import ParityLimits
+from zsad.parity_record import MetricDelta
 from zsad.types import AnomalyResult
 from zsad_export.labelled import LabelledReference, judge_budget
 
@@ -65,6 +66,14 @@ def reference():
 
 def compared(reference, budget=0.005, **found):
     return reference.compare(Known(**found), "the graph", LIMITS, budget)
+
+
+def test_the_reference_itself_is_not_kept():
+    predictor = Known()
+    kept = weakref.ref(predictor)
+    with LabelledReference(Parts(), predictor, "the reference", draws=2):
+        del predictor
+        assert kept() is None  # it is a whole model, whose memory the graphs need
 
 
 def test_the_same_predictor_moves_nothing(reference):

@@ -12,7 +12,7 @@ from zsad.artifact import Artifact
 from zsad.engine_cache import BuildOptions
 from zsad.errors import EngineError, InputError
 from zsad_export.built_engine import check_engine_types, engine_types
-from zsad_export.cli import build_line
+from zsad_export.cli.build_line import BuildLine
 from zsad_export.cli.engine import main as engine_command
 from zsad_export.engine import build_native_engine
 
@@ -186,10 +186,10 @@ def test_progress_is_told_where_the_release_has_a_monitor(install, known, monkey
 def test_progress_is_one_line(monkeypatch, terminal, seconds, said):
     shown = io.StringIO()
     monkeypatch.setattr(shown, "isatty", lambda: terminal)
-    monkeypatch.setattr(build_line.sys, "stderr", shown)
+    monkeypatch.setattr("sys.stderr", shown)
     clock = iter([0.0, *seconds])
-    monkeypatch.setattr(build_line.time, "monotonic", lambda: next(clock))
-    with build_line.BuildLine("fp16") as line:
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    with BuildLine("fp16") as line:
         for step in range(len(seconds)):
             line.show("Tactic Selection", step + 1, 3)
     assert shown.getvalue() == said
@@ -206,7 +206,7 @@ def test_an_engine_that_cannot_be_loaded_is_refused(install, known, monkeypatch)
 
 def test_a_compilers_refusal_comes_in_its_own_words(install, known, monkeypatch):
     install()
-    monkeypatch.setattr("fake_tensorrt.Config.add_optimization_profile", lambda self, profile: 0)
+    monkeypatch.setattr("fake_network.Config.add_optimization_profile", lambda self, profile: 0)
     with pytest.raises(EngineError, match=r"cannot build .*: no optimization profile"):
         build_native_engine(known)
 

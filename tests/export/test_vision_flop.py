@@ -3,13 +3,17 @@ import json
 import numpy as np
 import open_clip
 
-from zsad.plan.products import graph_flop
+from zsad.plan.products import graph_products
 from zsad.plan.vit import VisionShape
 from zsad_export.graph import DeploymentGraph
 from zsad_export.onnx_export import export_onnx
 from zsad_train.batches import preprocess_spec
 from zsad_train.methods import method_class
 from zsad_train.towers import load_backbone
+
+
+def total(products):
+    return sum(product.flop for product in products)
 
 
 def exported_flop(folder, layers):
@@ -25,13 +29,13 @@ def exported_flop(folder, layers):
     baked = cls(backbone, cls.presets["clip"], cls.words_for("object")).eval().bake()
     path = folder / f"{name}.onnx"
     export_onnx(DeploymentGraph(baked, preprocess_spec(backbone.info), "fp32"), (32, 32), path)
-    return graph_flop(path, {"image": np.zeros((1, 32, 32, 3), np.uint8)})
+    return total(graph_products(path, {"image": np.zeros((1, 32, 32, 3), np.uint8)}))
 
 
 def test_each_block_of_an_exported_graph_costs_what_the_formula_says(tmp_path):
     def formula(layers):
         shape = VisionShape("toy", 32, 8, 32, layers, 2, 128, 24)
-        return sum(product.flop for product in shape.products(32))
+        return total(shape.products(32))
 
     shallow, deep = exported_flop(tmp_path, 2), exported_flop(tmp_path, 4)
     assert deep - shallow == formula(4) - formula(2)

@@ -9,8 +9,8 @@ from torch import nn
 from zsad.errors import ParityError
 from zsad.golden import read_golden
 from zsad.parity import LIMITS, compare
+from zsad_export.assembly import export_model
 from zsad_export.engine import build_rtx_engine
-from zsad_export.export import export_model
 from zsad_export.onnx_types import check_precision, tensor_types
 from zsad_export.replay import replay_onnx
 from zsad_export.twins import twin_fault
@@ -61,7 +61,7 @@ def build_loud(small_detector):
 @pytest.fixture(scope="module", autouse=True)
 def small_golden_frames(frames):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("zsad_export.export.golden_frames", lambda: frames)
+        patch.setattr("zsad_export.assembly.golden_frames", lambda: frames)
         yield
 
 

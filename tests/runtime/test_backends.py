@@ -153,7 +153,7 @@ def fake_onnxruntime(offered, loads, log):
             log.append((names, dict(providers), enable_fallback, options))
             self._providers = [name for name in names if name in loads]
 
-        def run(self, names, feeds):
+        def run(self, names, feeds, options=None):
             time.sleep(0.002 if self._providers[0] == CPU else 0)
             return [np.zeros(1) for _ in names]
 
@@ -176,6 +176,7 @@ def fake_onnxruntime(offered, loads, log):
     module.SessionOptions = FakeOptions
     module.InferenceSession = Session
     module.preload_dlls = lambda: print("noise on standard output")
+    module.set_default_logger_severity = lambda severity: None
     return module
 
 
@@ -201,7 +202,7 @@ def test_a_provider_that_is_not_offered_names_the_fix(fake, make_artifact):
     assert log == []
 
 
-@pytest.mark.parametrize("backend", ["cuda", "ort-tensorrt"])
+@pytest.mark.parametrize("backend", ["cuda", "cuda-graph", "ort-tensorrt"])
 def test_a_provider_that_is_offered_but_does_not_load_is_an_error(fake, make_artifact, backend):
     fake([TRT, CUDA, CPU], [CPU])
     with pytest.raises(
@@ -246,6 +247,21 @@ def test_cuda_multiplies_what_the_graph_says(fake, make_artifact, backend, versi
     sys.modules["onnxruntime"].__version__ = version
     open_backend(Artifact.open(make_artifact()), backend=backend).close()
     assert log[0][1][CUDA] == options and log[0][1][CPU] == {}
+
+
+def test_cuda_graphs_are_asked_for_and_named(fake, make_artifact):
+    log = fake([CUDA, CPU], [CUDA, CPU])
+    with open_backend(Artifact.open(make_artifact()), backend="cuda-graph") as backend:
+        assert (backend.name, backend.provider) == ("cuda-graph", f"{CUDA} by CUDA graphs")
+    assert log[0][1][CUDA] == {"use_tf32": "0", "enable_cuda_graph": "1"}
+
+
+def test_cuda_graphs_need_a_release_that_has_one_per_shape(fake, make_artifact):
+    log = fake([CUDA, CPU], [CUDA, CPU])
+    sys.modules["onnxruntime"].__version__ = "1.17.3"
+    with pytest.raises(InputError, match=r"'cuda-graph' needs onnxruntime-gpu 1\.18 or newer"):
+        open_backend(Artifact.open(make_artifact()), backend="cuda-graph")
+    assert log == []
 
 
 def test_auto_takes_cuda_where_it_is_faster_and_never_tensorrt(fake, make_artifact):

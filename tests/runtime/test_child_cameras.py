@@ -14,7 +14,7 @@ from fake_camera import picture
 
 from zsad.errors import InputError
 from zsad.sources import BackoffConfig, CameraConfig, ControlsConfig, open_camera
-from zsad.sources.config import infer_kind
+from zsad.sources.address import infer_kind
 from zsad.sources.genicam import to_bgr
 from zsad.sources.gstreamer import csi_pipeline, header_size
 from zsad.sources.health import Cause, SourceState

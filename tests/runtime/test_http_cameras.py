@@ -1,15 +1,17 @@
 """HTTP cameras: passwords, refusals, and what is no stream of pictures."""
 
+import contextlib
 import hashlib
 import http.server
 import re
 import socket
 import threading
+import time
 
 import pytest
 from fake_camera import jpeg
 
-from zsad.sources import CameraConfig
+from zsad.sources import CameraConfig, open_camera
 from zsad.sources.health import Cause
 from zsad.sources.mjpeg import HttpOpener
 from zsad.sources.stream import StreamError
@@ -152,3 +154,68 @@ def test_a_read_that_waits_is_woken_by_an_interrupt(serve):
     assert caught.value.cause in (Cause.END_OF_FILE, Cause.FAILED)
     silent.set()
     stream.close()
+
+
+@pytest.mark.parametrize("begin", [b"", b"HTTP/1.1 200 OK\r\nX-Slow: "])
+def test_an_answer_that_drips_for_ever_is_given_up(begin):
+    """Each byte comes in time; the headers never end."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(begin)
+                while not over.wait(0.05):
+                    connection.sendall(b"H")
+
+        thread = threading.Thread(target=serve, name="dripping")
+        thread.start()
+        begun_s = time.monotonic()
+        with pytest.raises(StreamError) as found:
+            open_stream(listener.getsockname()[1])
+        over.set()
+        thread.join(10)
+    assert found.value.cause is Cause.TIMEOUT
+    assert time.monotonic() - begun_s < 3
+
+
+def test_a_flood_of_empty_parts_is_no_picture_and_ends(serve):
+    def answer(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Type", "multipart/x-mixed-replace;boundary=cut")
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                handler.wfile.write(b"--cut\r\nContent-Length: 0\r\n\r\n\r\n" * 1000)
+
+    port = serve(answer)
+    config = CameraConfig("cam", f"http://127.0.0.1:{port}/live", stall_s=0.5)
+    camera = open_camera(config)
+    camera.start()
+    until_s = time.monotonic() + 20
+    while camera.health.cause is not Cause.CODEC:
+        assert time.monotonic() < until_s, camera.health
+        time.sleep(0.01)
+    camera.close()
+    assert camera.health.counts.waiting == 0
+    assert set(camera.health.counts.dropped) == {"unreadable"}
+
+
+def test_a_picture_that_claims_to_be_enormous_is_not_decoded(serve):
+    """One damaged byte of a header must not take all memory."""
+    content = bytearray(jpeg())
+    frame = content.index(b"\xff\xc0")
+    content[frame + 5 : frame + 9] = b"\x75\x30\x75\x30"  # 30000 x 30000
+
+    def answer(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Type", "multipart/x-mixed-replace;boundary=cut")
+        handler.end_headers()
+        handler.wfile.write(b"--cut\r\nContent-Length: %d\r\n\r\n%b\r\n" % (len(content), content))
+
+    stream = open_stream(serve(answer))
+    reading = stream.read(1)
+    stream.close()
+    assert reading.image_bgr is None
+    assert reading.error == "30000x30000 pixels are above the limit of 64 megapixels"

@@ -1,3 +1,5 @@
+import errno
+
 import cv2
 import numpy as np
 import pytest
@@ -180,6 +182,16 @@ def test_a_large_image_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
     Image.new("1", (9000, 8000)).save(path)
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
     with pytest.raises(InputError, match="megapixels"):
+        read_image(path)
+
+
+def test_a_file_that_the_system_does_not_give_is_not_called_corrupt(tmp_path, monkeypatch):
+    def refuse(*args, **options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    path = saved(tmp_path / "a.png", Image.fromarray(RGB))
+    monkeypatch.setattr(Image, "open", refuse)  # root may read everything
+    with pytest.raises(InputError, match=r"a\.png cannot be read: Permission denied$"):
         read_image(path)
 
 

@@ -2,9 +2,11 @@
 
 import random
 
+import cv2
+import numpy as np
 import pytest
 
-from zsad.sources.multipart import Multipart, is_whole_jpeg
+from zsad.sources.multipart import Multipart, is_whole_jpeg, jpeg_size_wh
 
 BODIES = [b"\xff\xd8" + bytes([n]) * (50 + n) + b"\xff\xd9" for n in range(5)]
 
@@ -74,3 +76,12 @@ def test_an_endless_part_is_refused():
 )
 def test_half_a_picture_is_none(body, whole):
     assert is_whole_jpeg(body) is whole
+
+
+def test_the_size_of_a_jpeg_is_read_off_its_header():
+    for quality, progressive in ((30, 0), (95, 1)):
+        options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_PROGRESSIVE, progressive]
+        body = cv2.imencode(".jpg", np.zeros((40, 70, 3), np.uint8), options)[1].tobytes()
+        assert jpeg_size_wh(body) == (70, 40)
+        assert jpeg_size_wh(b"\xff\xd8\xff" + body[2:]) == (70, 40), "a byte of padding"
+        assert {jpeg_size_wh(body[:cut]) for cut in range(30)} == {None}

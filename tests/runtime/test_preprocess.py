@@ -9,12 +9,14 @@ RNG = np.random.default_rng(0)
 
 
 @pytest.mark.parametrize(
-    "size_hw", [(1, 1), (1, 999), (37, 53), (223, 225), (224, 224), (517, 519), (1080, 1921)]
+    "size_hw",
+    [(1, 1), (1, 999), (37, 53), (223, 225), (224, 224), (517, 519), (1080, 1921), (1921, 1080)],
 )
 @pytest.mark.parametrize("target_hw", [(224, 224), (97, 131)])
 def test_resize_is_bit_equal_to_the_training_transform(size_hw, target_hw):
     frame_bgr = RNG.integers(0, 256, (*size_hw, 3), dtype=np.uint8)
     rgb = Image.fromarray(frame_bgr[:, :, ::-1].copy())
+    rgb = rgb.resize((target_hw[1], size_hw[0]), Image.Resampling.BICUBIC)  # rows first
     expected_rgb = np.asarray(rgb.resize(target_hw[::-1], Image.Resampling.BICUBIC))
 
     resized = resize_exact(frame_bgr, PreprocessSpec(*target_hw))

@@ -13,9 +13,9 @@ from zsad.recipe import (
     Recipe,
     TypeThreshold,
     read_recipe,
-    score_of,
     write_recipe,
 )
+from zsad.scores import score_of
 from zsad.types import Verdict
 
 CALIBRATION = Calibration("g" * 64, "graph", 0.5, Bound(0.05, 0.95, 59), (0.1, 0.2))

@@ -123,3 +123,13 @@ def test_a_failed_write_leaves_the_old_file_and_no_scratch(tmp_path):
         write_atomic(tmp_path / "missing" / "x", b"x")
     assert json.loads(target.read_text()) == {"old": 1}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "x.json"]
+
+
+def test_a_place_where_no_file_can_be_is_one_line(tmp_path):
+    (tmp_path / "file").write_bytes(b"x")
+    for path, reason in (
+        (tmp_path / "file" / "x", "Not a directory"),
+        (tmp_path / ("x" * 300), "File name too long"),
+    ):
+        with pytest.raises(InputError, match=f": {reason}$"):
+            write_atomic(path, b"x")

@@ -167,3 +167,29 @@ def test_a_full_queue_holds_the_folder_up_and_loses_nothing(tmp_path):
     assert len(collect(camera, len(LEVELS))) == len(LEVELS)
     assert camera.health.counts.dropped == {}
     camera.close()
+
+
+def test_an_empty_file_is_a_part_without_a_result_and_not_a_part_that_nobody_saw(watched):
+    folder, camera = watched
+    (folder / "empty.png").touch()
+    (frame,) = collect(camera, 1)
+    assert frame.image_bgr is None
+    assert "is empty (0 bytes)" in frame.error
+
+
+def test_a_folder_whose_files_may_not_be_opened_does_not_pass_for_an_empty_one(
+    watched, monkeypatch
+):
+    folder, camera = watched
+    (folder / "a.png").write_bytes(png(10))
+    collect(camera, 1)
+    monkeypatch.setattr("os.access", lambda path, mode: mode != os.X_OK)
+    end_s = time.monotonic() + 5
+    while camera.health.cause is not Cause.AUTH:
+        assert time.monotonic() < end_s
+        time.sleep(0.01)
+    assert "it lacks the x right" in camera.health.detail
+    monkeypatch.undo()
+    (folder / "b.png").write_bytes(png(20))
+    (frame,) = collect(camera, 1)
+    assert frame.name == "b.png"

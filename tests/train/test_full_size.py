@@ -15,8 +15,8 @@ from zsad_train.methods.dive import Dive
 from zsad_train.methods.dive_config import PRESETS
 from zsad_train.methods.faprompt import FaPrompt
 from zsad_train.methods.faprompt_config import PRESETS as FAPROMPT
-from zsad_train.prompts import SampledPrompts
 from zsad_train.released import read_released
+from zsad_train.shifted_prompts import SampledPrompts
 from zsad_train.similarity import mean_direction
 from zsad_train.towers import load_backbone
 

@@ -8,7 +8,8 @@ from zsad.errors import InputError
 from zsad_train import loop
 from zsad_train.checkpoint import build_method, load_checkpoint, trained_tensors
 from zsad_train.config import TrainConfig
-from zsad_train.loop import Interrupted, Progress, curves_path, fit, make_optimizer, torch_device
+from zsad_train.epochs import Progress, curves_path
+from zsad_train.loop import Interrupted, fit, make_optimizer, torch_device
 
 FAST = TrainConfig(epochs=2, batch_size=4, lr_cross_attention=1e-3, lr_mlp=1e-3, device="cpu")
 

@@ -13,29 +13,29 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.utils.data import Dataset as TorchDataset
 from tqdm import tqdm
 
 from zsad.errors import InputError
-from zsad.schema import sha256_of, to_json, write_atomic
+from zsad.schema import sha256_of, to_json
 from zsad.types import ImageU8
 from zsad_train.batches import TrainingSamples, collate, to_device
 from zsad_train.config import Amp
+from zsad_train.feature_shelf import SUFFIX, Shelf
 from zsad_train.methods.base import Batch, Method
 from zsad_train.precision import autocast
 from zsad_train.towers import VisionFeatures
 
-SUFFIX = ".safetensors"
 TWICE = 8
 """Samples that are read a second time: data that changes from epoch to epoch cannot be cached."""
 
@@ -74,7 +74,7 @@ class FeatureCache:
         check_steady(samples)
         home = self.folder / tower_key(method, amp, batch_size)[:32]
         _make(home)
-        shelf = _Shelf(self.folder, int(self.limit_gb * 1e9), len(samples))
+        shelf = Shelf(self.folder, int(self.limit_gb * 1e9), len(samples))
         found: list[_Label] = []
         starts = range(0, len(samples), batch_size)
         for start in tqdm(starts, desc="features", unit="batch", disable=None):
@@ -136,54 +136,6 @@ class _Label(NamedTuple):
         count = int(np.prod(self.shape))
         mask = np.unpackbits(self.mask, count=count).reshape(self.shape).astype(np.float32)
         return self.row._replace(masks=torch.from_numpy(mask), features=_read(self.path))
-
-
-class _Shelf:
-    """The folder's entries, and room for those of this run."""
-
-    def __init__(self, folder: Path, limit: int, count: int) -> None:
-        self._limit = limit
-        self._count = count
-        self._mine: set[Path] = set()
-        self._sizes = {path: path.stat().st_size for path in folder.glob(f"*/*{SUFFIX}")}
-        self._total = sum(self._sizes.values())
-
-    def take(self, path: Path) -> bool:
-        """Whether a whole entry is there; it counts as used now."""
-        self._mine.add(path)
-        if path not in self._sizes:
-            return False
-        try:
-            with safe_open(path, "pt"):  # the header tells of a file that was cut
-                path.touch()
-                return True
-        except (SafetensorError, OSError):
-            return False
-
-    def put(self, path: Path, content: bytes) -> None:
-        """Write an entry, after others have made room for it."""
-        if len(content) * self._count > self._limit:
-            raise InputError(
-                f"the features of {self._count} images take {len(content) * self._count / 1e9:.2g} "
-                f"GB, --feature-cache-gb is {self._limit / 1e9:.2g}: raise it, or use --limit"
-            )
-        self._total += len(content) - self._sizes.get(path, 0)
-        self._sizes[path] = len(content)
-        for old in self._to_evict():
-            old.unlink(missing_ok=True)
-            self._total -= self._sizes.pop(old)
-        write_atomic(path, content)
-
-    def _to_evict(self) -> Iterator[Path]:
-        excess = self._total - self._limit
-        if excess <= 0:
-            return
-        others = [path for path in self._sizes if path not in self._mine and path.exists()]
-        for path in sorted(others, key=lambda p: p.stat().st_mtime):
-            if excess <= 0:
-                return
-            excess -= self._sizes[path]
-            yield path
 
 
 def check_constant(method: Method) -> None:

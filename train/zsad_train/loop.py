@@ -10,7 +10,6 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,11 @@ from tqdm import tqdm
 
 from zsad.data import Dataset
 from zsad.errors import InputError, ZsadError
-from zsad.schema import from_json, to_json, write_json
+from zsad.schema import to_json, write_json
 from zsad_train.batches import TrainingSamples, collate, preprocess_spec, to_device
 from zsad_train.checkpoint import save_checkpoint, trained_tensors
 from zsad_train.config import TrainConfig
+from zsad_train.epochs import EpochRecord, Progress, curves_path, ignore
 from zsad_train.feature_cache import CachedSamples, FeatureCache
 from zsad_train.methods.base import Batch, Method
 from zsad_train.precision import autocast
@@ -37,59 +37,8 @@ class Interrupted(ZsadError):
     exit_code = 130
 
 
-@dataclass(frozen=True)
-class EpochRecord:
-    """One row of the learning curves.
-
-    Attributes:
-        epoch: 1-based.
-        loss: Mean over the epoch's images of every weighted term, and their `total`.
-        val: Metrics on the validation data, empty without any.
-        seconds: Duration, validation included.
-    """
-
-    epoch: int
-    loss: Mapping[str, float]
-    val: Mapping[str, float]
-    seconds: float
-
-
 Report = Callable[[EpochRecord], None]
 Samples = TrainingSamples | CachedSamples
-
-
-def ignore(record: EpochRecord) -> None:
-    """Report nothing."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands, as its checkpoint carries it.
-
-    Attributes:
-        records: The epochs done.
-        optimizer: State of the optimiser, None before the first epoch.
-    """
-
-    records: tuple[EpochRecord, ...] = ()
-    optimizer: Mapping[str, Any] | None = None
-
-    @classmethod
-    def of(cls, training: Mapping[str, Any], where: str) -> Progress:
-        """Read it back from a checkpoint's `training`; `where` names the file in errors.
-
-        Raises:
-            InputError: The checkpoint was not left by a training run.
-        """
-        if "optimizer" not in training or "records" not in training:
-            raise InputError(f"{where} holds no training state: it cannot be resumed")
-        records = from_json(tuple[EpochRecord, ...], training["records"], f"{where}: records")
-        return cls(records, training["optimizer"])
-
-
-def curves_path(out: Path) -> Path:
-    """Return where the learning curves of the checkpoint `out` are."""
-    return out.with_suffix(".curves.json")
 
 
 def fit(

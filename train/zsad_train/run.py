@@ -16,8 +16,9 @@ from zsad_train.checkpoint import Checkpoint, build_method, load_checkpoint
 from zsad_train.config import Job
 from zsad_train.defect_words import type_words
 from zsad_train.descriptions import BUILT_IN, read_descriptions
+from zsad_train.epochs import EpochRecord, Progress, ignore
 from zsad_train.feature_cache import FeatureCache
-from zsad_train.loop import EpochRecord, Progress, Report, fit, ignore
+from zsad_train.loop import Report, fit
 from zsad_train.methods import check_has_options, check_learns, method_class
 from zsad_train.methods.base import Method, TrainingWords
 from zsad_train.towers import load_backbone

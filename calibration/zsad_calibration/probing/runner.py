@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 
 import onnxruntime as ort
 
+from zsad.closeable import Closeable
 from zsad.errors import ParityError
 from zsad.types import Array, ArrayF32, ImageU8
 
@@ -15,7 +16,7 @@ NO_CONSTANTS: Mapping[str, Array] = MappingProxyType({})
 """What a graph takes beside images, where that is nothing."""
 
 
-class GraphRunner:
+class GraphRunner(Closeable):
     """An ONNX Runtime CPU session that is closed with its block, since it holds all weights."""
 
     def __init__(self, path: Path, constants: Mapping[str, Array] = NO_CONSTANTS) -> None:
@@ -44,15 +45,8 @@ class GraphRunner:
         """The names of what the graph gives."""
         return [output.name for output in self._session.get_outputs()]
 
-    def __enter__(self) -> GraphRunner:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Give back the memory of the weights."""
         del self._session
 
     def run(self, images_bgr: ImageU8, outputs: Sequence[str]) -> list[ArrayF32]:

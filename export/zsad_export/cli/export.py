@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zsad.command import Command
-from zsad.errors import InputError
 from zsad.words import parse_words
+from zsad_export.cli.export_checks import (
+    check_calibration,
+    check_subject,
+    check_targets,
+    open_gate_data,
+)
 from zsad_export.cli.sm import parse_sms
-from zsad_train.methods import EXPORT_CHOICES, METHODS, UNTRAINED, reading_mark
+from zsad_export.cli.written import print_graphs, print_int8, print_words
+from zsad_train.methods import EXPORT_CHOICES, METHODS, UNTRAINED
 
 if TYPE_CHECKING:
     from zsad.artifact import Artifact
-    from zsad.data import Dataset
-    from zsad.manifest import DataParity
     from zsad_train.checkpoint import Checkpoint
 
 
@@ -131,18 +135,18 @@ def main(
     the limits nothing is written and the exit code is 3.
     """
     del fp32  # the FP32 graph is the reference and is written whatever is asked for
-    _check_subject(ckpt, method, backbone, thing)  # before torch is imported, which takes seconds
+    check_subject(ckpt, method, backbone, thing)  # before torch is imported, which takes seconds
     words = () if defects is None else parse_words(defects)
-    _check_calibration(int8, calib, calib_frames, sensitivity)
-    labelled = _open_gate_data(gate_data, gate_limit)
+    check_calibration(int8, calib, calib_frames, sensitivity)
+    labelled = open_gate_data(gate_data, gate_limit)
     if sm and not no_engine:
-        _check_targets(sm)
+        check_targets(sm)
     if triton is not None:
         from zsad_export.triton import check_repository
 
         check_repository(triton)
     from zsad_export.export import export_checkpoint
-    from zsad_export.int8_export import CALIBRATION_FRAMES, Int8Options
+    from zsad_export.int8_options import CALIBRATION_FRAMES, Int8Options
 
     frames = CALIBRATION_FRAMES if calib_frames is None else calib_frames
     quantization = Int8Options(int8 == "auto", sensitivity, calib, frames)
@@ -160,10 +164,10 @@ def main(
         allow_parity_loss=allow_parity_loss,
         progress=lambda step: click.echo(f"{step} ...", err=True),
     )
-    _print_graphs(artifact)
-    _print_words(artifact)
+    print_graphs(artifact)
+    print_words(artifact)
     if int8 is not None:
-        _print_int8(artifact)
+        print_int8(artifact)
     if triton is not None:
         from zsad_export.triton import write_triton_model
 
@@ -175,63 +179,6 @@ def main(
         "not built: a TensorRT engine for the device, which only the device can build; there, "
         f"run: zsad-engine {artifact.path} --{flag}"
     )
-
-
-def _check_targets(sms: tuple[int, ...]) -> None:
-    from zsad.tensorrt_package import RTX
-    from zsad_export.tensorrt_api import Compiler
-
-    Compiler(RTX).architectures(sms)
-
-
-def _open_gate_data(spec: str | None, limit: int | None) -> Dataset | None:
-    if spec is None:
-        if limit is not None:
-            raise InputError("--gate-limit goes with --gate-data: name the labelled images too")
-        return None
-    from zsad.data import open_dataset
-
-    return open_dataset(spec, limit=limit)
-
-
-def _check_subject(
-    ckpt: Path | None, method: str | None, backbone: str | None, thing: str | None
-) -> None:
-    if ckpt is None:
-        _check_untrained(method)
-        return
-    if method in UNTRAINED:
-        raise InputError(f"{method} needs no training: give either --ckpt or --method {method}")
-    if thing is not None:
-        raise InputError(
-            f"--object goes with --method {' or '.join(UNTRAINED)}, and no --ckpt: leave it out"
-        )
-    if backbone is not None and method is None:
-        raise InputError("--backbone goes with --method: a checkpoint has its own, leave it out")
-    if not ckpt.is_file():
-        raise InputError(f"checkpoint not found: {ckpt}: give --ckpt a file that zsad-train wrote")
-
-
-def _check_untrained(method: str | None) -> None:
-    if method is None:
-        raise InputError(
-            "give either --ckpt, a file that zsad-train wrote, or --method, one that needs no "
-            f"training: {', '.join(UNTRAINED)}"
-        )
-    if method not in UNTRAINED:
-        raise InputError(
-            f"{method} is trained: give --ckpt what zsad-train --method {method} or its authors' "
-            "code wrote"
-        )
-
-
-def _check_calibration(
-    int8: str | None, calib: str | None, frames: int | None, sensitivity: bool
-) -> None:
-    given = {"--calib": calib, "--calib-frames": frames, "--sensitivity": sensitivity or None}
-    alone = [name for name, value in given.items() if value is not None]
-    if int8 is None and alone:
-        raise InputError(f"{alone[0]} goes with --int8: add it, or leave {alone[0]} out")
 
 
 def _read_subject(
@@ -254,64 +201,6 @@ def _read_subject(
         return read_released(ckpt, method, name, pretrained=pretrained, image_size=image_size)
     thing = "object" if thing is None else thing
     return untrained_checkpoint(method, thing, name, pretrained=pretrained, image_size=image_size)
-
-
-def _print_graphs(artifact: Artifact) -> None:
-    manifest = artifact.manifest
-    spec = manifest.preprocess
-    name = manifest.method.name
-    click.echo(
-        f"{artifact.path}: {name}{reading_mark(name)} on {manifest.backbone.name}, "
-        f"{spec.height}x{spec.width} px, {artifact.sha256[:12]}"
-    )
-    click.echo(f"{'graph':<18}{'MB':>8}{'score off by':>14}{'map off by':>12}{'map corr.':>11}")
-    for precision, graph in manifest.graphs.items():
-        files = [graph.file, *([graph.data] if graph.data else [])]
-        size = sum((artifact.path / name).stat().st_size for name in files) / 1e6
-        parity = manifest.parity[precision]
-        corr = "-" if parity.map_correlation is None else f"{parity.map_correlation:.5f}"
-        click.echo(
-            f"{graph.file:<18}{size:>8.1f}{parity.score_max_abs:>14.1e}"
-            f"{parity.map_max_abs:>12.1e}{corr:>11}  {parity.evidence}"
-        )
-        if parity.data is not None:
-            click.echo(f"{'':<18}{_data_text(parity.data)}")
-
-
-def _data_text(found: DataParity) -> str:
-    from zsad.evaluate.evaluation import METRICS
-
-    moved = [
-        f"{METRICS[name]} {100 * d.value:+.2f} [{100 * d.low:+.2f}, {100 * d.high:+.2f}]"
-        for name, d in found.deltas.items()
-    ]
-    return (
-        f"on {found.dataset} ({found.n_good} + {found.n_defective}), points: {', '.join(moved)}; "
-        f"at most {found.most_flips} verdicts differ at one threshold; AUROC "
-        f"{'not shown within' if found.verdict == 'not shown' else found.verdict} its budget of "
-        f"{100 * found.auroc_budget:g}"
-    )
-
-
-def _print_words(artifact: Artifact) -> None:
-    text, types = artifact.manifest.text, artifact.manifest.words.types
-    if text is None:
-        return
-    size = (artifact.path / text.encoder.file).stat().st_size / 1e6
-    click.echo(f"defect types: {', '.join(types)}")
-    click.echo(
-        f"{text.encoder.file:<18}{size:>8.1f}  row off by {text.max_abs:.1e}; other types: "
-        f"zsad-words {artifact.path} --defects LIST"
-    )
-
-
-def _print_int8(artifact: Artifact) -> None:
-    from zsad_calibration.int8.record import FILE, read_record
-
-    record = read_record(artifact.file(FILE))
-    click.echo(f"{FILE}: {record.describe()}")
-    for line in record.table():
-        click.echo(line)
 
 
 def _compile(artifact: Artifact, sms: tuple[int, ...] | None) -> None:

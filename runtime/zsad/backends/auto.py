@@ -64,7 +64,7 @@ def candidates() -> tuple[str, ...]:
     there for one graph and not the next, so that the same command would take another engine.
     """
     offered = import_onnxruntime().get_available_providers()
-    cuda = ("cuda",) if PROVIDERS["cuda"][0] in offered else ()
+    cuda = ("cuda", "cuda-graph") if PROVIDERS["cuda"][0] in offered else ()
     return (*cuda, "cpu", *(name for name in OPTIONAL if _is_installed(name)))
 
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime and its execution providers: CPU, CUDA, TensorRT."""
+"""ONNX Runtime and its execution providers: CPU, CUDA, CUDA by graphs, TensorRT."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from zsad.artifact import Artifact
+from zsad.backends.ort_graph import GraphRunner
 from zsad.device_cache import device_cache
 from zsad.errors import InferenceError, InputError
 from zsad.manifest import Precision, TensorSpec
@@ -21,6 +22,7 @@ from zsad.types import Array
 PROVIDERS: Mapping[str, tuple[str, ...]] = {
     "cpu": ("CPUExecutionProvider",),
     "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
+    "cuda-graph": ("CUDAExecutionProvider", "CPUExecutionProvider"),
     "ort-tensorrt": (
         "TensorrtExecutionProvider",
         "CUDAExecutionProvider",
@@ -28,6 +30,9 @@ PROVIDERS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 """Per backend, the wanted provider and those that take the nodes it leaves over."""
+
+_WITH_GRAPHS = "cuda-graph"
+_WITH_GRAPHS_SINCE = (1, 18)  # from which on every shape can have a graph of its own
 
 _DTYPES = {
     "tensor(float)": "float32",
@@ -75,6 +80,10 @@ class OrtBackend:
         graph = artifact.graph(precision)
         self._session: Any = _open_session(artifact.file(graph.file), graph.sha256, name, threads)
         self.provider: str = self._session.get_providers()[0]
+        self._runner: GraphRunner | None = None
+        if name == _WITH_GRAPHS:
+            self.provider += " by CUDA graphs"
+            self._runner = GraphRunner(import_onnxruntime(), self._session)
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
 
@@ -87,15 +96,16 @@ class OrtBackend:
         if self._session is None:
             raise InputError("the backend is closed: open it again")
         names = [spec.name for spec in self.outputs]
+        run = self._session.run if self._runner is None else self._runner.run
         try:
-            values = self._session.run(names, dict(feeds))
+            values = run(names, dict(feeds))
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise InferenceError(f"{self.provider} failed: {_first_line(error)}") from error
         return {name: np.asarray(value) for name, value in zip(names, values, strict=True)}
 
     def close(self) -> None:
         """Free the session; closing twice does no harm."""
-        self._session = None
+        self._session = self._runner = None
 
     def __enter__(self) -> OrtBackend:
         """Return itself; the session is open already."""
@@ -120,10 +130,15 @@ def _open_session(path: Path, graph_sha256: str, name: str, threads: int | None)
             f"backend '{name}' needs {wanted}, this onnxruntime offers only {', '.join(offered)}:"
             " pip uninstall onnxruntime, then pip install onnxruntime-gpu; zsad-doctor tells more"
         )
+    if name == _WITH_GRAPHS and _release(ort) < _WITH_GRAPHS_SINCE:
+        raise InputError(f"backend '{name}' needs onnxruntime-gpu 1.18 or newer: use cuda instead")
     if name != "cpu":
         _preload_cuda(ort)
+        # Every convolution kernel that cuDNN tries and cannot use is printed as an error, while
+        # what really fails is raised.
+        ort.set_default_logger_severity(4)
     providers = [
-        (each, _provider_options(each, graph_sha256, str(ort.__version__)))
+        (each, _provider_options(each, graph_sha256, name, _release(ort)))
         for each in PROVIDERS[name]
         if each in offered
     ]
@@ -164,9 +179,12 @@ def _preload_cuda(ort: Any) -> None:
             ort.preload_dlls()
 
 
-def _provider_options(provider: str, graph_sha256: str, version: str) -> dict[str, str]:
+def _provider_options(
+    provider: str, graph_sha256: str, name: str, release: tuple[int, ...]
+) -> dict[str, str]:
     if provider == "CUDAExecutionProvider":
-        return _cuda_options(version)
+        graphs = {"enable_cuda_graph": "1"} if name == _WITH_GRAPHS else {}
+        return _cuda_options(release) | graphs
     if provider != "TensorrtExecutionProvider":
         return {}
     cache = device_cache() / "ort-tensorrt" / graph_sha256
@@ -179,12 +197,15 @@ def _provider_options(provider: str, graph_sha256: str, version: str) -> dict[st
     return {"trt_engine_cache_enable": "True", "trt_engine_cache_path": str(cache)}
 
 
-def _cuda_options(version: str) -> dict[str, str]:
+def _release(ort: Any) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", str(ort.__version__))[:2])
+
+
+def _cuda_options(release: tuple[int, ...]) -> dict[str, str]:
     # By default its FP32 products round their factors to TF32's 10 bits, which the graph does not
     # say. Builds before 1.18, as some for JetPack are, refuse the option (microsoft/onnxruntime
     # pull request 19357).
-    found = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-    return {"use_tf32": "0"} if found >= (1, 18) else {}
+    return {"use_tf32": "0"} if release >= (1, 18) else {}
 
 
 def _spec(node: Any) -> TensorSpec:

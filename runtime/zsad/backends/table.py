@@ -39,6 +39,7 @@ OPENERS: Mapping[str, Opener] = {
     "openvino": _openvino,
     "openvino-bf16": _openvino,
     "cuda": _onnxruntime,
+    "cuda-graph": _onnxruntime,
     "ort-tensorrt": _onnxruntime,
     "tensorrt": _tensorrt,
     "tensorrt-graph": _tensorrt,

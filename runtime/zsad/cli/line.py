@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from zsad.credentials import mask_credentials
 from zsad.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def run_config(path: Path, check: bool) -> None:
         from zsad.line.check import check_line
 
         for line in check_line(config):
-            click.echo(line, err=True)
+            click.echo(mask_credentials(line), err=True)
         click.echo(effective, nl=False)
         return
     _run(config, effective)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from zsad.doctor.check import Check
 from zsad.engine_cache import cache_root
+from zsad.host import system_text
 
 _LOW_MEMORY_GIB, _LOW_DISK_GIB = 2.0, 2.0
 _GIB = 2**30
@@ -31,10 +32,10 @@ def machine_checks(root: Path = Path("/")) -> list[Check]:
 
 
 def _driver(root: Path) -> Check:
-    text = _read(root / "proc/driver/nvidia/version")
+    text = system_text(root / "proc/driver/nvidia/version")
     if match := re.search(r"Kernel Module\D*([\d.]+)", text):
         return Check("NVIDIA driver", "ok", f"{match[1]}{_gpu_names()}")
-    if _read(root / "etc/nv_tegra_release"):
+    if system_text(root / "etc/nv_tegra_release"):
         return Check("NVIDIA driver", "ok", "part of JetPack")
     return Check("NVIDIA driver", "absent", "not found", "for a GPU: install NVIDIA's driver")
 
@@ -49,12 +50,12 @@ def _gpu_names() -> str:
 
 
 def _jetson(root: Path) -> list[Check]:
-    release = _read(root / "etc/nv_tegra_release")
+    release = system_text(root / "etc/nv_tegra_release")
     if not release:
         return []
-    model = _read(root / "proc/device-tree/model").rstrip("\0\n ") or "Jetson"
+    model = system_text(root / "proc/device-tree/model").rstrip("\0\n ") or "Jetson"
     checks = [Check("Jetson", "ok", f"{model}, {release.splitlines()[0].lstrip('# ')}")]
-    mode = re.search(r"pmode:(\d+)", _read(root / "var/lib/nvpmodel/status"))
+    mode = re.search(r"pmode:(\d+)", system_text(root / "var/lib/nvpmodel/status"))
     found = f"mode {int(mode[1])}" if mode else "unknown"
     fix = "sudo nvpmodel -q tells its name; -m sets it; sudo jetson_clocks pins the clocks"
     checks.append(Check("Jetson power mode", "ok" if mode else "absent", found, fix))
@@ -62,7 +63,9 @@ def _jetson(root: Path) -> list[Check]:
 
 
 def _memory(root: Path) -> Check:
-    sizes = dict(re.findall(r"^(\w+):\s+(\d+) kB", _read(root / "proc/meminfo"), re.MULTILINE))
+    sizes = dict(
+        re.findall(r"^(\w+):\s+(\d+) kB", system_text(root / "proc/meminfo"), re.MULTILINE)
+    )
     if "MemAvailable" not in sizes:
         return Check("memory", "absent", "unknown", "this system has no /proc/meminfo")
     free, total = (int(sizes[key]) * 1024 / _GIB for key in ("MemAvailable", "MemTotal"))
@@ -98,10 +101,3 @@ def _camera(path: Path) -> Check:
         return Check("camera", "ok", str(path))
     fix = "sudo usermod -aG video $USER, then log in again"
     return Check("camera", "problem", f"{path} may not be read by this user", fix)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

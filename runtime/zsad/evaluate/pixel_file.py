@@ -10,17 +10,17 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Sequence
-from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from zsad.closeable import Closeable
 from zsad.errors import InputError
 from zsad.types import ArrayBool, ArrayF32, ImageU8
 
 
-class PixelFile:
+class PixelFile(Closeable):
     """A file without a name, which even a killed process leaves no trace of.
 
     It is made with the first image, in the folder that `tempfile` finds: `TMPDIR`, or `/tmp`.
@@ -33,16 +33,7 @@ class PixelFile:
         self.map_hw: tuple[int, int] | None = None
         """Rows and columns of every map; None as long as there is none."""
 
-    def __enter__(self) -> PixelFile:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Remove the file."""
         if self._file is not None:
             # On a full disk the rest of a write fails once more here.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +17,12 @@ from zsad.line.config import LineConfig
 from zsad.line.drift import DriftWatch
 from zsad.line.engine import Batcher, Engine
 from zsad.line.evidence import Evidence
+from zsad.line.judged_files import JudgedFiles
 from zsad.line.judges import LineJudges
 from zsad.line.latency import Latencies
 from zsad.line.monitor import Monitor
-from zsad.line.recipes import read_recipes
+from zsad.line.recipes import cameras_as_calibrated, read_recipes
+from zsad.line.record import VerdictRecord
 from zsad.line.recorder import Recorder
 from zsad.line.status import SinkHealth
 from zsad.sinks import Courier, open_sinks
@@ -45,6 +47,7 @@ class Assembly:
         latencies: How long everything takes.
         monitor: What the line can promise.
         cameras: Its cameras by name.
+        files: Which files of its watched folders were judged; None where it watches none.
         accounts: Where every frame went.
         audit: What has to be written into the ledger's audit.
         recorder: The work of the recorder's thread.
@@ -69,18 +72,32 @@ class Assembly:
         self._recipes = read_recipes(config)
         folder = Path(config.ledger_folder)
         self.ledger = Ledger.open(folder, config.ledger)
+        self.files: JudgedFiles | None = None
         try:
             audit_changes(self.ledger, folder, effective, self._recipes)
             self._make_accounts()
             self._make_threads(folder / _ENGINE_MEMORY, watchdog_s or float("inf"))
             self._make_consumers()
         except BaseException:
+            if self.files is not None:
+                self.files.close()
             self.ledger.close()
             raise
 
     def _make_accounts(self) -> None:
         config = self.config
-        cameras = [open_camera(each, lambda: self._batcher.wake()) for each in config.cameras]
+        configs = cameras_as_calibrated(config, self._recipes)
+        folders = {each.name for each in configs if each.resolved_kind == "folder"}
+        if folders:
+            self.files = JudgedFiles(Path(config.ledger_folder), folders)
+        cameras = [
+            open_camera(
+                each,
+                lambda: self._batcher.wake(),
+                self.files.of(each.name) if self.files and each.name in folders else None,
+            )
+            for each in configs
+        ]
         self.cameras = {camera.name: camera for camera in cameras}
         self.latencies = Latencies()
         healths = {camera.name: _health_of(camera) for camera in cameras}
@@ -98,7 +115,7 @@ class Assembly:
         self.recorder = Recorder(
             config.line,
             PartCollator(config.parts),
-            self._archive.commit,
+            self._commit,
             self.accounts,
             self.monitor,
             self.latencies,
@@ -123,6 +140,12 @@ class Assembly:
             config.takt_ms,
             min(config.engine.idle_check_s, watchdog_s / 4),
         )
+
+    def _commit(self, record: VerdictRecord, evidence: Sequence[Evidence]) -> VerdictRecord:
+        committed = self._archive.commit(record, evidence)
+        if self.files is not None:
+            self.files.note(committed, [one.taken.frame for one in evidence])
+        return committed
 
     def _make_drift_watch(self) -> Callable[[Evidence], None]:
         drift = self.config.watch.drift

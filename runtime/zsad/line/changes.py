@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from zsad.credentials import mask_credentials
 from zsad.errors import InputError, LedgerError
 from zsad.ledger import AuditEvent, Ledger
 from zsad.ledger.audit import AuditKind
@@ -66,7 +67,8 @@ class AuditTrail:
 def engine_event(line: str, change: EngineChange) -> AuditEvent:
     """Return the event that another engine judges, or none."""
     what = f"engine of {line}"
-    return AuditEvent("engine", _WHO, what, change.reason, change.before, change.after)
+    reason = mask_credentials(change.reason)
+    return AuditEvent("engine", _WHO, what, reason, change.before, change.after)
 
 
 def parked_event(sink: str, record: VerdictRecord, reason: str) -> AuditEvent:

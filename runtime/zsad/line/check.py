@@ -13,7 +13,7 @@ from zsad.artifact import Artifact
 from zsad.backends.base import choose_precision
 from zsad.errors import InputError, MissingExtraError
 from zsad.line.config import LineConfig
-from zsad.line.recipes import read_recipes
+from zsad.line.recipes import cameras_as_calibrated, read_recipes
 from zsad.recipe import Recipe
 from zsad.recipe_match import calibration_of, covered_by_most, refusal_of
 from zsad.sinks import SecretRef
@@ -34,7 +34,7 @@ def check_line(config: LineConfig) -> list[str]:
     said = [f"artifact {config.artifact}: {artifact.sha256[:12]}"]
     recipes = read_recipes(config)
     covered = covered_by_most([*recipes.values()], artifact, config.engine.backend)
-    for camera in config.cameras:
+    for camera in cameras_as_calibrated(config, recipes):
         open_camera(camera)  # looks for the programs that it takes, and opens nothing
         said.append(_recipe_line(config, artifact, recipes.get(camera.name), camera.name, covered))
         if camera.resolved_kind == "video" and not Path(camera.source).is_file():

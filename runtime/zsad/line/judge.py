@@ -15,8 +15,8 @@ from zsad.errors import InferenceError, InputError
 from zsad.inspection.debounce import Debounce, Settled
 from zsad.line.accounts import Ticket
 from zsad.line.record import ViewRecord
-from zsad.recipe import ScoreKind
 from zsad.schema import sha256_of
+from zsad.scores import ScoreKind
 from zsad.sources.base import Frame
 from zsad.types import AnomalyResult, ImageU8, Verdict
 

@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Literal
 
+from zsad.credentials import mask_credentials
 from zsad.line.clock import SYSTEM, Clock
 from zsad.line.latency import Latencies
 from zsad.line.record import VerdictRecord
 from zsad.line.status import Balance, LastVerdict, LineState, LineStatus, SinkHealth
-from zsad.sources import mask_credentials
 from zsad.sources.health import Cause, SourceHealth, SourceState
 
 LOG = logging.getLogger(__name__)
@@ -87,8 +87,9 @@ class Monitor:
         Args:
             severity: What it does to the line's state.
             key: What is wrong; a second reason for the same replaces the first.
-            reason: Why, in one line.
+            reason: Why, in one line; credentials in it are masked.
         """
+        reason = mask_credentials(reason)
         with self._lock:
             begins = key not in self._conditions[severity]
             self._conditions[severity][key] = reason
@@ -107,9 +108,7 @@ class Monitor:
         with self._lock:
             self._dead = True
         reason = f"thread {thread} died: {type(error).__name__}: {error}"
-        self.raise_condition(
-            "fault", f"thread {thread}", mask_credentials(" ".join(reason.split()))
-        )
+        self.raise_condition("fault", f"thread {thread}", " ".join(reason.split()))
 
     @property
     def is_whole(self) -> bool:

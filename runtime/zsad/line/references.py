@@ -11,8 +11,8 @@ import re
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from zsad.credentials import learn_secret, mask_credentials
 from zsad.errors import InputError
-from zsad.sources import mask_credentials
 
 _REFERENCE = re.compile(r"\$\{(env|file):([^}]*)\}")
 _PARAMETER = re.compile(r"(?i)(?:pass(?:word|wd)?|pwd|user-pw|token|secret|api_?key)=[^&\s]")
@@ -20,12 +20,14 @@ _MAX_BYTES = 1 << 16
 
 
 class Secrets:
-    """Resolves references, and remembers which text stands for which resolved one."""
+    """Resolves references, and remembers which text stands for which resolved one.
+
+    What they name is shown as the reference from then on, in whatever this process says.
+    """
 
     def __init__(self) -> None:
         """Begin with no reference met."""
         self._written: dict[str, str] = {}
-        self._references: dict[str, str] = {}
 
     def resolved(self, text: str, where: str) -> str:
         """Return `text` with its references replaced by what they name.
@@ -48,10 +50,8 @@ class Secrets:
 
         def found(match: re.Match[str]) -> str:
             value = _read(match[1], match[2], where)
-            encoded = quote(value, safe="")
-            for shown in (value, encoded, repr(value)[1:-1]):
-                self._references[shown] = match[0]
-            return encoded if is_url else value
+            learn_secret(value, match[0])
+            return quote(value, safe="", errors="surrogateescape") if is_url else value
 
         result = _REFERENCE.sub(found, text)
         if result != text:
@@ -61,15 +61,6 @@ class Secrets:
     def as_written(self, text: str) -> str:
         """Return a resolved text as the file has it; any other with the credentials masked."""
         return self._written.get(text) or mask_credentials(text)
-
-    def concealed(self, message: str) -> str:
-        """Return a message about resolved texts with every secret in it as its reference."""
-        # The longest first: a secret may begin with another one.
-        shown = sorted(self._references, key=len, reverse=True)
-        if not shown:
-            return message
-        pattern = re.compile("|".join(map(re.escape, shown)))
-        return pattern.sub(lambda match: self._references[match[0]], message)
 
 
 def _has_inline_password(text: str) -> bool:

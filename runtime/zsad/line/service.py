@@ -145,6 +145,8 @@ class Line:
 
     def _close_ledger(self, until_s: float) -> None:
         self.parts.audit.retry()
+        if self.parts.files is not None:
+            self.parts.files.close()
         self.parts.ledger.close(max(0.0, until_s - _SLACK_S - time.monotonic()))
 
 

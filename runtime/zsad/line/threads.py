@@ -7,8 +7,8 @@ import threading
 import traceback
 from collections.abc import Callable
 
+from zsad.credentials import mask_credentials
 from zsad.errors import ZsadError
-from zsad.sources import mask_credentials
 
 LOG = logging.getLogger(__name__)
 

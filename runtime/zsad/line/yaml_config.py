@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from zsad.credentials import conceal_secrets
 from zsad.errors import InputError, MissingExtraError
 from zsad.line.references import Secrets
 from zsad.schema import from_json
@@ -148,7 +149,7 @@ class _Builder:
             return from_json(kind, value, where)
         except InputError as error:
             detail = str(error).removeprefix(where)
-            raise InputError(where + self._secrets.concealed(detail)) from None
+            raise InputError(where + conceal_secrets(detail)) from None
 
     def _union(self, arguments: tuple[Any, ...], node: Located, path: str) -> Any:
         options = [option for option in arguments if option is not type(None)]
@@ -195,7 +196,7 @@ class _Builder:
         try:
             return kind(**values)
         except InputError as error:
-            raise InputError(f"{where}: {self._secrets.concealed(str(error))}") from None
+            raise InputError(f"{where}: {conceal_secrets(str(error))}") from None
 
     def _unknown(self, key: str, node: Located, path: str, known: list[str]) -> str:
         close = difflib.get_close_matches(key, known, n=1)

@@ -76,11 +76,6 @@ def _loaded(ort: Any, graph: Path, options: Any) -> Any:
         raise InputError(f"{graph} cannot be loaded ({error}): export it again") from None
 
 
-def graph_flop(graph: Path, feeds: Mapping[str, Array]) -> int:
-    """Count the floating-point operations of one run of an ONNX graph; see `graph_products`."""
-    return sum(product.flop for product in graph_products(graph, feeds))
-
-
 def profile_products(events: Iterable[Mapping[str, Any]]) -> Iterable[Product]:
     """Give the products among the kernels of an ONNX Runtime profile."""
     for event in events:

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from zsad.overlay import draw_heat, encode_jpeg
-from zsad.recipe import ScoreKind
 from zsad.results import ResultRow
+from zsad.scores import ScoreKind
 from zsad.types import AnomalyResult, ImageU8
 
 HIGHEST = 45

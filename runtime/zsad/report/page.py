@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from zsad.artifact import Artifact
-from zsad.inspection.config import Inspection
-from zsad.manifest import Precision
-from zsad.recipe import Calibration, ScoreKind
 from zsad.report import html
+from zsad.report.details import (
+    RunRecord,
+    decision_facts,
+    identity_facts,
+    latency_table,
+    parity_table,
+)
 from zsad.report.gallery import Card
 from zsad.report.histogram import histogram_svg
 from zsad.results import ResultRow
@@ -22,39 +23,6 @@ from zsad.types import Verdict
 
 MAX_ROWS = 1000
 """Rows in the table of all rows; beyond them the report points to `results.jsonl`."""
-
-_SCORE_KINDS: Mapping[ScoreKind, str] = {
-    "graph": "the method's own image score",
-    "map_max": "the maximum of the anomaly map",
-    "map_top1pct": "the mean of the highest 1 % of the anomaly map",
-}
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """What a report says of a run beside its rows.
-
-    Attributes:
-        artifact: The artifact that judged.
-        precision: The precision of the graph that ran.
-        provider: What ran it.
-        score_kind: The kind of score that was compared.
-        calibration: The calibration that was used, None when uncalibrated.
-        inspection: The region and tiles.
-        source: The source's name, credentials masked.
-        started: When the run began, with time zone.
-        summary: The counts of the run.
-    """
-
-    artifact: Artifact
-    precision: Precision
-    provider: str
-    score_kind: ScoreKind
-    calibration: Calibration | None
-    inspection: Inspection
-    source: str
-    started: datetime
-    summary: RunSummary
 
 
 def write_report(
@@ -86,10 +54,10 @@ def render_report(record: RunRecord, rows: Sequence[ResultRow], cards: Sequence[
         histogram=_histogram(record, rows),
         pictures=_pictures(cards, record, rows),
         failures=_failures(rows),
-        identity=_identity(record, name),
-        decision=_decision(record),
-        latency=_latency(record.summary),
-        parity=_parity(record),
+        identity=identity_facts(record, name),
+        decision=decision_facts(record),
+        latency=latency_table(record.summary),
+        parity=parity_table(record),
         row_count=str(len(rows)),
         rows=_all_rows(rows),
     )
@@ -176,83 +144,6 @@ def _failures(rows: Sequence[ResultRow]) -> str:
         f"<h2>{len(failed)} without a result</h2>"
         f'<div class="panel">{html.table(("image", "reason"), lines)}{_more(len(failed))}</div>'
     )
-
-
-def _identity(record: RunRecord, name: str) -> str:
-    manifest = record.artifact.manifest
-    graph = manifest.graphs[record.precision]
-    spec = manifest.preprocess
-    backbone = f"{manifest.backbone.name}, weights {manifest.backbone.pretrained}"
-    return html.facts(
-        {
-            "Artifact": f"{escape(name)}<br><code>{record.artifact.sha256}</code>",
-            "Graph": f"{escape(graph.file)}, opset {graph.opset}<br><code>{graph.sha256}</code>",
-            "Method": escape(manifest.method.name),
-            "Backbone": escape(backbone),
-            "Input": f"{spec.height} x {spec.width} px, {escape(spec.resize)}",
-            "Ran on": escape(record.provider),
-            "Made by": escape(", ".join(f"{k} {v}" for k, v in manifest.made_by.items())),
-        }
-    )
-
-
-def _decision(record: RunRecord) -> str:
-    facts = {"Judged": _extent(record.inspection), "Score": _SCORE_KINDS[record.score_kind]}
-    calibration = record.calibration
-    if calibration is None:
-        facts["Threshold"] = "none: no calibration for this graph"
-    else:
-        bound = calibration.bound
-        facts["Rule"] = f"NG where {escape(calibration.rule)}"
-        facts["Threshold"] = f"{calibration.threshold:.6f}"
-        for each in calibration.types:
-            facts[f"Threshold of {escape(each.name)}"] = f"{each.threshold:.6f}"
-        facts["Bound"] = (
-            f"at most {bound.max_false_reject:.2%} of good parts rejected, with"
-            f" {bound.confidence:.0%} confidence, from {bound.n_unique} good frames. It says"
-            " nothing about missed defects."
-        )
-    return html.facts(facts)
-
-
-def _extent(inspection: Inspection) -> str:
-    roi, tiles = inspection.roi, inspection.tiles
-    text = "the whole frame"
-    if roi is not None:
-        inside = f"{len(roi.include)} polygons" if roi.include else "the frame"
-        text = f"{inside} but for {len(roi.ignore)} ignored polygons"
-    if tiles is not None:
-        size = f"{tiles.height_px} x {tiles.width_px}"
-        text += f", in tiles of {size} px that overlap by {tiles.overlap_px} px"
-    return text
-
-
-def _latency(summary: RunSummary) -> str:
-    lines = [
-        (stage, *(f"{value:.1f}" for value in values))
-        for stage, values in summary.percentiles_ms(50, 95, 99, 100).items()
-    ]
-    if not lines:
-        return html.note("No frame was judged.")
-    return html.table(("stage", "p50 ms", "p95 ms", "p99 ms", "max ms"), lines, numbers=True)
-
-
-def _parity(record: RunRecord) -> str:
-    lines = [
-        (
-            escape(name),
-            f"{parity.score_max_abs:.2g}",
-            f"{parity.map_max_abs:.2g}",
-            "-" if parity.map_correlation is None else f"{parity.map_correlation:.6f}",
-            str(parity.frames),
-            escape(f"{parity.backend}; {parity.evidence}"),
-        )
-        for name, parity in record.artifact.manifest.parity.items()
-    ]
-    if not lines:
-        return html.note("The manifest holds no parity record.")
-    head = ("graph", "score max abs", "map max abs", "map correlation", "frames", "measured on")
-    return html.table(head, lines)
 
 
 def _all_rows(rows: Sequence[ResultRow]) -> str:

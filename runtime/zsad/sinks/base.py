@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from zsad.credentials import mask_credentials
 from zsad.errors import ZsadError
 from zsad.line.record import VerdictRecord
 from zsad.line.status import LineStatus
-from zsad.sources import mask_credentials
 
 StatusOf = Callable[[], LineStatus]
 """Returns the line's state at the moment; never blocks."""
@@ -131,12 +131,14 @@ class SinkContext:
         first_seq: Where this run's records begin; those before it are an earlier run's.
         trigger: Starts a part with the given id and returns whether a camera took it; None where
             nothing can be triggered. Never blocks.
+        shares_trigger: Whether several sinks of the line have it.
     """
 
     line: str
     status: StatusOf
     first_seq: int = 1
     trigger: Callable[[str], bool] | None = None
+    shares_trigger: bool = False
 
 
 def sink_error(error: OSError, what: str) -> SinkError:

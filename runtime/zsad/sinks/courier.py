@@ -8,20 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from zsad.backoff import Backoff
+from zsad.backoff import Backoff, BackoffConfig
+from zsad.credentials import mask_credentials
 from zsad.errors import ZsadError
 from zsad.line.record import VerdictRecord
 from zsad.line.status import SinkHealth
-from zsad.sinks.base import (
-    OutboxLike,
-    RefusedError,
-    Sink,
-    SinkCause,
-    SinkError,
-    committed_head,
-)
-from zsad.sinks.config import BackoffConfig
-from zsad.sources import mask_credentials
+from zsad.sinks.base import OutboxLike, RefusedError, Sink, SinkError
+from zsad.sinks.place import Place
 
 _log = logging.getLogger(__name__)
 
@@ -30,12 +23,8 @@ OnAcknowledged = Callable[[str, VerdictRecord, float], None]
 OnParked = Callable[[str, VerdictRecord, str], None]
 """Told of (sink, record, reason) for every record that a sink refused for good."""
 
-_BATCH = 32
-_IDLE_S = 0.2
 _NOTHING_TAKEN_S = 0.05
 _COUNT_S = 1.0  # between two counts of what waits for a sink that is down
-_STARVED_S = 3.0
-"""How long an outbox may count verdicts and hand out none before that is trouble."""
 _PARK_AFTER = 3  # refusals; one may be a server that was just being replaced
 
 
@@ -66,15 +55,12 @@ class Courier:
         """
         self.name = sink.name
         self._sink = sink
-        self._outbox = outbox
-        self._backoff = Backoff(backoff.first_s, backoff.cap_s)
+        self._place = Place(sink.name, outbox)
+        self._backoff = Backoff(backoff)
         self._on_acknowledged = on_acknowledged
         self._on_parked = on_parked
         self._health = SinkHealth(up=False, detail="not yet connected", backlog=0, delivered=0)
         self._refusals = (0, 0)  # seq, and how often it was refused
-        self._waiting: list[VerdictRecord] = []  # of the outbox, not yet acknowledged
-        self._next_seq = 1
-        self._starved_s: float | None = None  # since when the outbox hands out nothing it counts
         self._stop = threading.Event()
         self._stop_by_s = float("inf")
         self._thread = threading.Thread(target=self._run, name=f"courier-{self.name}", daemon=True)
@@ -90,8 +76,7 @@ class Courier:
         Raises:
             LedgerError: The outbox takes no new sink.
         """
-        self._outbox.register(self.name)
-        self._next_seq = committed_head(self._outbox) + 1
+        self._place.register()
         self._thread.start()
 
     def stop(self, deadline_s: float) -> bool:
@@ -130,50 +115,27 @@ class Courier:
         """Deliver once, or wait; return whether something got across."""
         try:
             self._sink.open()
-            # A sink may take one at a time; the outbox is asked again when it has taken them all.
-            self._waiting = self._waiting or self._ask()
-            taken = self._sink.deliver(self._waiting) if self._waiting else 0
+            waiting = self._place.ask()
+            taken = self._sink.deliver(waiting) if waiting else 0
             self._acknowledge(taken)
         except RefusedError as refusal:
             return self._refused(refusal)
         except Exception as error:
             return self._failed(error)
         self._went_well()
-        if not taken and self._waiting:
+        if not taken and waiting:
             self._stop.wait(_NOTHING_TAKEN_S)
         elif not taken:
             self._wait_for_more()
         return taken > 0
 
-    def _ask(self) -> list[VerdictRecord]:
-        """Return what the outbox hands out.
-
-        Raises:
-            SinkError: It has counted verdicts for this sink for some time, and hands out none.
-        """
-        found = self._outbox.pending(self.name, _BATCH)
-        if found or not self._outbox.backlog(self.name):
-            self._starved_s = None
-            return found
-        now_s = time.monotonic()
-        if self._starved_s is None:
-            self._starved_s = now_s
-        if now_s - self._starved_s > _STARVED_S:
-            # Soon again: the sink itself is well, and its state is to be told meanwhile.
-            detail = "the outbox hands out nothing of what waits in it"
-            raise SinkError(SinkCause.FAILED, detail, retry_s=_IDLE_S)
-        return found
-
     def _acknowledge(self, count: int) -> None:
-        """Keep that the sink has the first `count` of what is waiting."""
-        taken, self._waiting = self._waiting[:count], self._waiting[count:]
-        if not taken:
-            return
+        """Keep that the sink has the first `count` of what is waiting, and tell."""
         at_s = time.monotonic()
-        self._outbox.acknowledge(self.name, taken[-1].seq)
-        self._next_seq = taken[-1].seq + 1
-        health = self._health
-        self._health = replace(health, delivered=health.delivered + count)
+        taken = self._place.acknowledge(count)
+        if taken:
+            health = self._health
+            self._health = replace(health, delivered=health.delivered + len(taken))
         for record in taken:
             self._on_acknowledged(self.name, record, at_s)
 
@@ -181,7 +143,7 @@ class Courier:
         """Try a refused record a few times, then go on without it."""
         try:
             self._acknowledge(refusal.position)
-            record = self._waiting[0]
+            record = self._place.waiting[0]
             count = self._refusals[1] + 1 if self._refusals[0] == record.seq else 1
             self._refusals = (record.seq, count)
             if count < _PARK_AFTER:
@@ -194,7 +156,7 @@ class Courier:
 
     def _failed(self, error: Exception) -> bool:
         """Wait out what a sink, the outbox or a callback raised; none of it ends deliveries."""
-        self._waiting = []  # by the time it goes on the outbox may have given some of them up
+        self._place.forget()
         if isinstance(error, SinkError):
             self._wait_out(str(error), error.retry_s)
         elif isinstance(error, ZsadError):
@@ -207,9 +169,7 @@ class Courier:
     def _park(self, record: VerdictRecord, reason: str) -> None:
         _log.error("sink %s refused verdict %d for good: %s", self.name, record.seq, reason)
         self._on_parked(self.name, record, reason)
-        self._outbox.acknowledge(self.name, record.seq)
-        self._waiting = self._waiting[1:]
-        self._next_seq = record.seq + 1
+        self._place.acknowledge(1)
         self._backoff.reset()
         health = self._health
         self._health = replace(
@@ -245,14 +205,13 @@ class Courier:
 
     def _backlog(self) -> int:
         try:
-            return self._outbox.backlog(self.name)
+            return self._place.backlog()
         except Exception:  # the outbox is what failed; the last number is the best there is
             return self._health.backlog
 
     def _wait_for_more(self) -> None:
-        if self._outbox.wait_for(self._next_seq, _IDLE_S) and not self._stop.is_set():
-            # Should the outbox never hand that one out, waiting for it again would not wait.
-            self._next_seq += 1
+        if self._place.wait_for_more() and not self._stop.is_set():
+            self._place.pass_over()
 
     def _close(self) -> None:
         try:

@@ -29,7 +29,7 @@ from zsad.sinks.registers import (
     words,
     write_result,
 )
-from zsad.sinks.triggers import Triggers
+from zsad.sinks.triggers import PartNames, Triggers
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ class Handshake:
         first_seq: int,
         trigger: Callable[[str], bool] | None,
         clock: Callable[[], float] = time.monotonic,
+        names: PartNames | None = None,
     ) -> None:
         """Begin with nothing on show.
 
@@ -55,6 +56,7 @@ class Handshake:
             first_seq: Records before it are an earlier run's, and old however new they look.
             trigger: Starts a part, see `SinkContext`.
             clock: Seconds; replaced in tests.
+            names: How its parts are called.
         """
         self._config = config
         self._pulse = pulse
@@ -71,6 +73,7 @@ class Handshake:
         self._holding = [0] * HOLDING_SIZE
         self._trigger_was_on = False
         self._triggers = Triggers(config.verdict_s)
+        self._names = names or PartNames()
 
     def show(self, record: VerdictRecord) -> bool:
         """Put a record on show unless another still is; return whether it is acknowledged already.
@@ -143,7 +146,7 @@ class Handshake:
                 return True
             if not self._ready(reading):
                 return False
-            part = self._triggers.name(self._number_at(TRIGGER_ID))
+            part = self._names.name(self._number_at(TRIGGER_ID))
             last = None if reading.status is None else reading.status.last
             after_seq = max(self._newest_seq, self._old_seq, 0 if last is None else last.seq)
             if not self._triggers.begin(part, self._clock(), after_seq):
@@ -219,6 +222,7 @@ class Handshake:
         if status is not None:
             image[Register.HEARTBEAT] = status.heartbeat & 0xFFFF
             image[Register.STATE] = STATES[status.state]
+        image[Register.STATION] = self._config.station
         image[Register.ACK_ECHO : Register.ACK_ECHO + 2] = self._holding[:2]
         if self._shown is not None:
             shown = result_id(self._shown)
@@ -226,6 +230,7 @@ class Handshake:
             if self._expired:
                 flags |= Flag.EXPIRED
             else:
-                flags |= write_result(image, self._shown, self._clock() - self._shown_s)
+                part, shown_s = self._names.number(self._shown), self._clock() - self._shown_s
+                flags |= write_result(image, self._shown, part, shown_s)
         image[Register.FLAGS] = int(flags)
         return image

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hmac
 import http.server
-import json
 import logging
 import socket
 import socketserver
@@ -17,27 +16,15 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from zsad.line.status import LineState
-from zsad.schema import to_json
+from zsad.sinks.answers import ROUTES, Answer, Snapshot
 from zsad.sinks.config import ServerConfig
-from zsad.sinks.metrics import render
-from zsad.sinks.pulse import Pulse, Reading
+from zsad.sinks.pulse import Pulse
 
 _log = logging.getLogger(__name__)
 
 _FULL = b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
-_MUST_MOVE = (LineState.RUNNING, LineState.DEGRADED, LineState.FAULT)
 _JOIN_S = 1.0
 _PAUSE_S = 0.1
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What is sent back."""
-
-    status: int
-    body: bytes
-    kind: str = "text/plain; charset=utf-8"
 
 
 @dataclass
@@ -65,7 +52,7 @@ class BoundedServer(socketserver.TCPServer):
         self,
         config: ServerConfig,
         pulse: Pulse,
-        snapshot: Callable[[], bytes | None],
+        snapshot: Snapshot,
         token: str | None,
     ) -> None:
         """Bind and listen.
@@ -196,11 +183,11 @@ class StatusHandler(http.server.BaseHTTPRequestHandler):
             path = urlsplit(self.path).path
         except ValueError:
             return Answer(400, b"this is no address\n")
-        make = _ROUTES.get(path)
+        make = ROUTES.get(path)
         if make is None:
-            return Answer(404, b"there is " + " ".join(_ROUTES).encode() + b"\n")
+            return Answer(404, b"there is " + " ".join(ROUTES).encode() + b"\n")
         try:
-            return make(self.server, self.server.pulse.read())
+            return make(self.server.pulse.read(), self.server.snapshot)
         except Exception:
             _log.exception("the status server cannot answer %s", path)
             return Answer(500, b"this failed; the log says how\n")
@@ -222,47 +209,3 @@ class StatusHandler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(answer.body)
-
-
-def _health(server: BoundedServer, reading: Reading) -> Answer:
-    """Alive: the line answers, and its engine moves once it is loaded; a restart mends the rest."""
-    status = reading.status
-    if status is None or (status.state in _MUST_MOVE and not reading.moving):
-        return _lines(503, reading.doubts)
-    return Answer(200, b"ok\n")
-
-
-def _ready(server: BoundedServer, reading: Reading) -> Answer:
-    return Answer(200, b"ok\n") if reading.trusted else _lines(503, reading.doubts)
-
-
-def _metrics(server: BoundedServer, reading: Reading) -> Answer:
-    return Answer(200, *render(reading))
-
-
-def _status(server: BoundedServer, reading: Reading) -> Answer:
-    told = {"schema": 1, "trusted": reading.trusted, "doubts": reading.doubts}
-    body = json.dumps({**told, "status": to_json(reading.status)}, allow_nan=False)
-    return Answer(200, body.encode() + b"\n", "application/json")
-
-
-def _picture(server: BoundedServer, reading: Reading) -> Answer:
-    if not reading.trusted:  # the picture has a verdict written on it
-        return _lines(503, reading.doubts)
-    picture = server.snapshot()
-    if picture is None:
-        return Answer(404, b"nothing was judged yet\n")
-    return Answer(200, picture, "image/jpeg")
-
-
-def _lines(status: int, lines: tuple[str, ...]) -> Answer:
-    return Answer(status, "".join(f"{line}\n" for line in lines).encode())
-
-
-_ROUTES: dict[str, Callable[[BoundedServer, Reading], Answer]] = {
-    "/healthz": _health,
-    "/readyz": _ready,
-    "/metrics": _metrics,
-    "/status": _status,
-    "/snapshot.jpg": _picture,
-}

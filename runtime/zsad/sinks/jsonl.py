@@ -101,6 +101,8 @@ class JsonlSink:
 
     def _open_own(self) -> BinaryIO:
         """Open the file, and keep every other zsad from it for as long as it is open."""
+        if self._path.is_fifo():  # opening it would wait for its reader
+            raise SinkError(SinkCause.FAILED, f"file {self._path}: it is a pipe: name a file")
         stream = self._path.open("ab", buffering=0)
         try:
             fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -17,6 +17,7 @@ from zsad.sinks.config import ModbusConfig
 from zsad.sinks.handshake import Handshake
 from zsad.sinks.pulse import Pulse
 from zsad.sinks.registers import HOLDING_SIZE, SIZE, TRIGGER_COIL, Register
+from zsad.sinks.triggers import PartNames
 
 if TYPE_CHECKING:
     from pymodbus.constants import ExcCodes
@@ -42,7 +43,11 @@ class ModbusSink:
         self._config = config
         self._waiting_s: float | None = None  # since when the first record is not acknowledged
         self._handshake = Handshake(
-            config, Pulse(context.status, config.stale_s), context.first_seq, context.trigger
+            config,
+            Pulse(context.status, config.stale_s),
+            context.first_seq,
+            context.trigger,
+            names=PartNames(name, context.shares_trigger),
         )
         self._server = ModbusServer(name, config, self._handshake)
 

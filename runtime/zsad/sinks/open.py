@@ -67,7 +67,9 @@ def open_sinks(
         InputError: A secret or a certificate cannot be read, an address is taken, or an extra is
             missing.
     """
-    context = SinkContext(status().line, status, committed_head(ledger) + 1, trigger)
+    context = SinkContext(
+        status().line, status, committed_head(ledger) + 1, trigger, len(config.modbus) > 1
+    )
     sinks = [
         make(name, each, context)
         for kind, make in KINDS.items()

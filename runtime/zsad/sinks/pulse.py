@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from zsad.credentials import mask_credentials
 from zsad.line.status import LineState, LineStatus
 from zsad.sinks.base import StatusOf
-from zsad.sources import mask_credentials
 
 _TRUSTED = (LineState.RUNNING, LineState.DEGRADED)
 _CACHE_S = 0.05  # a PLC may ask a hundred times a second

@@ -14,7 +14,7 @@ from zsad.line.record import VerdictRecord, ViewRecord
 from zsad.line.status import LineState
 from zsad.results import VerdictName
 
-SIZE = 13
+SIZE = 14
 """Input registers in use."""
 TRIGGER_COIL = 0
 ACK_ID, TRIGGER_ID = 0, 2
@@ -53,6 +53,7 @@ class Register(IntEnum):
     THRESHOLD = 9
     SHOWN_MS = 10
     PART = 11
+    STATION = 13
 
 
 RESULTS: Mapping[VerdictName, tuple[int, Flag]] = {
@@ -83,12 +84,13 @@ def result_id(record: VerdictRecord) -> int:
     return (record.seq - 1) % (ACK_EXPIRED - 1) + 1
 
 
-def write_result(image: list[int], record: VerdictRecord, shown_s: float) -> Flag:
+def write_result(image: list[int], record: VerdictRecord, part: int, shown_s: float) -> Flag:
     """Write a result that may be acted on into `image`, and return its flags.
 
     Args:
         image: The input registers.
         record: The result.
+        part: The number that the PLC gave its part; 0 for none.
         shown_s: For how long it has been on show.
     """
     code, flag = RESULTS[record.verdict]
@@ -97,19 +99,8 @@ def write_result(image: list[int], record: VerdictRecord, shown_s: float) -> Fla
     image[Register.SCORE] = _scaled(score)
     image[Register.THRESHOLD] = _scaled(threshold)
     image[Register.SHOWN_MS] = min(round(shown_s * 1000), 0xFFFF)
-    image[Register.PART : Register.PART + 2] = words(part_number(record))
+    image[Register.PART : Register.PART + 2] = words(part)
     return flag | Flag.RESULT_VALID
-
-
-def part_number(record: VerdictRecord) -> int:
-    """Return the number that a PLC triggered a part with; 0 for a part with any other id.
-
-    A free-running camera's frames have numbers too, which no PLC gave.
-    """
-    part = record.part
-    if not record.triggered:
-        return 0
-    return int(part) if part.isdecimal() and len(part) <= 10 and int(part) < 1 << 32 else 0
 
 
 def _compared(view: ViewRecord | None) -> tuple[float | None, float | None]:

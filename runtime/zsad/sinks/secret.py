@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from zsad.credentials import learn_secret
 from zsad.errors import InputError
 
 
@@ -26,7 +27,7 @@ class SecretRef:
             raise InputError("a secret is given as one of 'file: PATH' and 'env: NAME'")
 
     def read(self) -> str:
-        """Return the secret.
+        """Return the secret, which no text of this process shows from now on.
 
         Raises:
             InputError: The file or the variable is missing, unreadable or empty.
@@ -34,6 +35,9 @@ class SecretRef:
         value = self._from_file(self.file) if self.file is not None else self._from_environment()
         if not value:
             raise InputError(f"the secret in {self} is empty: write it there")
+        learn_secret(
+            value, f"${{file:{self.file}}}" if self.env is None else f"${{env:{self.env}}}"
+        )
         return value
 
     def __str__(self) -> str:

@@ -25,6 +25,39 @@ class _Triggered:
         return record.triggered and record.part == self.part and record.seq > self.after_seq
 
 
+class PartNames:
+    """How the parts that one PLC triggers are called, and which of all parts are its own."""
+
+    def __init__(self, sink: str = "plc", shared: bool = False) -> None:
+        """Name parts for a sink.
+
+        Args:
+            sink: The sink's name.
+            shared: Whether other sinks of the line trigger parts too. Two PLCs may count alike, so
+                each one's numbers are then told apart by its sink's name.
+        """
+        self._sink = sink
+        self._prefix = f"{sink}:" if shared else ""
+        self._count = 0
+
+    def name(self, given: int) -> str:
+        """Return a part's id: of the number that the PLC gave, or one of our own for 0."""
+        if given:
+            return f"{self._prefix}{given}"
+        self._count += 1
+        return f"{self._sink}-{self._count}"
+
+    def number(self, record: VerdictRecord) -> int:
+        """Return the number that this PLC triggered a part with; 0 for a part with any other id.
+
+        A free-running camera's frames have numbers too, which no PLC gave.
+        """
+        if not (record.triggered and record.part.startswith(self._prefix)):
+            return 0
+        own = record.part[len(self._prefix) :]
+        return int(own) if own.isdecimal() and len(own) <= 10 and int(own) < 1 << 32 else 0
+
+
 class Triggers:
     """One trigger at a time, and those that were given up; its owner keeps threads apart."""
 
@@ -33,7 +66,6 @@ class Triggers:
         self._verdict_s = verdict_s
         self._awaited: _Triggered | None = None
         self._given_up: dict[str, _Triggered] = {}
-        self._count = 0
         self.is_lost = False
         """Whether the last trigger was given up."""
 
@@ -41,13 +73,6 @@ class Triggers:
     def is_busy(self) -> bool:
         """Whether a part's verdict is still to come."""
         return self._awaited is not None
-
-    def name(self, given: int) -> str:
-        """Return a part's id: the number that the PLC gave, or one of our own for 0."""
-        if given:
-            return str(given)
-        self._count += 1
-        return f"plc-{self._count}"
 
     def begin(self, part: str, now_s: float, after_seq: int) -> bool:
         """Wait for a part; False while a verdict about an earlier one of that id may still come.

@@ -7,15 +7,16 @@ import hashlib
 import hmac
 import http.client
 import socket
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from urllib.parse import SplitResult, urlsplit
 
+from zsad.errors import InputError
 from zsad.line.record import VerdictRecord
 from zsad.sinks.base import RefusedError, SinkCause, SinkError, sink_error
 from zsad.sinks.config import TlsConfig, WebhookConfig
 from zsad.sinks.payload import verdict_bytes
+from zsad.socket_limit import limited
 
 SIGNATURE = "Zsad-Signature"
 TIMESTAMP = "Zsad-Timestamp"
@@ -93,7 +94,7 @@ class WebhookSink:
             target += f"?{self._url.query}"
         try:
             connection = self._connected()
-            with _limit(connection.sock, 2 * self._config.timeout_s):
+            with limited(connection.sock, 2 * self._config.timeout_s, "webhook-limit"):
                 connection.request("POST", target, body, headers)
                 answer = connection.getresponse()
                 retry_s = _retry_after(answer.getheader("Retry-After"))
@@ -128,7 +129,13 @@ class WebhookSink:
     def _headers(self, body: bytes) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "User-Agent": "zsad"}
         if self._config.bearer is not None:
-            headers["Authorization"] = f"Bearer {self._config.bearer.read()}"
+            token = self._config.bearer.read()
+            if not (token.isascii() and token.isprintable()):
+                raise InputError(
+                    f"webhook: the token in {self._config.bearer} holds what no header can:"
+                    " one line of ASCII is wanted"
+                )
+            headers["Authorization"] = f"Bearer {token}"
         if self._config.secret is not None:
             stamp = str(int(time.time()))
             headers[TIMESTAMP] = stamp
@@ -153,29 +160,6 @@ def sign(secret: str, stamp: str, body: bytes) -> str:
     """
     message = stamp.encode() + b"." + body
     return "v1=" + hmac.new(secret.encode(), message, hashlib.sha256).hexdigest()
-
-
-@contextlib.contextmanager
-def _limit(sock: socket.socket, seconds: float) -> Iterator[None]:
-    """Break a connection that takes too long as a whole: its own limit is per byte."""
-    broken_off = threading.Event()
-
-    def break_off() -> None:
-        broken_off.set()
-        with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(seconds, break_off)
-    timer.name = "webhook-limit"
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
-    if broken_off.is_set():  # what was read of the answer by then must not pass for one
-        raise TimeoutError(f"no whole answer within {seconds:g} s")
 
 
 def _is_dead(sock: socket.socket | None) -> bool:

@@ -1,9 +1,10 @@
 """Where frames come from: a folder, a video file, a camera that is opened again for ever."""
 
+from zsad.backoff import BackoffConfig
+from zsad.credentials import mask_credentials
 from zsad.sources.base import Frame, Source, open_source
 from zsad.sources.camera import Camera
-from zsad.sources.config import BackoffConfig, CameraConfig, ControlsConfig
-from zsad.sources.credentials import mask_credentials
+from zsad.sources.config import CameraConfig, ControlsConfig
 from zsad.sources.folder import FolderSource
 from zsad.sources.kinds import open_camera
 from zsad.sources.live import LiveSource

@@ -8,9 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
+from zsad.credentials import mask_credentials
 from zsad.errors import InputError
-from zsad.sources.config import infer_kind
-from zsad.sources.credentials import mask_credentials
+from zsad.sources.address import infer_kind
+from zsad.sources.files import FileVersion
 from zsad.types import ImageU8
 
 StopRequest = Callable[[], bool]
@@ -29,6 +30,7 @@ class Frame:
         trigger: Id of the trigger that it answers.
         decoded_s: When its pixels were there, likewise; None where nobody measured it.
         number: How many frames the source had captured before it, over all connections.
+        version: What its file was when it was read, of a watched folder.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Frame:
     trigger: str | None = None
     decoded_s: float | None = None
     number: int = 0
+    version: FileVersion | None = None
 
 
 class Source(Protocol):

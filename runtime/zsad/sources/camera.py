@@ -11,15 +11,15 @@ from __future__ import annotations
 import logging
 import random
 import threading
-import time
 import traceback
 from collections.abc import Callable
-from typing import Protocol
 
 from zsad.backoff import Backoff
+from zsad.credentials import mask_credentials, masked_line
+from zsad.sources.address import FINITE, LOSSLESS
 from zsad.sources.base import Frame
-from zsad.sources.config import FINITE, LOSSLESS, CameraConfig
-from zsad.sources.credentials import mask_credentials, masked_line
+from zsad.sources.clock import Clock, MonotonicClock
+from zsad.sources.config import CameraConfig
 from zsad.sources.feed import Feed
 from zsad.sources.health import Cause, SourceHealth, SourceState
 from zsad.sources.standing import Standing, Transition
@@ -31,28 +31,6 @@ LOG = logging.getLogger(__name__)
 _READ_SLICE_S = 0.25
 """How often a thread that waits for a frame looks whether it should end, where it can."""
 _JOIN_S = 2.0
-
-
-class Clock(Protocol):
-    """Time and waiting, replaced in tests."""
-
-    def now_s(self) -> float:
-        """Seconds of a clock that nobody sets."""
-
-    def wait(self, event: threading.Event, timeout_s: float) -> bool:
-        """Wait for the event; True if it came."""
-
-
-class MonotonicClock:
-    """The machine's own."""
-
-    def now_s(self) -> float:
-        """Seconds of the monotonic clock."""
-        return time.monotonic()
-
-    def wait(self, event: threading.Event, timeout_s: float) -> bool:
-        """Wait for the event; True if it came."""
-        return event.wait(timeout_s)
 
 
 class Camera:
@@ -83,7 +61,7 @@ class Camera:
         self._opener = opener
         self._finite = config.resolved_kind in FINITE
         self._clock = clock or MonotonicClock()
-        self._backoff = Backoff(config.backoff.base_s, config.backoff.cap_s, random_numbers)
+        self._backoff = Backoff(config.backoff, random_numbers)
         lossless = config.resolved_kind in LOSSLESS
         self._feed = Feed(config.resolved_policy, config.queue, lossless, on_frame)
         delay_s = config.trigger_delay_ms / 1e3
@@ -229,11 +207,12 @@ class Camera:
             Frame(
                 name=str(number) if reading.name is None else reading.name,
                 image_bgr=reading.image_bgr,
-                error=reading.error,
+                error=reading.error and mask_credentials(reading.error),
                 captured_s=reading.captured_s,
                 trigger=admission.trigger,
                 decoded_s=reading.decoded_s,
                 number=number,
+                version=reading.version,
             )
         )
 

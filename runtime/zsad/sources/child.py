@@ -65,7 +65,7 @@ class ChildPipe:
         for key, _ in self._selector.select(timeout_s):
             block = self._read(key.fd)
             if key.fileobj is self._stderr:
-                self._words = (self._words + block)[-_KEPT_WORDS:]
+                self._words = _last_lines(self._words + block)
             else:
                 self.buffer += block
                 self.ended |= not block
@@ -126,3 +126,10 @@ class ChildPipe:
         for stream in (self._stdin, self._stderr):
             with contextlib.suppress(OSError):
                 stream.close()
+
+
+def _last_lines(words: bytes) -> bytes:
+    """Return the last whole lines: a password that was cut in two would pass for something else."""
+    if len(words) <= _KEPT_WORDS:
+        return words
+    return words[-_KEPT_WORDS:].partition(b"\n")[2]

@@ -3,54 +3,31 @@
 from __future__ import annotations
 
 import math
-import os
-import re
 from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import urlsplit
 
+from zsad.backoff import BackoffConfig
+from zsad.credentials import mask_credentials
 from zsad.errors import InputError
 from zsad.images import Scale16
-from zsad.sources.credentials import mask_credentials
+from zsad.sources.address import (
+    LOCKABLE,
+    LOSSLESS,
+    OPENED_IN_TURN,
+    OWN_PROCESS,
+    SHAPEABLE,
+    Kind,
+    infer_kind,
+)
 
-Kind = Literal["v4l2", "rtsp", "http", "url", "gstreamer", "csi", "genicam", "video", "folder"]
 Policy = Literal["latest", "every"]
 TriggerMode = Literal["free-run", "every-n", "software"]
-
-FINITE: tuple[Kind, ...] = ("video",)
-"""Kinds that end by themselves."""
-LOSSLESS: tuple[Kind, ...] = ("video", "folder")
-"""Kinds that can wait: with `every`, a full queue holds them up instead of losing a frame."""
-LOCKABLE: tuple[Kind, ...] = ("v4l2", "genicam", "csi")
-SHAPEABLE: tuple[Kind, ...] = ("v4l2", "csi")
-OPENED_IN_TURN: tuple[Kind, ...] = ("rtsp", "url")
-"""Kinds of which one that hangs in the opening holds up all others in the process."""
-OWN_PROCESS: tuple[Kind, ...] = ("gstreamer", "csi", "genicam")
-"""Kinds that live in a child process in any case."""
+FilesAtStart = Literal["unjudged", "all", "none"]
 
 _UNKNOWN_RATE_STALL_S = 10.0
 _LEAST_STALL_S = 2.0
 _STALL_PERIODS = 20
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class BackoffConfig:
-    """How long to wait before a lost source is opened again.
-
-    Attributes:
-        base_s: Longest wait before the first attempt; it doubles with each that fails.
-        cap_s: Longest wait ever.
-    """
-
-    base_s: float = 0.5
-    cap_s: float = 30.0
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        if not 0 < self.base_s <= self.cap_s:
-            raise InputError(
-                f"backoff: base_s {self.base_s} and cap_s {self.cap_s}: 0 < base_s <= cap_s"
-            )
 
 
 @dataclass(frozen=True)
@@ -114,7 +91,10 @@ class CameraConfig:
         rate_hz: Frame rate, likewise.
         pixel_format: What a V4L2 camera should send, four letters such as MJPG, or a GenICam
             camera, such as BayerRG8.
-        scale_16bit: How 16-bit pictures of a folder become 8 bits, as `read_image` takes it.
+        scale_16bit: How 16-bit pictures of a folder become 8 bits, as `read_image` takes it; None
+            is what the camera's recipe was calibrated with.
+        files_at_start: Which files of a folder are judged that lie there when it is first opened:
+            `unjudged` those that the line's ledger has no verdict about, `all`, or `none`.
         isolate: Whether a child process does the reading, which is killed when it hangs. None is
             yes for what FFmpeg reads over the network: OpenCV opens one such stream at a time, so
             a camera that hangs in the opening would keep others from coming back.
@@ -139,6 +119,7 @@ class CameraConfig:
     rate_hz: float | None = None
     pixel_format: str | None = None
     scale_16bit: Scale16 | None = None
+    files_at_start: FilesAtStart = "unjudged"
     isolate: bool | None = None
 
     def __post_init__(self) -> None:
@@ -159,6 +140,7 @@ class CameraConfig:
                 " one: use policy: every"
             )
         self._check_kind(self.resolved_kind)
+        self._check_url(self.resolved_kind)
         self._check_delay(self.resolved_kind)
 
     def _check_delay(self, kind: Kind) -> None:
@@ -175,6 +157,17 @@ class CameraConfig:
                 " it is triggered: leave it out"
             )
 
+    def _check_url(self, kind: Kind) -> None:
+        """Refuse a URL of which a part of the password would be taken for the host's port."""
+        try:
+            if kind in ("rtsp", "http"):
+                _ = urlsplit(self.source).port
+        except ValueError:
+            raise InputError(
+                f"camera {self.name}: {self.masked_source} has no usable host and port:"
+                " percent-encode what is no letter or digit in its password"
+            ) from None
+
     def _check_kind(self, kind: Kind) -> None:
         if self.controls.asked and kind not in LOCKABLE:
             raise InputError(
@@ -188,6 +181,15 @@ class CameraConfig:
             )
         if self.pixel_format is not None and kind not in ("v4l2", "genicam"):
             raise InputError(f"camera {self.name}: a {kind} source takes no pixel_format")
+        if self.files_at_start != "unjudged" and kind != "folder":
+            raise InputError(
+                f"camera {self.name}: files_at_start is for folders, not for a {kind} source"
+            )
+        if self.isolate and kind == "folder":
+            raise InputError(
+                f"camera {self.name}: isolate: a folder is read in the line's own process, which"
+                " knows what was judged: leave it out"
+            )
         if self.scale_16bit is not None and kind != "folder":
             raise InputError(f"camera {self.name}: scale_16bit is for folders: {kind} gives 8 bits")
         if kind == "v4l2" and len(self.pixel_format or "MJPG") != 4:
@@ -237,26 +239,3 @@ class CameraConfig:
     def patience_s(self) -> float:
         """Longest time, in seconds, that one read may block: no longer than silence is borne."""
         return self.read_timeout_s if self.stall_s is None else self.stall_s
-
-
-def infer_kind(source: str) -> Kind:
-    """Return the kind of source that an address names."""
-    if source.isdecimal() or source.startswith("/dev/"):
-        return "v4l2"
-    prefixes: tuple[tuple[str, Kind], ...] = (
-        ("rtsp://", "rtsp"),
-        ("rtsps://", "rtsp"),
-        ("http://", "http"),
-        ("https://", "http"),
-        ("genicam:", "genicam"),
-        ("csi:", "csi"),
-    )
-    for prefix, kind in prefixes:
-        if source.lower().startswith(prefix):
-            return kind
-    if _SCHEME.match(source):
-        return "url"
-    if " ! " in source:
-        return "gstreamer"
-    # Unlike Path.is_dir, this answers for a name that no file system takes, too.
-    return "folder" if os.path.isdir(source) else "video"

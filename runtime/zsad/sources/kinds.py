@@ -6,15 +6,21 @@ from collections.abc import Callable
 
 from zsad.sources.camera import Camera
 from zsad.sources.config import CameraConfig
+from zsad.sources.files import FileMemory
 from zsad.sources.stream import Opener
 
 
-def open_camera(config: CameraConfig, on_frame: Callable[[], None] = lambda: None) -> Camera:
+def open_camera(
+    config: CameraConfig,
+    on_frame: Callable[[], None] = lambda: None,
+    memory: FileMemory | None = None,
+) -> Camera:
     """Return the camera that a configuration describes; `start` opens it.
 
     Args:
         config: The camera.
         on_frame: Called by its capture thread whenever `take` would give something.
+        memory: Which files of a watched folder were judged; None judges all that lie there.
 
     Raises:
         InputError: A program or package that this kind of source needs is missing.
@@ -23,11 +29,11 @@ def open_camera(config: CameraConfig, on_frame: Callable[[], None] = lambda: Non
         from zsad.sources.isolated import IsolatedOpener
 
         return Camera(config, IsolatedOpener(config), on_frame)
-    return Camera(config, make_opener(config), on_frame)
+    return Camera(config, make_opener(config, memory), on_frame)
 
 
-def make_opener(config: CameraConfig) -> Opener:
-    """Return what opens a source within this process.
+def make_opener(config: CameraConfig, memory: FileMemory | None = None) -> Opener:
+    """Return what opens a source within this process; see `open_camera`.
 
     Raises:
         InputError: A program or package that this kind of source needs is missing.
@@ -52,7 +58,7 @@ def make_opener(config: CameraConfig) -> Opener:
     if kind == "folder":
         from zsad.sources.watched import WatchedFolder
 
-        return WatchedFolder(config)
+        return WatchedFolder(config, memory)
     if kind == "video":
         from zsad.sources.video import VideoOpener
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from zsad.errors import InputError
+from zsad.sources.address import Kind
 from zsad.sources.base import Frame, StopRequest
 from zsad.sources.camera import Camera
-from zsad.sources.config import CameraConfig, Kind
+from zsad.sources.config import CameraConfig
 from zsad.sources.health import Cause, SourceHealth, SourceState
 
 LOG = logging.getLogger(__name__)

@@ -15,10 +15,12 @@ from urllib.parse import SplitResult, urlsplit
 
 import numpy as np
 
+from zsad.preprocess import MAX_PIXELS
+from zsad.socket_limit import limited
 from zsad.sources.authorization import Credentials, authorization
 from zsad.sources.config import CameraConfig
 from zsad.sources.health import Cause
-from zsad.sources.multipart import Multipart, is_whole_jpeg
+from zsad.sources.multipart import Multipart, is_whole_jpeg, jpeg_size_wh
 from zsad.sources.opencv import UrlOpener
 from zsad.sources.stream import Backing, Reading, Stream, StreamError
 
@@ -85,9 +87,14 @@ def _decode(body: bytes) -> Reading:
     captured_s = time.monotonic()
     if not is_whole_jpeg(body):
         return Reading(None, captured_s, captured_s, "half a picture")
+    width, height = jpeg_size_wh(body) or (0, 0)
+    if width * height > MAX_PIXELS:  # a damaged header must not take all memory
+        limit = f"the limit of {MAX_PIXELS // 10**6} megapixels"
+        error = f"{width}x{height} pixels are above {limit}"
+        return Reading(None, captured_s, captured_s, error)
     image: Any = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR)
-    error = "no JPEG that can be decoded" if image is None else None
-    return Reading(image, captured_s, time.monotonic(), error)
+    reason = "no JPEG that can be decoded" if image is None else None
+    return Reading(image, captured_s, time.monotonic(), reason)
 
 
 class HttpOpener:
@@ -157,11 +164,18 @@ def _request(url: SplitResult, path: str, value: str | None, timeout_s: float) -
         http.client.HTTPSConnection if url.scheme.lower() == "https" else http.client.HTTPConnection
     )
     connection = kind(url.hostname or "", url.port, timeout=timeout_s)
+    response = None
     try:
-        connection.request("GET", path, headers={} if value is None else {"Authorization": value})
+        connection.connect()
         own = connection.sock
-        return _Answer(connection.getresponse(), own)
+        headers = {} if value is None else {"Authorization": value}
+        with limited(own, timeout_s, "camera-answer-limit"):
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+        return _Answer(response, own)
     except BaseException:
+        if response is not None:  # the connection may be the answer's by now
+            response.close()
         connection.close()
         raise
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 _LENGTH = re.compile(rb"^content-length:\s*(\d+)\s*$", re.IGNORECASE | re.MULTILINE)
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _LONGEST_HEAD = 1 << 14
+_SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # start of frame, of every coding
 _START, _END = b"\xff\xd8", b"\xff\xd9"
 
 
@@ -64,3 +65,15 @@ class Multipart:
 def is_whole_jpeg(body: bytes) -> bool:
     """Whether bytes begin and end as a JPEG; decoders fill up half a picture without a word."""
     return body.startswith(_START) and body.rstrip(b"\r\n\0-").endswith(_END)
+
+
+def jpeg_size_wh(body: bytes) -> tuple[int, int] | None:
+    """Return width and height from a JPEG's header; None where it does not say them."""
+    at = 2
+    while at + 9 <= len(body) and body[at] == 0xFF:
+        marker = body[at + 1]
+        if marker in _SIZES:
+            height, width = (int.from_bytes(body[at + i : at + i + 2], "big") for i in (5, 7))
+            return width, height
+        at += 1 if marker == 0xFF else 2 + int.from_bytes(body[at + 2 : at + 4], "big")
+    return None

@@ -6,8 +6,9 @@ import threading
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from zsad.credentials import mask_credentials, masked_line
 from zsad.errors import ZsadError
-from zsad.sources.credentials import masked_line
+from zsad.sources.files import FileVersion
 from zsad.sources.health import Cause
 from zsad.types import ImageU8
 
@@ -37,6 +38,7 @@ class Reading:
         decoded_s: When its pixels were there, likewise.
         error: Why there are no pixels.
         name: The file's name; None for a frame of a stream.
+        version: What the file was when it was read, of a watched folder.
     """
 
     image_bgr: ImageU8 | None
@@ -44,6 +46,7 @@ class Reading:
     decoded_s: float
     error: str | None = None
     name: str | None = None
+    version: FileVersion | None = None
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,10 @@ class Backing:
     reason: str
 
     def line(self, size_wh: tuple[int, int] | None, rate_hz: float | None) -> str:
-        """Return backend, decoder, size, rate and why, in one line."""
+        """Return backend, decoder, size, rate and why, in one line, credentials masked."""
         size = "size not known yet" if size_wh is None else f"{size_wh[0]}x{size_wh[1]}"
         rate = "rate not said" if rate_hz is None else f"{rate_hz:g} Hz"
-        return f"{self.backend}, {self.decoder}, {size}, {rate}: {self.reason}"
+        return mask_credentials(f"{self.backend}, {self.decoder}, {size}, {rate}: {self.reason}")
 
 
 class Stream(Protocol):

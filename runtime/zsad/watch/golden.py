@@ -15,7 +15,8 @@ from zsad.errors import InferenceError, InputError
 from zsad.golden import GoldenOutputs, collect_outputs, read_golden, read_golden_inputs
 from zsad.parity import Parity, ParityLimits, compare
 from zsad.preprocess import resize_exact
-from zsad.recipe import Calibration, ScoreKind, score_of
+from zsad.recipe import Calibration
+from zsad.scores import ScoreKind, score_of
 from zsad.watch.limits import limits_for
 
 

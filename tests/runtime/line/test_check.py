@@ -73,6 +73,11 @@ def test_nothing_is_written_and_no_camera_is_asked(check, line_folder):
     ("old", "new", "message"),
     [
         ("artifact: artifact", "artifact: other", "other"),
+        (
+            "source: drop}",
+            "source: drop, backoff: {base_s: 1}}",
+            "line.yaml:8: cameras[1].backoff: unknown key 'base_s'; known: first_s, cap_s",
+        ),
         ("recipe: part.json", "recipe: other.json", "recipe not found: other.json"),
         ("ledger_folder: ledger", "ledger_folder: part.json/x", "part.json is not a folder"),
         ("source: drop}", "source: drop, name: x}", "line.yaml:8: key 'name' is already given"),

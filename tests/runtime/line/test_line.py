@@ -1,12 +1,7 @@
 """A whole line, as the real process that systemd or a shell would start."""
 
 import json
-import os
-import signal
 import socket
-import sqlite3
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,67 +12,6 @@ from click.testing import CliRunner
 from zsad.cli.ledger import main as ledger
 
 FRAMES = 12
-
-
-class Daemon:
-    """`zsad-run --config`, and what it wrote so far."""
-
-    def __init__(self, folder, **environment):
-        self.folder = folder
-        paths = [path for path in sys.path if path]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **environment}
-        command = [sys.executable, "-c", "from zsad.cli.run import main; main()"]
-        self.log = (folder / "log").open("wb")
-        self.process = subprocess.Popen(
-            [*command, "--config", str(folder / "line.yaml")],
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-        )
-
-    def said(self):
-        return (self.folder / "log").read_text()
-
-    def rows(self, query):
-        file = self.folder / "ledger" / "ledger.sqlite"
-        if not file.exists():
-            return []
-        with sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=5) as database:
-            return database.execute(query).fetchall()
-
-    def lines(self):
-        file = self.folder / "verdicts.jsonl"
-        text = file.read_text() if file.exists() else ""
-        return [json.loads(line) for line in text.splitlines()]
-
-    def until(self, condition, timeout_s=40):
-        until_s = time.monotonic() + timeout_s
-        while not condition():
-            assert self.process.poll() is None, self.said()
-            assert time.monotonic() < until_s, self.said()
-            time.sleep(0.05)
-
-    def stop(self):
-        """Ask it to stop, and return how long that took."""
-        begin_s = time.monotonic()
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
-        return time.monotonic() - begin_s
-
-
-@pytest.fixture
-def start(line_folder):
-    daemons = []
-
-    def start(**environment):
-        daemons.append(Daemon(line_folder, **environment))
-        return daemons[-1]
-
-    yield start
-    for daemon in daemons:
-        daemon.process.kill()
-        daemon.process.wait()
-        daemon.log.close()
 
 
 @pytest.fixture

@@ -194,12 +194,3 @@ def refuse_plus(camera):
     for text in (camera.name, camera.source):
         if "+" in text:
             raise InputError(f"{text!r} and {text} must be without +")
-
-
-def test_a_secret_that_begins_with_another_is_concealed_whole(read, monkeypatch):
-    monkeypatch.setenv("SHORT", "abc")
-    monkeypatch.setenv("LONG", "abcdef")
-    secrets = Secrets()
-    assert secrets.concealed("abcdef") == "abcdef", "none was met yet"
-    read(GOOD.replace("top.json", '"${env:SHORT}/${env:LONG}"'), secrets)
-    assert secrets.concealed("no abcdef in abc") == "no ${env:LONG} in ${env:SHORT}"

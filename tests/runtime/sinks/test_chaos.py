@@ -8,8 +8,9 @@ import pytest
 from broker_rig import Cable, Mosquitto
 from fake_outbox import FakeLine, FakeOutbox
 
+from zsad.backoff import BackoffConfig
 from zsad.sinks.base import SinkContext
-from zsad.sinks.config import BackoffConfig, MqttConfig
+from zsad.sinks.config import MqttConfig
 from zsad.sinks.courier import Courier
 from zsad.sinks.mqtt import MqttSink
 

@@ -6,11 +6,10 @@ import time
 import pytest
 from fake_outbox import FakeOutbox
 
-from zsad.backoff import Backoff
+from zsad.backoff import Backoff, BackoffConfig
 from zsad.errors import ZsadError
-from zsad.sinks import courier as courier_module
+from zsad.sinks import place
 from zsad.sinks.base import RefusedError, SinkCause, SinkError, committed_head
-from zsad.sinks.config import BackoffConfig
 from zsad.sinks.courier import Courier, stop_couriers
 
 QUICK = BackoffConfig(first_s=0.01, cap_s=0.02)
@@ -225,7 +224,7 @@ def test_an_outbox_that_fails_is_said_without_a_traceback(carry, until, caplog):
 
 
 def test_an_outbox_that_counts_verdicts_and_hands_out_none_is_trouble(carry, until, monkeypatch):
-    monkeypatch.setattr(courier_module, "_STARVED_S", 0.5)
+    monkeypatch.setattr(place, "_STARVED_S", 0.5)
     outbox, sink = FakeOutbox(), ScriptedSink()
     courier = carry(sink, outbox)
     outbox.commit()
@@ -269,7 +268,7 @@ def test_delays_double_up_to_the_cap_and_are_drawn_from_their_upper_half():
             assert (low, high) == (0.5, 1.0)
             return high
 
-    backoff = Backoff(0.5, 3.0, Highest())
+    backoff = Backoff(BackoffConfig(0.5, 3.0), Highest())
     assert [backoff.next_s() for _ in range(5)] == [0.5, 1.0, 2.0, 3.0, 3.0]
     backoff.reset()
     assert backoff.next_s() == 0.5

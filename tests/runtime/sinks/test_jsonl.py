@@ -154,3 +154,10 @@ def test_a_full_device_is_named_as_such():
     with pytest.raises(SinkError) as caught:
         sink.deliver([make_record(1)])
     assert caught.value.cause is SinkCause.FULL
+
+
+def test_a_pipe_that_nobody_reads_holds_nothing_up(tmp_path):
+    os.mkfifo(tmp_path / "verdicts.jsonl")
+    sink = JsonlSink("file", JsonlConfig(str(tmp_path / "verdicts.jsonl")))
+    with pytest.raises(SinkError, match="it is a pipe"):
+        sink.open()

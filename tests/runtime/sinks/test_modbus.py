@@ -10,9 +10,10 @@ import pytest
 from broker_rig import free_port
 from fake_outbox import FakeLine, FakeOutbox
 
+from zsad.backoff import BackoffConfig
 from zsad.errors import InputError
 from zsad.sinks.base import SinkContext
-from zsad.sinks.config import BackoffConfig, ModbusConfig
+from zsad.sinks.config import ModbusConfig
 from zsad.sinks.courier import Courier
 from zsad.sinks.modbus import ModbusSink
 from zsad.sinks.registers import SIZE, Flag, Register

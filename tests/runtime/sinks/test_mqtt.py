@@ -12,10 +12,11 @@ from authority import make_authority
 from broker_rig import Cable, Listener, Mosquitto, free_port
 from fake_outbox import FakeLine, FakeOutbox
 
+from zsad.backoff import BackoffConfig
 from zsad.errors import InputError
 from zsad.sinks.base import SinkContext, SinkError
 from zsad.sinks.broker import Broker
-from zsad.sinks.config import BackoffConfig, MqttConfig, TlsConfig
+from zsad.sinks.config import MqttConfig, TlsConfig
 from zsad.sinks.courier import Courier
 from zsad.sinks.mqtt import MqttSink
 from zsad.sinks.secret import SecretRef

@@ -12,8 +12,10 @@ import pytest
 from authority import make_authority
 from fake_outbox import FakeOutbox, make_record
 
+from zsad.backoff import BackoffConfig
+from zsad.errors import InputError
 from zsad.sinks.base import RefusedError, SinkCause, SinkError
-from zsad.sinks.config import BackoffConfig, WebhookConfig
+from zsad.sinks.config import WebhookConfig
 from zsad.sinks.courier import Courier
 from zsad.sinks.secret import SecretRef
 from zsad.sinks.webhook import WebhookSink, sign
@@ -282,3 +284,11 @@ def test_https_is_verified(receive, make_sink, tmp_path):
         make_sink(url.replace("127.0.0.1", "localhost"), ca=str(ca)).deliver([make_record(3)])
     assert caught.value.cause is SinkCause.TLS, "the certificate is another host's"
     assert server.seqs == [1, 2]
+
+
+@pytest.mark.parametrize("token", ["two\nlines", "ein Schl\u00fcssel"])
+def test_a_token_that_no_header_can_hold_is_known_at_the_start(monkeypatch, token):
+    monkeypatch.setenv("HOOK_TOKEN", token)
+    config = WebhookConfig("http://127.0.0.1:9/", bearer=SecretRef(env="HOOK_TOKEN"))
+    with pytest.raises(InputError, match="token in environment HOOK_TOKEN holds what no header"):
+        WebhookSink("mes", config)

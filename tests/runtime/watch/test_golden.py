@@ -10,8 +10,8 @@ from zsad.artifact import Artifact
 from zsad.errors import InferenceError, InputError
 from zsad.golden import GoldenFrame, GoldenOutputs, read_golden
 from zsad.inspection.config import Inspection, Tiles
-from zsad.manifest import ParityRecord
 from zsad.parity import LIMITS
+from zsad.parity_record import ParityRecord
 from zsad.text_table import change_words
 from zsad.watch.golden import GoldenReplay
 from zsad.watch.limits import limits_for

@@ -40,6 +40,7 @@ def test_what_may_take_over_is_what_the_recipe_covers(make_watched, make_recipe)
     gpu_first = [backend for precision, backend in found if precision == "fp16"]
     assert gpu_first == [
         "cuda",
+        "cuda-graph",
         "ort-tensorrt",
         "tensorrt-graph",
         "tensorrt-rtx",

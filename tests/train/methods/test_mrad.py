@@ -237,7 +237,7 @@ def test_training_lowers_the_loss_and_fills_the_memory(make_mrad, squares, tmp_p
 
 
 def test_a_resumed_run_equals_the_uninterrupted_one_to_the_bit(make_mrad, squares, tmp_path):
-    from zsad_train.loop import Progress
+    from zsad_train.epochs import Progress
 
     config = TrainConfig(epochs=3, batch_size=4, device="cpu")
     whole = make_mrad()

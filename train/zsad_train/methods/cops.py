@@ -28,8 +28,9 @@ from zsad_train.losses import grid_segmentation_loss
 from zsad_train.methods.base import Batch, Method, Prediction, TrainingWords
 from zsad_train.methods.cops_config import PRESETS, CopsConfig
 from zsad_train.neighbours import average_neighbours
-from zsad_train.prompts import PromptLearner, SampledPrompts
+from zsad_train.prompts import PromptLearner
 from zsad_train.prototypes import PrototypeExtractor, Prototypes
+from zsad_train.shifted_prompts import SampledPrompts
 from zsad_train.similarity import mean_direction
 from zsad_train.smoothing import UpsampleBlur
 from zsad_train.towers import Backbone, Reading, VisionFeatures

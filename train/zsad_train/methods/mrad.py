@@ -25,8 +25,9 @@ from zsad_train.losses import grid_segmentation_loss
 from zsad_train.methods.base import Batch, Method, Prediction, TrainingWords
 from zsad_train.methods.judge import Judge, Sight
 from zsad_train.methods.mrad_config import PRESETS, MradConfig
-from zsad_train.prompts import PromptLearner, ShiftedPrompts
+from zsad_train.prompts import PromptLearner
 from zsad_train.retrieval import Retrieval, pool_neighbours, region_keys
+from zsad_train.shifted_prompts import ShiftedPrompts
 from zsad_train.similarity import pair_logit, unit
 from zsad_train.smoothing import UpsampleBlur
 from zsad_train.towers import Backbone, Reading

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from zsad_train.towers.attention import EntropyHeads
-from zsad_train.towers.vision import TokenNorm, VisionFeatures, VisionTower
+from zsad_train.towers.features import TokenNorm, VisionFeatures
+from zsad_train.towers.vision import VisionTower
 
 
 @dataclass(frozen=True)

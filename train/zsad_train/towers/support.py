@@ -7,6 +7,7 @@ from typing import Any
 
 from open_clip.model import CLIP, CustomTextCLIP
 from open_clip.transformer import ResidualAttentionBlock, TextTransformer, VisionTransformer
+from torch import Tensor
 
 from zsad.errors import InputError
 
@@ -67,6 +68,20 @@ def check_text(clip: Any) -> None:
     if text.attn_mask is None or getattr(text, "cls_emb", None) is not None:
         _refuse("a text tower that is not causal")
     _check_blocks(text.transformer, "text")
+
+
+def check_size(images: Tensor, image_hw: tuple[int, int]) -> None:
+    """Refuse images (B, 3, H, W) of another size in pixels than a tower takes.
+
+    Raises:
+        InputError: They are.
+    """
+    height, width = images.shape[-2:]
+    if (height, width) != image_hw:
+        raise InputError(
+            f"the tower takes {image_hw[0]}x{image_hw[1]} px images, not {height}x{width}: resize "
+            "them, or load the backbone with that image size"
+        )
 
 
 def _check_blocks(transformer: Any, tower: str) -> None:

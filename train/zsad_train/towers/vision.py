@@ -8,80 +8,23 @@ blocks (DIVE's deep injection).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
 
 import torch
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from zsad.errors import InputError
 from zsad_train.towers.attention import (
     EntropyHeads,
     attend,
     attention_entropy,
-    block_index,
     project_qkv,
 )
+from zsad_train.towers.features import TokenNorm, VisionFeatures
 from zsad_train.towers.inserted import InsertedTokens
-from zsad_train.towers.support import check_vision
-
-Injection = Callable[[Tensor], Tensor]
-"""Rewrites the patch tokens (B, P, width) between two blocks."""
-
-TokenNorm = Literal["ln_post", "raw"]
-"""How tokens are kept that a tap projects: after the last LayerNorm, or as the block left them."""
-
-
-@dataclass(frozen=True)
-class VisionFeatures:
-    """What the tower says about a batch of images.
-
-    Attributes:
-        image: (B, D) projected image feature (the CLS token), not normalised.
-        patches: Per tap in the order asked for, (B, P, D) patch features in raster order, with
-            `ln_post` and the projection applied, not normalised.
-        tokens: Per tap (B, P, width), the same patches before the projection; empty unless asked
-            for.
-        entropies: Per block asked for, (B, P) float32, of the ordinary path's attention.
-    """
-
-    image: Tensor
-    patches: tuple[Tensor, ...]
-    tokens: tuple[Tensor, ...] = ()
-    entropies: tuple[Tensor, ...] = ()
-
-    def tensors(self) -> tuple[Tensor, ...]:
-        """Return all of them in a fixed order."""
-        return (self.image, *self.patches, *self.tokens, *self.entropies)
-
-    def like(self, tensors: Sequence[Tensor]) -> VisionFeatures:
-        """Return features of the same kind with other `tensors`, in that order."""
-        taps, kept = len(self.patches), len(self.tokens)
-        return VisionFeatures(
-            image=tensors[0],
-            patches=tuple(tensors[1 : 1 + taps]),
-            tokens=tuple(tensors[1 + taps : 1 + taps + kept]),
-            entropies=tuple(tensors[1 + taps + kept :]),
-        )
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """One forward pass with every index resolved to 0-based."""
-
-    taps: tuple[int, ...]
-    vv_from: int | None
-    injections: Mapping[int, Injection]
-    last_is_cls_only: bool
-    entropies: tuple[int, ...]
-    entropy_heads: EntropyHeads
-
-    def runs_vv(self, index: int) -> bool:
-        """Whether block `index` adds to a V-V stream that some tap still reads."""
-        return self.vv_from is not None and self.vv_from <= index <= max(self.taps, default=-1)
+from zsad_train.towers.support import check_size, check_vision
+from zsad_train.towers.vision_plan import Injection, Plan
 
 
 class VisionTower(nn.Module):
@@ -170,7 +113,15 @@ class VisionTower(nn.Module):
             InputError: Wrong image size, a block that does not exist, two injections after one
                 block, or one after the last block whose result nothing would read.
         """
-        plan = self._plan(taps, vv_from_block, injections or {}, entropy_blocks, entropy_heads)
+        plan = Plan.resolve(
+            self.depth,
+            self._pools_patches,
+            taps,
+            vv_from_block,
+            injections or {},
+            entropy_blocks,
+            entropy_heads,
+        )
         tokens = self._embed(images, prompts)
         vv = tokens[:, self._patch_rows]
         patches: dict[int, Tensor] = {}
@@ -231,36 +182,8 @@ class VisionTower(nn.Module):
         projected: Tensor = self._pool(tokens, True) @ self.proj
         return projected
 
-    def _plan(
-        self,
-        taps: Sequence[int],
-        vv_from_block: int | None,
-        injections: Mapping[int, Injection],
-        entropy_blocks: Sequence[int],
-        entropy_heads: EntropyHeads,
-    ) -> _Plan:
-        resolved = tuple(block_index(tap, self.depth) for tap in taps)
-        after = {block_index(i, self.depth): injection for i, injection in injections.items()}
-        if len(after) < len(injections):
-            raise InputError(f"two injections name the same block: {sorted(injections)}")
-        last = self.depth - 1
-        unread = not self._pools_patches and (vv_from_block is not None or last not in resolved)
-        if unread and last in after:
-            raise InputError(
-                f"nothing reads an injection after the last block ({last}) here: inject earlier, "
-                "or tap the last block without a V-V stream"
-            )
-        vv_from = None if vv_from_block is None else block_index(vv_from_block, self.depth)
-        entropies = tuple(block_index(index, self.depth) for index in entropy_blocks)
-        return _Plan(resolved, vv_from, after, unread, entropies, entropy_heads)
-
     def _embed(self, images: Tensor, prompts: Tensor | None) -> Tensor:
-        if tuple(images.shape[-2:]) != self.image_hw:
-            raise InputError(
-                f"the tower takes {self.image_hw[0]}x{self.image_hw[1]} px images, not "
-                f"{images.shape[-2]}x{images.shape[-1]}: resize them, or load the backbone with "
-                "that image size"
-            )
+        check_size(images, self.image_hw)
         patches = self.conv1(images.to(self.class_embedding.dtype))
         patches = patches.flatten(2).transpose(1, 2)  # (B, P, width)
         batch = patches.shape[0]
@@ -274,7 +197,7 @@ class VisionTower(nn.Module):
         return normed
 
     def _step(
-        self, index: int, tokens: Tensor, vv: Tensor, plan: _Plan
+        self, index: int, tokens: Tensor, vv: Tensor, plan: Plan
     ) -> tuple[Tensor, Tensor, Tensor]:
         cls_only = plan.last_is_cls_only and index == self.depth - 1
         heads = plan.entropy_heads if index in plan.entropies else None

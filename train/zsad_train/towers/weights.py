@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 import zipfile
@@ -17,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from zsad.errors import InputError
+from zsad.schema import sha256_file
 from zsad_train.towers.positions import grid_for, resize_positions, square_grid
 
 _OPENAI_KEYS = frozenset({"input_resolution", "context_length", "vocab_size"})
@@ -77,8 +77,8 @@ def read_weights(path: Path) -> Weights:
     from_openai = from_archive or state.keys() >= _OPENAI_KEYS
     tensors = {name: tensor for name, tensor in state.items() if name not in _OPENAI_KEYS}
     if from_openai:
-        return Weights(tensors, _sha256(path), quickgelu=True)
-    return Weights(tensors, _sha256(path), **_published_config(path))
+        return Weights(tensors, sha256_file(path), quickgelu=True)
+    return Weights(tensors, sha256_file(path), **_published_config(path))
 
 
 def check_fit(clip: CLIP, tensors: Mapping[str, Tensor], name: str, label: str) -> None:
@@ -168,11 +168,3 @@ def _unwrap(raw: Any) -> Mapping[str, Tensor] | None:
         return None
     state = {name.removeprefix("module.").removeprefix("text."): v for name, v in state.items()}
     return state if _TABLE in state else None
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

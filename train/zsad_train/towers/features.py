@@ -1,0 +1,45 @@
+"""What the vision tower says about images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+TokenNorm = Literal["ln_post", "raw"]
+"""How tokens are kept that a tap projects: after the last LayerNorm, or as the block left them."""
+
+
+@dataclass(frozen=True)
+class VisionFeatures:
+    """What the tower says about a batch of images.
+
+    Attributes:
+        image: (B, D) projected image feature (the CLS token), not normalised.
+        patches: Per tap in the order asked for, (B, P, D) patch features in raster order, with
+            `ln_post` and the projection applied, not normalised.
+        tokens: Per tap (B, P, width), the same patches before the projection; empty unless asked
+            for.
+        entropies: Per block asked for, (B, P) float32, of the ordinary path's attention.
+    """
+
+    image: Tensor
+    patches: tuple[Tensor, ...]
+    tokens: tuple[Tensor, ...] = ()
+    entropies: tuple[Tensor, ...] = ()
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Return all of them in a fixed order."""
+        return (self.image, *self.patches, *self.tokens, *self.entropies)
+
+    def like(self, tensors: Sequence[Tensor]) -> VisionFeatures:
+        """Return features of the same kind with other `tensors`, in that order."""
+        taps, kept = len(self.patches), len(self.tokens)
+        return VisionFeatures(
+            image=tensors[0],
+            patches=tuple(tensors[1 : 1 + taps]),
+            tokens=tuple(tensors[1 + taps : 1 + taps + kept]),
+            entropies=tuple(tensors[1 + taps + kept :]),
+        )
