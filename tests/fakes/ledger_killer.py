@@ -17,7 +17,7 @@ from pathlib import Path
 
 import ledger_child
 
-from zsad.ledger import Ledger, database, journal, pictures, verify
+from zsad.ledger import Ledger, database, journal, pictures, shelf, verify
 from zsad.ledger.rows import records
 
 STATEMENTS = {
@@ -37,7 +37,7 @@ CALLS = {
     "picture written": (pictures.os, "fsync"),
     "picture renamed": (pictures.os, "replace"),
     "folder synced": (pictures, "sync_folder"),
-    "pictures stored": (journal, "name_pictures"),
+    "pictures stored": (shelf, "name_pictures"),
     "files removed": (pictures.Path, "unlink"),
     "swept": (journal, "sweep"),
 }

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
 from zsad.errors import InputError
-from zsad.ledger import audit, database, outbox, rows
+from zsad.ledger import audit, database, outbox, rows, shelf
 from zsad.ledger.audit import AuditEvent, AuditRow
 from zsad.ledger.clock import Clocks, LedgerClock, last_reading
 from zsad.ledger.config import LedgerConfig
@@ -17,19 +15,11 @@ from zsad.ledger.database import newest_seq, transaction
 from zsad.ledger.log import WriteAheadLog
 from zsad.ledger.missed import TOO_LATE, Attempt, Missed
 from zsad.ledger.outbox import Cursors, Newest
-from zsad.ledger.pictures import (
-    Picture,
-    StoredPicture,
-    name_pictures,
-    store,
-    sweep,
-    sweep_part,
-    sync_folder,
-)
+from zsad.ledger.pictures import Picture, sweep, sync_folder
 from zsad.ledger.retention import Retention
+from zsad.ledger.shelf import Shelf
 from zsad.line.record import VerdictRecord
 
-_LOG = logging.getLogger(__name__)
 _HURRIED_BUSY_S = 0.02
 _MISSED_AT_ONCE = 200
 """Rows of one transaction, some 10 ms; a commit waits for no more than one such."""
@@ -57,7 +47,6 @@ class Journal:
         """
         self._root = root
         self._config = config
-        self._uncommitted: set[int] = set()
         sync_folder(root)  # the database's own name; SQLite sees to its contents
         _check_holds(connection, outbox.farthest(connection))
         self.newest = Newest(newest_seq(connection))
@@ -69,6 +58,7 @@ class Journal:
         self.missed = Missed()
         self.clock = LedgerClock(clocks, last_reading(connection))
         self._retention = Retention(root, config.retention, self.clock)
+        self._shelf = Shelf(root, config.snapshots, self._retention.takes_pictures)
         self._retention.measure(connection)
         sweep(root, {file for (file,) in connection.execute("SELECT file FROM pictures")})
 
@@ -81,7 +71,7 @@ class Journal:
         connection = database.open_to_write(self._root / database.FILE, _HURRIED_BUSY_S)
         self._hurried = True
         try:
-            self._sweep_failed(connection)
+            self._shelf.sweep(connection)
             self._retention.measure(connection)  # what failed may have turned up after all
         except BaseException:
             connection.close()
@@ -98,16 +88,14 @@ class Journal:
         self.write_missed(connection)
         attempt = Attempt(refused=(record,))
         record = replace(record, seq=newest_seq(connection) + 1)
-        self._uncommitted.add(record.seq)
-        stored = self._store(record, pictures)
-        record = name_pictures(record, stored)
+        record, stored = self._shelf.store(record, pictures)
         self._tried_seq, self._tried = record.seq, attempt
         with transaction(connection):
             written = self._write_cursors(connection)
             reading = self.clock.store(connection)
             rows.insert(connection, record, audit.newest_id(connection), reading.ledger_s)
-            _list(connection, record, stored)
-        self._uncommitted.discard(record.seq)
+            shelf.enter(connection, record, stored)
+        self._shelf.settle(record.seq)
         self._calm_down(connection)
         self.cursors.settle(written)
         self._retention.pictures_bytes += sum(s.size_bytes for s in stored)
@@ -168,31 +156,6 @@ class Journal:
             database.wait_for_locks(connection, _busy_s(self._config))
             self._hurried = False
 
-    def _store(
-        self, record: VerdictRecord, pictures: tuple[Picture, ...]
-    ) -> tuple[StoredPicture, ...]:
-        wanted = self._config.snapshots.wants(record.verdict, record.seq)
-        if not (pictures and wanted and self._retention.takes_pictures()):
-            return ()
-        try:
-            return store(self._root, record, pictures)
-        except BaseException:
-            # A disk that they filled may be too full to open the database again.
-            with contextlib.suppress(OSError):
-                sweep_part(self._root, record.seq, known=())
-            raise
-
-    def _sweep_failed(self, connection: sqlite3.Connection) -> None:
-        """Remove the pictures of failed commits, except of one whose row is there after all."""
-        query = "SELECT file FROM pictures WHERE seq = ?"
-        for seq in list(self._uncommitted):
-            try:
-                sweep_part(self._root, seq, {file for (file,) in connection.execute(query, (seq,))})
-            except OSError as error:  # no reason to refuse verdicts; the next failure tries again
-                _LOG.warning("pictures of failed verdict %d cannot be removed: %s", seq, error)
-            else:
-                self._uncommitted.discard(seq)
-
     def _settle_late(self, connection: sqlite3.Connection) -> None:
         """Turn what was committed after its caller had given up into what the line was told."""
         newest, told = newest_seq(connection), self.newest.seq
@@ -237,13 +200,3 @@ def _check_holds(connection: sqlite3.Connection, told: int) -> None:
             f"verdicts {newest + 1} to {told} are gone, which consumers were told of: put them"
             " back, or move the ledger's folder away to begin a new one, and restart the line"
         )
-
-
-def _list(
-    connection: sqlite3.Connection, record: VerdictRecord, stored: tuple[StoredPicture, ...]
-) -> None:
-    ng = int(record.verdict == "NG")
-    connection.executemany(
-        "INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?)",
-        [(s.file, record.seq, s.view, s.kind, ng, s.size_bytes) for s in stored],
-    )

@@ -50,6 +50,7 @@ _PUT = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)"
 _PUT_AGAIN = """
 INSERT OR REPLACE INTO files SELECT ?, ?, (SELECT seq FROM covered), ?, ?, ?, ?
 """
+_COVER = "UPDATE covered SET seq = seq + 1 WHERE seq + 1 = ?"
 _OF_THE_LEDGER = """
 SELECT json_extract(view.value, '$.camera'), json_extract(view.value, '$.frame'), seq,
     NULL, NULL, NULL, json_extract(view.value, '$.frame_sha256')
@@ -137,7 +138,9 @@ class JudgedFiles:
             try:
                 with transaction(self._connection):
                     self._connection.executemany(_PUT, (row for _, rows in noted for row in rows))
-                    self._connection.execute("UPDATE covered SET seq = ?", (noted[-1][0],))
+                    # A number that was not noted is a late row: the next start finds it.
+                    for seq, _ in noted:
+                        self._connection.execute(_COVER, (seq,))
             except sqlite3.Error as error:
                 self._noted.extendleft(reversed(noted))
                 self._retry_s = time.monotonic() + again_s

@@ -314,9 +314,9 @@ def test_pictures_that_cannot_be_written_are_not_left_by_halves(tmp_path, make_v
 
 
 def test_the_pictures_of_a_commit_that_turned_up_after_all_stay(tmp_path, commit_part, monkeypatch):
-    from zsad.ledger import journal
+    from zsad.ledger import shelf
 
-    committed = journal._list
+    committed = shelf.enter
 
     def fail_afterwards(connection, record, stored):
         committed(connection, record, stored)
@@ -324,7 +324,7 @@ def test_the_pictures_of_a_commit_that_turned_up_after_all_stay(tmp_path, commit
         raise OSError("the disk did not say that it had it")
 
     with Ledger.open(tmp_path, KEEP_ALL) as ledger:
-        monkeypatch.setattr(journal, "_list", fail_afterwards)
+        monkeypatch.setattr(shelf, "enter", fail_afterwards)
         with pytest.raises(LedgerError, match="did not say"):
             commit_part(ledger, 1)
         monkeypatch.undo()

@@ -194,9 +194,9 @@ def test_thousands_are_written_a_part_at_a_time_and_a_commit_waits_for_one_part(
 
 
 def test_one_that_turns_up_after_all_has_one_row(tmp_path, make_verdict, monkeypatch):
-    from zsad.ledger import journal
+    from zsad.ledger import shelf
 
-    committed = journal._list
+    committed = shelf.enter
 
     def fail_afterwards(connection, record, stored):
         committed(connection, record, stored)
@@ -205,7 +205,7 @@ def test_one_that_turns_up_after_all_has_one_row(tmp_path, make_verdict, monkeyp
 
     with Ledger.open(tmp_path, CONFIG) as ledger:
         with monkeypatch.context() as patch:
-            patch.setattr(journal, "_list", fail_afterwards)
+            patch.setattr(shelf, "enter", fail_afterwards)
             refuse(ledger, make_verdict("a"))
             wait_until(lambda: ledger.newest == 1)
             refuse(ledger, make_verdict("b"))

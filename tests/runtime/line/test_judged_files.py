@@ -15,7 +15,8 @@ from fake_outbox import make_record, make_view
 
 from zsad.cli.run import main
 from zsad.images import frame_sha256, read_image
-from zsad.ledger import Ledger
+from zsad.ledger import Ledger, LedgerError
+from zsad.ledger.writer import Writer
 from zsad.line.judged_files import FILE, JudgedFiles
 from zsad.recipe import read_recipe, write_recipe
 from zsad.results import read_results
@@ -146,6 +147,24 @@ def test_a_crash_between_the_verdict_and_its_note_judges_nothing_twice(line, los
     assert line.judge() == []
     line.put("b.png", 20)  # a new part, which looks like the last one to the pixel
     assert line.judge(1) == ["b.png"]
+
+
+def test_a_file_whose_verdict_the_ledger_refused_is_not_judged_again(line, monkeypatch):
+    line.put("a.png", 10)
+    assert line.judge() == ["a.png"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "_open", refuse)
+        line.put("b.png", 20)
+        with pytest.raises(LedgerError, match="full"):
+            line.judge()
+    line.put("c.png", 30)
+    assert line.judge() == ["c.png"]
+    line.restart()
+    assert line.judge() == [], "the ledger has a verdict about each, b's is late"
+
+
+def refuse(writer):
+    raise OSError("the disk is full")
 
 
 def test_a_folder_that_is_empty_for_a_while_comes_back_with_nothing_new(line):
