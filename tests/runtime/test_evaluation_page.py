@@ -1,13 +1,12 @@
 """The report of an evaluation: what it shows, and that it needs nothing beside itself."""
 
 import re
-from collections import Counter
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import cv2
 import numpy as np
 import pytest
+from html_page import Page
 
 from zsad.data import Sample
 from zsad.evaluate import examine
@@ -49,22 +48,6 @@ class Grey:
         return AnomalyResult(float(anomaly_map.max()), anomaly_map)
 
 
-class Page(HTMLParser):
-    """Collects what a browser would load or run."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.addresses, self.text = Counter(), [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags[tag] += 1
-        self.addresses += [value for key, value in attributes if key in ("src", "href")]
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-
 def examined(samples, **subject):
     return examine(Grey(), Listed(samples), subject={"name": "grey", **subject}, draws=30)
 
@@ -77,10 +60,7 @@ def test_the_report_needs_nothing_beside_itself():
     text = render_page(examined(two_classes()))
     page = Page(text)
     assert page.tags["img"] == 3 * 2 * 12
-    assert all(address.startswith("data:image/jpeg;base64,") for address in page.addresses)
-    assert not {"link", "script", "iframe"} & set(page.tags)
-    assert "url(" not in text
-    assert "@import" not in text
+    page.assert_needs_nothing_beside_itself()
     assert "nan" not in re.sub(r"base64,[^\"]*", "", text)
 
 

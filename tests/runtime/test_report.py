@@ -1,10 +1,10 @@
 import re
 from collections import Counter
 from datetime import datetime, timezone
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from html_page import Page
 
 from zsad.artifact import Artifact
 from zsad.inspection.config import WHOLE_FRAME, Inspection, Roi, Tiles
@@ -109,22 +109,6 @@ class TestHistogram:
         assert "No frame has a score" in histogram_svg({}, 0.5)
 
 
-class Page(HTMLParser):
-    """Collects what a browser would load or run."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.addresses, self.text = Counter(), [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags[tag] += 1
-        self.addresses += [value for key, value in attributes if key in ("src", "href")]
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-
 @pytest.fixture
 def record(make_artifact):
     path = make_artifact()
@@ -167,13 +151,9 @@ def test_names_from_outside_are_escaped(record):
 
 def test_the_report_needs_nothing_beside_itself(record):
     rows = [row(i, 0.1 * i) for i in range(5)]
-    text = render_report(record(rows), rows, [Card(r, b"frame", b"heat") for r in rows])
-    page = Page(text)
+    page = Page(render_report(record(rows), rows, [Card(r, b"frame", b"heat") for r in rows]))
     assert page.tags["img"] == 10
-    assert all(address.startswith("data:image/jpeg;base64,") for address in page.addresses)
-    assert not {"link", "script", "iframe"} & set(page.tags)
-    assert "url(" not in text
-    assert "@import" not in text
+    page.assert_needs_nothing_beside_itself()
 
 
 def test_the_report_tells_the_decision_and_its_bound(record):
