@@ -109,10 +109,13 @@ class Writer:
             raise self._given_up("has too much to write") from None
 
     def stop(self, deadline_s: float) -> bool:
-        """Finish what is queued, close the connection and join the thread; false if it hangs."""
+        """Finish what is queued, close the connection and join the thread; false if it hangs.
+
+        It begins even if no time is left for it.
+        """
         end = time.monotonic() + deadline_s
         try:
-            self._jobs.put(None, timeout=deadline_s)
+            self._jobs.put(None, timeout=max(0.0, deadline_s))
         except queue.Full:
             return False
         self._thread.join(max(0.0, end - time.monotonic()))

@@ -162,6 +162,15 @@ def test_a_stop_under_a_lock_that_stays_ends_in_time_and_says_what_is_lost(
     assert query(tmp_path, "SELECT part FROM verdicts ORDER BY seq") == []
 
 
+def test_a_stop_that_has_no_time_left_begins_all_the_same(tmp_path, make_verdict):
+    ledger = Ledger.open(tmp_path, CONFIG)
+    ledger.commit(make_verdict("a"))
+    ledger.close(deadline_s=0.0)
+    ledger.close()
+    with Ledger.open(tmp_path, CONFIG) as again:
+        assert again.newest == 1
+
+
 def test_more_than_can_be_kept_is_one_row_of_the_audit_with_their_number(
     tmp_path, lock, make_verdict
 ):
