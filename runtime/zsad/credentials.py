@@ -14,7 +14,8 @@ from urllib.parse import quote, quote_plus, unquote
 
 _AUTHORITY = re.compile(r"(?<=://)\S*@")
 _PARAMETER = re.compile(
-    r"(?<![a-z0-9])((?:user(?:name)?|login|pass(?:word|wd)?|pwd|token|secret|auth|key|api_?key)=)[^&\s_]*",
+    r"(?<![a-z0-9])((?:user(?:name)?|login|pass(?:word|wd)?|pwd|token|secret|auth|key|api_?key)=)"
+    r"(?:(?!_[a-z]+=)[^&\s])*",  # some cameras join them by _, which may be in a password, too
     re.IGNORECASE,
 )
 # GStreamer's rtspsrc takes them as properties of their own, quoted or not.

@@ -120,6 +120,11 @@ def test_cameras_and_urls_are_live(spec):
             "rtsp://cam/user=admin_password=secret_channel=1",
             "rtsp://cam/user=***_password=***_channel=1",
         ),
+        (
+            "http://cam/user=op_password=two_words_1_stream=0.sdp",
+            "http://cam/user=***_password=***_stream=0.sdp",
+        ),
+        ("http://cam/mjpg?password=two_words&fps=5", "http://cam/mjpg?password=***&fps=5"),
         ("cannot open rtsp://a:b@c/d now", "cannot open rtsp://***@c/d now"),
         ("rtsp://10.0.0.5:554/live", "rtsp://10.0.0.5:554/live"),
         ("rtspsrc user-id=admin user-pw='a b' ! x", "rtspsrc user-id=*** user-pw=*** ! x"),
