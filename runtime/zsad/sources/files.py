@@ -24,7 +24,9 @@ class FileVersion:
             is_file = path.is_file()
         except OSError:
             return None
-        return FileVersion(status.st_size, status.st_mtime_ns, status.st_ino) if is_file else None
+        if not is_file:
+            return None
+        return FileVersion(status.st_size, _signed(status.st_mtime_ns), _signed(status.st_ino))
 
     def may_be(self, other: FileVersion) -> bool:
         """Whether both can be one file: some disks give it another inode when mounted anew."""
@@ -44,6 +46,11 @@ class JudgedFile:
     name: str
     version: FileVersion | None
     frame_sha256: str | None
+
+
+def _signed(number: int) -> int:
+    """Return a number as a database holds it: some shares give inodes of all 64 bits."""
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 class FileMemory(Protocol):

@@ -115,8 +115,8 @@ class FolderStream:
         ready = []
         for name, version in found.items():
             known, since_s = before.get(name, (None, now_s))
-            is_old = known is None and self._was_judged(name, version)
-            if is_old or self._given.get(name) == version:
+            is_old = self._given.get(name) == version
+            if is_old or (known is None and self._was_judged(name, version)):
                 self._given[name] = version
                 continue
             self._seen[name] = (version, since_s if known == version else now_s)

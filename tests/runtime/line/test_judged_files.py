@@ -6,6 +6,8 @@ import signal
 import sqlite3
 import time
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -197,6 +199,25 @@ def test_a_disk_that_gives_other_inodes_brings_nothing_back(line):
     shutil.copy2(line.folder / "a.png", line.folder / "b.tmp")  # times are kept
     os.replace(line.folder / "b.tmp", line.folder / "a.png")
     line.start()
+    assert line.judge() == []
+
+
+def test_a_share_whose_inodes_take_all_64_bits_is_judged_like_any_other(line, monkeypatch):
+    line.stop()
+    stat = Path.stat
+
+    def with_high_inode(self, **options):
+        found = stat(self, **options)
+        fields = {name: getattr(found, name) for name in dir(found) if name.startswith("st_")}
+        return SimpleNamespace(**fields | {"st_ino": found.st_ino | 1 << 63})
+
+    monkeypatch.setattr(Path, "stat", with_high_inode)
+    line.start()
+    line.put("a.png", 10)
+    assert line.judge(1) == ["a.png"]
+    line.restart()
+    assert line.judge() == []
+    os.rename(line.folder / "a.png", line.folder / "b.png")
     assert line.judge() == []
 
 
