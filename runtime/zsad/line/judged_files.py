@@ -17,45 +17,26 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from zsad.credentials import masked_line
-from zsad.ledger.database import FILE as LEDGER
-from zsad.ledger.database import open_to_read, transaction
+from zsad.ledger.database import transaction
+from zsad.line.judged_database import open_kept
 from zsad.line.record import VerdictRecord
 from zsad.sources.base import Frame
 from zsad.sources.files import FileVersion, JudgedFile
 
 LOG = logging.getLogger(__name__)
 
-FILE = "judged_files.sqlite"
-
-_VERSION = 1
-_BUSY_S = 0.2
 _QUEUE = 10_000
 _KEPT = 10_000
 """Files that are gone are remembered up to so many: a share may be away for a while."""
 _LOOKS = 10_000
 """Looks at a folder between two times of forgetting, a quarter of an hour at least."""
 _AGAIN_S = 10.0
-_SCHEMA = """
-CREATE TABLE files (
-    camera TEXT NOT NULL, name TEXT NOT NULL, seq INTEGER NOT NULL,
-    size INTEGER, modified_ns INTEGER, inode INTEGER, frame_sha256 TEXT,
-    PRIMARY KEY (camera, name)
-) WITHOUT ROWID;
-CREATE INDEX files_by_version ON files (camera, modified_ns, size, inode);
-CREATE TABLE covered (seq INTEGER NOT NULL);
-INSERT INTO covered VALUES (0);
-"""
 _FOUND = "SELECT name, size, modified_ns, inode, frame_sha256 FROM files WHERE camera = ? AND "
 _PUT = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)"
 _PUT_AGAIN = """
 INSERT OR REPLACE INTO files SELECT ?, ?, (SELECT seq FROM covered), ?, ?, ?, ?
 """
 _COVER = "UPDATE covered SET seq = seq + 1 WHERE seq + 1 = ?"
-_OF_THE_LEDGER = """
-SELECT json_extract(view.value, '$.camera'), json_extract(view.value, '$.frame'), seq,
-    NULL, NULL, NULL, json_extract(view.value, '$.frame_sha256')
-FROM verdicts, json_each(verdicts.record, '$.views') AS view WHERE seq > ? ORDER BY seq
-"""
 
 _Row = tuple[str, str, int, int | None, int | None, int | None, str | None]
 
@@ -78,15 +59,7 @@ class JudgedFiles:
         self._lock = threading.Lock()  # of the connection
         self._noted: deque[tuple[int, tuple[_Row, ...]]] = deque(maxlen=_QUEUE)
         self._retry_s = 0.0
-        try:
-            self._connection = _open(folder / FILE)
-            self._catch_up(folder / LEDGER)
-        except sqlite3.DatabaseError as error:  # damaged, and all of it is in the ledger
-            LOG.warning("%s is made anew: %s", folder / FILE, masked_line(error))
-            for name in (FILE, f"{FILE}-wal", f"{FILE}-shm"):
-                (folder / name).unlink(missing_ok=True)
-            self._connection = _open(folder / FILE)
-            self._catch_up(folder / LEDGER)
+        self._connection = open_kept(folder, self._cameras)
 
     def note(self, record: VerdictRecord, frames: Sequence[Frame]) -> None:
         """Take note of a committed verdict.
@@ -112,22 +85,6 @@ class JudgedFiles:
         self._write(again_s=0.0)
         with self._lock:
             self._connection.close()
-
-    def _catch_up(self, ledger: Path) -> None:
-        """Read what the ledger has beyond what is kept; one that has less is another ledger."""
-        reader = open_to_read(ledger)
-        try:
-            newest = reader.execute("SELECT coalesce(max(seq), 0) FROM verdicts").fetchone()[0]
-            covered = self._connection.execute("SELECT seq FROM covered").fetchone()[0]
-            with transaction(self._connection):
-                if covered > newest:
-                    self._connection.execute("DELETE FROM files")
-                    covered = 0
-                found = reader.execute(_OF_THE_LEDGER, (covered,))
-                self._connection.executemany(_PUT, (r for r in found if r[0] in self._cameras))
-                self._connection.execute("UPDATE covered SET seq = ?", (newest,))
-        finally:
-            reader.close()
 
     def _write(self, again_s: float = _AGAIN_S) -> None:
         """Write what was noted; where the disk refuses, another time."""
@@ -217,24 +174,6 @@ class FolderFiles:
             except sqlite3.Error as error:
                 LOG.warning("files that are gone cannot be forgotten: %s", masked_line(error))
         self._looks += 1
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
-    )
-    try:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")  # a power cut leaves more to catch up
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, _VERSION):
-            raise sqlite3.DatabaseError(f"it is of version {version}, not {_VERSION}")
-        if version == 0:
-            connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={_VERSION}; COMMIT;")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def _columns(version: FileVersion | None) -> tuple[int | None, int | None, int | None]:

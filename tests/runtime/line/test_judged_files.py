@@ -5,6 +5,7 @@ import shutil
 import signal
 import sqlite3
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,10 +20,12 @@ from zsad.cli.run import main
 from zsad.images import frame_sha256, read_image
 from zsad.ledger import Ledger, LedgerError
 from zsad.ledger.writer import Writer
-from zsad.line.judged_files import FILE, JudgedFiles
+from zsad.line.judged_database import FILE
+from zsad.line.judged_files import JudgedFiles
 from zsad.recipe import read_recipe, write_recipe
 from zsad.results import read_results
 from zsad.sources import CameraConfig, open_camera
+from zsad.sources.files import FileVersion
 
 
 def png(level):
@@ -161,7 +164,11 @@ def test_a_file_whose_verdict_the_ledger_refused_is_not_judged_again(line, monke
             line.judge()
     line.put("c.png", 30)
     assert line.judge() == ["c.png"]
-    line.restart()
+    line.stop()
+    with closing(JudgedFiles(line.ledger_folder, {"drop"})) as files:
+        c_png = FileVersion.of(line.folder / "c.png")
+        assert files.of("drop").named("c.png").version == c_png, "it need not be looked into"
+    line.start()
     assert line.judge() == [], "the ledger has a verdict about each, b's is late"
 
 
@@ -270,6 +277,22 @@ def test_another_ledger_knows_nothing_of_these_files(line):
         file.unlink()
     line.start()
     assert line.judge(1) == ["a.png"]
+
+
+def test_where_the_notes_cannot_be_kept_the_ledger_has_them(line, caplog):
+    line.put("a.png", 10)
+    assert line.judge(1) == ["a.png"]
+    line.stop()
+    for file in line.ledger_folder.glob(f"{FILE}*"):
+        file.unlink()
+    (line.ledger_folder / FILE).mkdir()
+    line.start()
+    assert line.judge() == []
+    line.put("b.png", 20)
+    assert line.judge(1) == ["b.png"]
+    assert "memory does for now" in caplog.text
+    line.restart()
+    assert line.judge() == []
 
 
 def test_a_disk_that_takes_no_notes_costs_no_verdict(line, caplog):
