@@ -84,6 +84,11 @@ class Recorder:
         self._conclude_due()
         self._conclude([self._cut_off(part) for part in self._collator.due(float("inf"))])
 
+    @property
+    def refusal(self) -> str | None:
+        """Why a verdict could not be committed just now; any thread may ask."""
+        return self._scribe.refusal
+
     def acknowledged(self, sink: str, record: VerdictRecord, at_s: float) -> None:
         """A sink acknowledged a verdict; any thread may say so."""
         self._scribe.acknowledged(sink, record, at_s)

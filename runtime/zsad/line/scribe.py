@@ -18,6 +18,8 @@ from zsad.line.monitor import Monitor
 from zsad.line.record import VerdictRecord
 
 _REMEMBERED = 10_000
+_SHOWN_S = 1.0
+"""A refused verdict is a fault for as long at least, so that whoever reads the state sees it."""
 
 Commit = Callable[[VerdictRecord, Sequence[Evidence]], VerdictRecord]
 """Makes a record durable and returns it with its number; raises a `ZsadError` where it cannot."""
@@ -45,6 +47,18 @@ class Scribe:
         self._clock = clock
         self._seen = seen
         self._captures = Captures(_REMEMBERED)
+        self._refused: tuple[float, str] | None = None  # when, and why
+
+    @property
+    def refusal(self) -> str | None:
+        """Why a verdict was refused just now; any thread may ask.
+
+        The next one may be committed milliseconds later, and a PLC asks ten times a second.
+        """
+        refused = self._refused
+        if refused is None or self._clock.monotonic_s() - refused[0] >= _SHOWN_S:
+            return None
+        return refused[1]
 
     def record(self, part: Part, evidence: Sequence[Evidence]) -> None:
         """Commit the verdict about a part, or say that it could not be."""
@@ -55,6 +69,7 @@ class Scribe:
         try:
             committed = self._commit(record, evidence)
         except ZsadError as error:
+            self._refused = self._clock.monotonic_s(), str(error)
             self._monitor.raise_condition("fault", "ledger", str(error))
             for one in evidence:
                 self._accounts.dropped(one.taken.ticket, "uncommitted")
@@ -69,7 +84,8 @@ class Scribe:
             self._latencies.add(f"acknowledged by {sink}", (at_s - captured_s) * 1e3)
 
     def _told(self, record: VerdictRecord, captured_s: float, evidence: Sequence[Evidence]) -> None:
-        self._monitor.clear_condition("fault", "ledger")
+        if self.refusal is None:
+            self._monitor.clear_condition("fault", "ledger")
         self._monitor.committed(record)
         self._captures.put(record.seq, captured_s)
         for one in evidence:

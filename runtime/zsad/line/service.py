@@ -85,7 +85,7 @@ class Line:
         breaches = self.parts.accounts.check()
         self.parts.monitor.breached(len(breaches))
         self._condition("accounts", "; ".join(breaches) or None)
-        self._condition("ledger", self.parts.ledger.fault)
+        self._condition("ledger", self.parts.ledger.fault or self.parts.recorder.refusal)
         self.parts.audit.retry()
         beat = str(self.parts.monitor.heartbeat)
         # Whatever died stays dead until a restart, which is the watchdog's to bring about.

@@ -127,7 +127,10 @@ def test_a_verdict_that_is_not_on_the_disk_is_a_fault_and_told_to_nobody(make_li
     line.full = None
     line.judged(line.take())
     line.until(lambda: line.monitor.status().last is not None)
-    assert line.monitor.status().state is LineState.RUNNING
+    assert line.monitor.status().state is LineState.FAULT, "nobody had the time to see it"
+    line.until(lambda: line.recorder.refusal is None)
+    line.judged(line.take())
+    line.until(lambda: line.monitor.status().state is LineState.RUNNING)
 
 
 def test_an_engine_that_hangs_does_not_keep_the_takt_from_being_answered(make_line):
@@ -255,7 +258,7 @@ def test_a_trigger_that_no_frame_answers_is_a_verdict_all_the_same(make_line):
     line.until(lambda: line.records)
     assert (line.records[0].part, line.records[0].verdict) == ("part 8", "NO_RESULT")
     assert line.records[0].views == ()
-    assert line.records[0].reason.startswith("views missing after 5")
+    assert line.records[0].reason.startswith("views missing after ")
     assert line.monitor.status().overruns == 1
 
 
