@@ -58,6 +58,9 @@ _INSERT = (
     f"INSERT INTO verdicts ({', '.join(COLUMNS)}, audit, ledger_s, record)"
     f" VALUES ({', '.join('?' * (len(COLUMNS) + 3))})"
 )
+_UPDATE = (
+    f"UPDATE verdicts SET {', '.join(f'{name} = ?' for name in COLUMNS)}, record = ? WHERE seq = ?"
+)
 
 
 def deciding_view(record: VerdictRecord) -> ViewRecord | None:
@@ -106,10 +109,7 @@ def disown(connection: sqlite3.Connection, after_seq: int, reason: str) -> None:
         if record.late:
             continue
         late = replace(record, verdict="NO_RESULT", reason=reason, late=True)
-        connection.execute(
-            "UPDATE verdicts SET verdict = ?, reason = ?, record = ? WHERE seq = ?",
-            (late.verdict, late.reason, canonical_bytes(late).decode(), late.seq),
-        )
+        connection.execute(_UPDATE, (*columns_of(late), canonical_bytes(late).decode(), late.seq))
 
 
 def records(

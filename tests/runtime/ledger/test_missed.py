@@ -6,8 +6,10 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
+from fake_outbox import make_view
 
 from zsad.ledger import Ledger, LedgerConfig, LedgerError, verify
 from zsad.ledger.audit import rows as audit_rows
@@ -221,6 +223,27 @@ def test_one_that_turns_up_after_all_has_one_row(tmp_path, make_verdict, monkeyp
         assert ledger.commit(make_verdict("c")).seq == 3
     found = query(tmp_path, "SELECT part, verdict FROM verdicts ORDER BY seq")
     assert found == [("a", "NO_RESULT"), ("b", "NO_RESULT"), ("c", "OK")]
+
+
+def test_one_that_turns_up_after_all_has_the_columns_of_what_it_says_now(
+    tmp_path, make_verdict, monkeypatch
+):
+    from zsad.ledger import shelf
+
+    committed = shelf.enter
+
+    def fail_afterwards(connection, record, stored):
+        committed(connection, record, stored)
+        connection.execute("COMMIT")
+        raise OSError("the disk did not say that it had it")
+
+    views = (make_view("NG", 0.5, camera="side"), make_view("OK", 0.75, camera="top"))
+    with Ledger.open(tmp_path, CONFIG) as ledger:
+        with monkeypatch.context() as patch:
+            patch.setattr(shelf, "enter", fail_afterwards)
+            refuse(ledger, replace(make_verdict("a", "NG"), views=views))
+            wait_until(lambda: ledger.newest == 1)
+        assert list(verify.check(tmp_path)) == []
 
 
 def test_missed_rows_that_turn_up_after_all_are_not_written_twice(
