@@ -86,14 +86,14 @@ class FolderStream:
         """
         deadline_s = time.monotonic() + timeout_s
         while True:
-            while self._ready:
-                if (reading := self._take(*self._ready.popleft())) is not None:
-                    return reading
+            if self._ready and (reading := self._take(*self._ready.popleft())) is not None:
+                return reading
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
-                return None
-            time.sleep(min(left_s, max(0.0, self._next_scan_s - time.monotonic())))
-            self.scan()
+                return None  # also between thousands that were judged before
+            if not self._ready:
+                time.sleep(min(left_s, max(0.0, self._next_scan_s - time.monotonic())))
+                self.scan()
 
     def scan(self) -> None:
         """Look for files that did not change since the last look, oldest first.

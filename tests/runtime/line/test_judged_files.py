@@ -242,6 +242,27 @@ def test_a_judged_file_that_is_renamed_is_the_same_part(line, while_down):
     assert line.judge(1) == ["a.png"]
 
 
+def test_many_judged_files_that_are_looked_into_do_not_hold_up_a_stop(line, monkeypatch):
+    names = [f"{number:02}.png" for number in range(40)]
+    for name in names:
+        line.put(name, 10)
+    assert sorted(line.judge(len(names))) == names
+    line.stop()
+    for file in line.ledger_folder.glob(f"{FILE}*"):
+        file.unlink()  # so that each is looked into once
+
+    def slowly(*arguments):
+        time.sleep(0.1)
+        return read_image(*arguments)
+
+    monkeypatch.setattr("zsad.sources.watched.read_image", slowly)
+    line.start()
+    time.sleep(0.5)
+    begin_s = time.monotonic()
+    line.camera.close()
+    assert time.monotonic() - begin_s < 1.0
+
+
 def test_clocks_that_were_set_back_change_nothing(line):
     line.put("a.png", 10)
     assert line.judge(1) == ["a.png"]
