@@ -43,10 +43,10 @@ class Job(Generic[T]):
         """
         self._done.wait(timeout_s)
         with self._lock:
-            self.abandoned = not self._done.is_set()
-            if self.abandoned:
+            if not self._done.is_set():
                 self._error = abandon()
                 self._lose(self._error)
+                self.abandoned = True  # last, since the writer reads it without the lock
         return not self.abandoned
 
     def settle(self, result: T) -> None:

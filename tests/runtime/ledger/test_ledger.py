@@ -355,6 +355,18 @@ def test_a_late_job_that_ends_as_it_is_given_up_does_not_count_as_hanging(
         assert ledger.commit(make_verdict("after")).seq == 2
 
 
+def test_a_job_is_abandoned_once_all_is_said_of_that():
+    said = []
+
+    def abandon():
+        said.append(job.abandoned)
+        return LedgerError("late")
+
+    job = Job(lambda connection: None, lambda result: None, lambda error: None)
+    assert not job.wait(0.0, abandon)
+    assert (said, job.abandoned) == ([False], True), "the writer would go on before it hangs"
+
+
 def test_a_ledger_that_is_closed_takes_nothing(tmp_path, make_verdict):
     ledger = Ledger.open(tmp_path)
     ledger.close()
