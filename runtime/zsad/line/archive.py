@@ -37,15 +37,15 @@ class Archive:
                 for index, one in enumerate(evidence)
             ]
         committed = self._ledger.commit(record, pictures)
-        shown = [one for one in evidence if one.result is not None]
-        if shown:
-            worst = next((one for one in shown if one.view.verdict != "OK"), shown[0])
-            with self._lock:
-                self._latest = worst
+        with self._lock:
+            self._latest = _shown(committed, evidence)
         return committed
 
     def latest_jpeg(self) -> bytes | None:
-        """Return the newest committed part's picture with its heat map, drawn when first asked."""
+        """Return the newest committed part's picture with its heat map, drawn when first asked.
+
+        None where it has none, or where it has no result and its picture would say OK.
+        """
         with self._lock:
             latest, drawn = self._latest, self._drawn
         if latest is None:
@@ -57,6 +57,13 @@ class Archive:
             with self._lock:
                 self._drawn = (latest, jpeg)
         return jpeg
+
+
+def _shown(record: VerdictRecord, evidence: Sequence[Evidence]) -> Evidence | None:
+    """Return the view whose picture stands for a part; a verdict is written on each."""
+    judged = [one for one in evidence if one.result is not None]
+    wrong = [one for one in judged if one.view.verdict != "OK"]
+    return next(iter(wrong if record.verdict == "NO_RESULT" else wrong + judged), None)
 
 
 def draw(evidence: Evidence) -> bytes | None:

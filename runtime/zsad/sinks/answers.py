@@ -14,7 +14,7 @@ from zsad.sinks.pulse import Reading
 _MUST_MOVE = (LineState.RUNNING, LineState.DEGRADED, LineState.FAULT)
 
 Snapshot = Callable[[], "bytes | None"]
-"""Returns the latest picture as a JPEG file; None where there is none yet."""
+"""Returns the newest part's picture as a JPEG file; None where there is none."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def _picture(reading: Reading, snapshot: Snapshot) -> Answer:
         return _lines(503, reading.doubts)
     picture = snapshot()
     if picture is None:
-        return Answer(404, b"nothing was judged yet\n")
+        return Answer(404, b"of the newest part there is no picture\n")
     return Answer(200, picture, "image/jpeg")
 
 
