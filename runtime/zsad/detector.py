@@ -12,6 +12,7 @@ import numpy as np
 from zsad.arithmetic import ARITHMETIC, Arithmetic
 from zsad.artifact import Artifact
 from zsad.backends import Backend, open_backend
+from zsad.backends.table import RECORDING
 from zsad.closeable import Closeable
 from zsad.decision import Decision
 from zsad.errors import InputError
@@ -174,11 +175,18 @@ class Detector(Closeable):
         types = self.artifact.manifest.words.types
         return Decision(types, self.calibration, self.refusal).apply(result, lowered)
 
-    def warm_up(self) -> None:
-        """Judge a black frame, so that the first real one does not pay for what is first."""
+    def warm_up(self, most: int = 1) -> None:
+        """Judge black frames, so that the first real ones do not pay for what is first.
+
+        Args:
+            most: Frames in one run at most; every number up to it has a first run of its own where
+                the engine records its runs.
+        """
         spec = self.artifact.manifest.preprocess
         height, width = self.inspection.frame_hw or (spec.height, spec.width)
-        self.predict(np.zeros((height, width, 3), np.uint8))
+        black = np.zeros((height, width, 3), np.uint8)
+        for count in range(1, most + 1) if self.backend.name in RECORDING else (1,):
+            self.predict_batch([black] * count)
 
     def close(self) -> None:
         """Free the engine; closing twice does no harm."""

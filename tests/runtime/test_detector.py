@@ -137,6 +137,17 @@ def test_a_frame_is_resized_by_as_many_threads_as_were_asked_for(make_artifact, 
     np.testing.assert_array_equal(found.anomaly_map, expected.anomaly_map)
 
 
+@pytest.mark.parametrize(("name", "batches"), [("cpu", [1]), ("cuda-graph", [1, 2, 3])])
+def test_what_records_its_runs_has_one_of_every_batch_size(make_artifact, name, batches):
+    with Detector.load(make_artifact(), backend="cpu") as detector:
+        seen = []
+        infer = detector.backend.infer
+        detector.backend.infer = lambda feeds: seen.append(len(feeds["image"])) or infer(feeds)
+        detector.backend.name = name
+        detector.warm_up(3)
+    assert seen == batches
+
+
 def test_stages_add_up_to_the_total(make_artifact):
     with Detector.load(make_artifact()) as detector:
         detector.warm_up()

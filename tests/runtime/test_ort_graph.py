@@ -5,7 +5,7 @@ import onnxruntime
 import pytest
 
 from zsad.artifact import Artifact
-from zsad.backends.ort_graph import GraphRunner
+from zsad.backends.ort_graph import SessionReplay
 
 NAMES = ["score", "anomaly_map"]
 
@@ -41,7 +41,7 @@ def images(count, seed):
 
 
 def test_every_shape_answers_as_a_plain_run_does(session):
-    runner = GraphRunner(onnxruntime, session, device="cpu")
+    runner = SessionReplay(onnxruntime, session, device="cpu")
     for seed, count in enumerate([1, 2, 1, 3, 2, 1]):
         image = images(count, seed)
         for found, known in zip(
@@ -52,14 +52,14 @@ def test_every_shape_answers_as_a_plain_run_does(session):
 
 def test_a_shape_is_bound_once_under_a_number_of_its_own(session):
     watched = Watched(session)
-    runner = GraphRunner(onnxruntime, watched, device="cpu")
+    runner = SessionReplay(onnxruntime, watched, device="cpu")
     for count in (1, 1, 2, 1, 2):
         runner.run(NAMES, {"image": images(count, 0)})
     assert watched.graphs == ["-1", "1", "1", "-1", "2", "1", "2"]
 
 
 def test_an_answer_outlives_the_next_run(session):
-    runner = GraphRunner(onnxruntime, session, device="cpu")
+    runner = SessionReplay(onnxruntime, session, device="cpu")
     first = runner.run(NAMES, {"image": images(1, 1)})
     kept = [value.copy() for value in first]
     runner.run(NAMES, {"image": images(1, 2)})
@@ -68,7 +68,7 @@ def test_an_answer_outlives_the_next_run(session):
 
 
 def test_a_view_is_taken(session):
-    runner = GraphRunner(onnxruntime, session, device="cpu")
+    runner = SessionReplay(onnxruntime, session, device="cpu")
     image = images(1, 3)[:, ::-1, ::-1]
     found = runner.run(NAMES, {"image": image})
     np.testing.assert_array_equal(found[0], session.run(NAMES, {"image": image})[0])

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from zsad.artifact import Artifact
-from zsad.backends.ort_graph import GraphRunner
+from zsad.backends.ort_graph import SessionReplay
 from zsad.device_cache import device_cache
 from zsad.errors import InferenceError, InputError
 from zsad.manifest import Precision, TensorSpec
@@ -80,10 +80,10 @@ class OrtBackend:
         graph = artifact.graph(precision)
         self._session: Any = _open_session(artifact.file(graph.file), graph.sha256, name, threads)
         self.provider: str = self._session.get_providers()[0]
-        self._runner: GraphRunner | None = None
+        self._runner: SessionReplay | None = None
         if name == _WITH_GRAPHS:
             self.provider += " by CUDA graphs"
-            self._runner = GraphRunner(import_onnxruntime(), self._session)
+            self._runner = SessionReplay(import_onnxruntime(), self._session)
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
 

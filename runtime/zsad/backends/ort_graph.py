@@ -29,7 +29,7 @@ class _Recording:
     options: Any
 
 
-class GraphRunner:
+class SessionReplay:
     """Runs a session that records CUDA graphs."""
 
     def __init__(self, ort: Any, session: Any, device: str = "cuda") -> None:

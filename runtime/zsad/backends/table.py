@@ -54,3 +54,6 @@ BACKENDS = ("auto", *OPENERS)
 
 ON_CPU = frozenset({"cpu", "openvino", "openvino-bf16"})
 """Those that run on the CPU."""
+
+RECORDING = frozenset({"cuda-graph"})
+"""Those whose first run of every batch size is recorded, which takes several times as long."""

@@ -184,7 +184,7 @@ class LineJudges:
 
     def _seat(self, detector: Detector) -> None:
         """Make a judge per recipe over the one engine, and warm it up."""
-        detector.warm_up()
+        detector.warm_up(self._config.engine.max_batch)
         artifact, engine, threads = detector.artifact, detector.backend, self._config.engine.threads
         by_recipe = {
             key: Judge(Detector(artifact, engine, recipe, threads=threads))
