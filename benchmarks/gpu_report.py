@@ -183,7 +183,7 @@ def _engine_figures(built: BuiltEngine) -> dict[str, Any]:
 
 
 def _parity(artifact: Artifact, precision: Precision, name: str) -> dict[str, Any]:
-    with open_backend(artifact, precision, name) as backend:  # type: ignore[arg-type]
+    with open_backend(artifact, precision, name) as backend:
         parity = GoldenReplay(artifact, LIMITS[precision]).run(backend).parity
     if not parity.passed:
         raise ParityError(f"{parity.worst.name}: {parity.worst.describe()}")
@@ -210,9 +210,7 @@ def _latency(
     frame: ImageU8 = rng.integers(0, 256, (*plan.frame_hw, 3), dtype=np.uint8)
     with ExitStack() as stack:
         detectors = {
-            name: stack.enter_context(
-                Detector(artifact, open_backend(artifact, precision, name))  # type: ignore[arg-type]
-            )
+            name: stack.enter_context(Detector(artifact, open_backend(artifact, precision, name)))
             for name in names
         }
         runs = {name: _run_of(detector, frame) for name, detector in detectors.items()}
