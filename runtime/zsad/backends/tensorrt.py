@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from zsad.arithmetic import ARITHMETIC
 from zsad.artifact import Artifact
+from zsad.backends.built_plan import find_plan
 from zsad.backends.cuda_memory import Cuda, CudaGraphs, open_cuda, open_cuda_graphs
 from zsad.backends.device_tensor import DeviceTensor, tensor_spec
-from zsad.device import Gpu, find_gpu
-from zsad.engine_cache import EngineRecord, cache_root, cached_engines, load_engine
+from zsad.device import find_gpu
+from zsad.engine_cache import EngineRecord
 from zsad.errors import InferenceError, InputError
 from zsad.manifest import Precision, TensorSpec
 from zsad.tensorrt_package import NATIVE, RTX, error_log, load_tensorrt
@@ -66,7 +66,9 @@ class TensorRtBackend:
         self.name, self.precision = name, precision
         trt = load_tensorrt(_PACKAGES[name])
         gpu = find_gpu()
-        record, plan = _find_plan(artifact, precision, name, str(trt.__version__), gpu)
+        record, plan = find_plan(
+            artifact, precision, name, _PACKAGES[name], str(trt.__version__), gpu
+        )
         self.provider = f"{_PACKAGES[name]} {trt.__version__} on {gpu}"
         self.engine_sha256: str | None = record.sha256
         self._owner = threading.get_ident()
@@ -253,27 +255,3 @@ class TensorRtBackend:
         if self._graphs is not None and self._captured is not None:
             self._graphs.free_graph(self._captured)
         self._captured = None
-
-
-def _find_plan(
-    artifact: Artifact, precision: Precision, name: str, version: str, gpu: Gpu
-) -> tuple[EngineRecord, bytes]:
-    graph, package, root = artifact.graph(precision), _PACKAGES[name], cache_root()
-    wanted = (graph.sha256, precision, ARITHMETIC.get(name) == "tf32")
-    damage: InputError | None = None
-    for record in cached_engines(root):
-        key = record.key
-        found = (key.graph_sha256, key.precision, key.options.tf32)
-        if found == wanted and key.runs(package, version, gpu):
-            try:
-                return record, load_engine(record, root)
-            except InputError as error:  # an older one may be whole
-                damage = damage or error
-    if damage is not None:
-        raise damage
-    rtx = f" --rtx --sm {gpu.sm}" if package == RTX else ""
-    tf32 = " --tf32" if wanted[-1] else ""
-    raise InputError(
-        f"{root} holds no engine of {graph.file} for {name} on {gpu} and {package} {version}: "
-        f"run zsad-engine {artifact.path} --{precision.replace('_', '-')}{rtx}{tf32}"
-    )
