@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from zsad.types import Array
@@ -22,6 +23,15 @@ class DeviceTimes(Protocol):
     @property
     def download_ms(self) -> float:
         """The outputs' way back."""
+
+
+@dataclass(frozen=True)
+class GpuTimes:
+    """Where the GPU's time goes, in milliseconds by its own clock."""
+
+    upload_ms: float
+    compute_ms: float
+    download_ms: float
 
 
 @runtime_checkable

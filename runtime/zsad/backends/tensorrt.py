@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from types import TracebackType
 from typing import Any
@@ -20,6 +19,7 @@ from zsad.artifact import Artifact
 from zsad.backends.built_plan import find_plan
 from zsad.backends.cuda_memory import Cuda, CudaGraphs, open_cuda, open_cuda_graphs
 from zsad.backends.device_tensor import DeviceTensor, tensor_spec
+from zsad.backends.device_time import GpuTimes
 from zsad.device import find_gpu
 from zsad.engine_cache import EngineRecord
 from zsad.errors import InferenceError, InputError
@@ -35,15 +35,6 @@ _PACKAGES = {
     "tensorrt-rtx-tf32": RTX,
 }
 _WITH_GRAPH = "tensorrt-graph"
-
-
-@dataclass(frozen=True)
-class GpuTimes:
-    """Where the GPU's time goes, in milliseconds by its own clock."""
-
-    upload_ms: float
-    compute_ms: float
-    download_ms: float
 
 
 class TensorRtBackend:
