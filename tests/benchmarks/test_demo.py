@@ -12,7 +12,7 @@ from zsad.evaluate.evaluation import Decisions, Evaluation, Figure, Row
 from zsad.parity_record import ParityRecord
 
 ROOT = Path(__file__).parents[2]
-STEPS = demo.demo_steps(Path("out"), demo.Settings(), "elpv")
+STEPS = demo.demo_steps(ROOT, demo.Settings(), "elpv")  # a folder that is there
 
 
 def entry_points():
