@@ -44,7 +44,8 @@ class Archive:
     def latest_jpeg(self) -> bytes | None:
         """Return the newest committed part's picture with its heat map, drawn when first asked.
 
-        None where it has none, or where it has no result and its picture would say OK.
+        None where it has none, or where its picture would say OK and the part is not, as one that
+        has no result or is NG by the debounce alone.
         """
         with self._lock:
             latest, drawn = self._latest, self._drawn
@@ -63,7 +64,7 @@ def _shown(record: VerdictRecord, evidence: Sequence[Evidence]) -> Evidence | No
     """Return the view whose picture stands for a part; a verdict is written on each."""
     judged = [one for one in evidence if one.result is not None]
     wrong = [one for one in judged if one.view.verdict != "OK"]
-    return next(iter(wrong if record.verdict == "NO_RESULT" else wrong + judged), None)
+    return next(iter(wrong + judged if record.verdict == "OK" else wrong), None)
 
 
 def draw(evidence: Evidence) -> bytes | None:

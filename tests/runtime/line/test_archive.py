@@ -40,13 +40,15 @@ def evidence(verdict=None):
     [
         ("OK", ["OK"], True),
         ("NG", ["OK", "NG"], True),
+        ("NG", ["OK"], False),  # by the debounce
+        ("UNCALIBRATED", ["UNCALIBRATED"], True),
         ("NO_RESULT", ["NO_RESULT"], True),
         ("NO_RESULT", [None], False),
         ("NO_RESULT", ["OK", None], False),
         ("NO_RESULT", [], False),
     ],
 )
-def test_no_picture_says_ok_of_a_part_without_a_result(verdict, views, is_shown):
+def test_no_picture_says_ok_of_a_part_that_is_not(verdict, views, is_shown):
     archive = Archive(TakesAll())
     archive.commit(make_record(verdict="OK"), [evidence("OK")])
     before = archive.latest_jpeg()
