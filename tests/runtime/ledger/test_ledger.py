@@ -7,6 +7,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from ledger_rig import commit_unheard, query, wait_until
 
 from zsad.errors import InputError
 from zsad.ledger import (
@@ -26,27 +27,12 @@ from zsad.schema import from_json
 KEEP_ALL = LedgerConfig(snapshots=SnapshotConfig(ok_every=1))
 
 
-def query(folder, sql, *values):
-    connection = sqlite3.connect(folder / FILE)
-    try:
-        return connection.execute(sql, values).fetchall()
-    finally:
-        connection.close()
-
-
 def files(folder):
     return sorted(
         path.relative_to(folder).as_posix()
         for path in (folder / FOLDER).rglob("*")
         if path.is_file()
     )
-
-
-def wait_until(condition, timeout_s=10.0):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def test_numbers_go_on_from_1_without_gaps_over_a_restart(tmp_path, make_verdict):
@@ -314,17 +300,8 @@ def test_pictures_that_cannot_be_written_are_not_left_by_halves(tmp_path, make_v
 
 
 def test_the_pictures_of_a_commit_that_turned_up_after_all_stay(tmp_path, commit_part, monkeypatch):
-    from zsad.ledger import shelf
-
-    committed = shelf.enter
-
-    def fail_afterwards(connection, record, stored):
-        committed(connection, record, stored)
-        connection.execute("COMMIT")
-        raise OSError("the disk did not say that it had it")
-
     with Ledger.open(tmp_path, KEEP_ALL) as ledger:
-        monkeypatch.setattr(shelf, "enter", fail_afterwards)
+        commit_unheard(monkeypatch)
         with pytest.raises(LedgerError, match="did not say"):
             commit_part(ledger, 1)
         monkeypatch.undo()

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 from fake_outbox import make_view
+from ledger_rig import commit_unheard, query, wait_until
 
 from zsad.ledger import Ledger, LedgerConfig, LedgerError, verify
 from zsad.ledger.audit import rows as audit_rows
@@ -55,21 +56,6 @@ def lock(tmp_path):
     for each in locks:
         each.process.kill()
         each.process.communicate()
-
-
-def query(folder, sql):
-    connection = sqlite3.connect(folder / FILE)
-    try:
-        return connection.execute(sql).fetchall()
-    finally:
-        connection.close()
-
-
-def wait_until(condition, timeout_s=10.0):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def refuse(ledger, *records):
@@ -205,18 +191,9 @@ def test_thousands_are_written_a_part_at_a_time_and_a_commit_waits_for_one_part(
 
 
 def test_one_that_turns_up_after_all_has_one_row(tmp_path, make_verdict, monkeypatch):
-    from zsad.ledger import shelf
-
-    committed = shelf.enter
-
-    def fail_afterwards(connection, record, stored):
-        committed(connection, record, stored)
-        connection.execute("COMMIT")
-        raise OSError("the disk did not say that it had it")
-
     with Ledger.open(tmp_path, CONFIG) as ledger:
         with monkeypatch.context() as patch:
-            patch.setattr(shelf, "enter", fail_afterwards)
+            commit_unheard(patch)
             refuse(ledger, make_verdict("a"))
             wait_until(lambda: ledger.newest == 1)
             refuse(ledger, make_verdict("b"))
@@ -228,19 +205,10 @@ def test_one_that_turns_up_after_all_has_one_row(tmp_path, make_verdict, monkeyp
 def test_one_that_turns_up_after_all_has_the_columns_of_what_it_says_now(
     tmp_path, make_verdict, monkeypatch
 ):
-    from zsad.ledger import shelf
-
-    committed = shelf.enter
-
-    def fail_afterwards(connection, record, stored):
-        committed(connection, record, stored)
-        connection.execute("COMMIT")
-        raise OSError("the disk did not say that it had it")
-
     views = (make_view("NG", 0.5, camera="side"), make_view("OK", 0.75, camera="top"))
     with Ledger.open(tmp_path, CONFIG) as ledger:
         with monkeypatch.context() as patch:
-            patch.setattr(shelf, "enter", fail_afterwards)
+            commit_unheard(patch)
             refuse(ledger, replace(make_verdict("a", "NG"), views=views))
             wait_until(lambda: ledger.newest == 1)
         assert list(verify.check(tmp_path)) == []

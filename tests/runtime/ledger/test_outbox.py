@@ -1,7 +1,7 @@
 import sqlite3
-import time
 
 import pytest
+from ledger_rig import wait_until
 
 from zsad.errors import InputError
 from zsad.ledger import Gap, Ledger, LedgerConfig, OutboxConfig, gap_of
@@ -11,13 +11,6 @@ from zsad.ledger.rows import records
 
 def numbers(told):
     return [record.seq for record in told]
-
-
-def wait_until(condition, timeout_s=10.0):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def fill(ledger, make_verdict, count):

@@ -1,10 +1,9 @@
 """A ledger in use whose files are deleted, moved or replaced, or that others write to."""
 
 import shutil
-import sqlite3
-import time
 
 import pytest
+from ledger_rig import query, wait_until
 
 from zsad.errors import InputError
 from zsad.ledger import Ledger, LedgerError
@@ -12,21 +11,6 @@ from zsad.ledger.database import FILE
 from zsad.ledger.held import LOCK
 
 GONE = r"was deleted, moved or replaced under the running line"
-
-
-def query(folder, sql, *values):
-    connection = sqlite3.connect(folder / FILE, isolation_level=None)
-    try:
-        return connection.execute(sql, values).fetchall()
-    finally:
-        connection.close()
-
-
-def wait_until(condition, timeout_s=10.0):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def told(ledger, sink="plc"):
