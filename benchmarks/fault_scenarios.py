@@ -59,7 +59,7 @@ SCENARIOS = (
     Scenario("gst-rtsp", "stalls", "stall", "go", ("no-data",)),
     Scenario("gst-rtsp", "cuts every client", "cut", "", ("end-of-file",)),
     Scenario("gst-rtsp", "the process hangs", "hang", "wake", ("no-data", "timeout")),
-    Scenario("gst-rtsp", "changes its size", "half-size", "full-size", ()),
+    Scenario("gst-rtsp", "changes its size", "half-size", "full-size", ("failed",)),
     Scenario("gst-launch", "stalls", "stall", "go", ("no-data",)),
     Scenario("gst-launch", "cuts every client", "cut", "", ("end-of-file", "failed")),
     Scenario("gst-launch", "changes its size", "half-size", "full-size", ()),

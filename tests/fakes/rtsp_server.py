@@ -1,9 +1,9 @@
 """A real RTSP server, GStreamer's, with faults; a process of its own under the system's Python.
 
 `/usr/bin/python3 rtsp_server.py` prints its port and obeys lines on standard input: `stall`, `go`,
-`half-size`, `full-size`, `fast`, `slow`, `password WORD`, `codec NAME` (for those that come later),
-`cut` (every client), `gone` and `back` (the stream). The picture is SMPTE's colour bars, still, so
-that each first frame is like any other.
+`half-size`, `full-size`, `fast`, `slow`, `password WORD`, `digest WORD` (which is not sent itself),
+`codec NAME` (for those that come later), `cut` (every client), `gone` and `back` (the stream). The
+picture is SMPTE's colour bars, still, so that each first frame is like any other.
 """
 
 import argparse
@@ -12,8 +12,9 @@ import sys
 import gi
 
 gi.require_version("Gst", "1.0")
+gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 PATH = "/line"
 CODECS = {
@@ -34,6 +35,7 @@ class Server:
         self.server.set_address("127.0.0.1")
         self.server.set_service("0")
         self.factory = GstRtspServer.RTSPMediaFactory()
+        self.codec, self.caps = codec, caps()
         self.encode(codec)
         self.factory.connect("media-configure", self.configured)
         self.server.get_mount_points().add_factory(PATH, self.factory)
@@ -46,8 +48,9 @@ class Server:
 
     def encode(self, codec):
         """Take a codec for clients that come from now on."""
+        self.codec = codec
         self.factory.set_launch(
-            f"( videotestsrc is-live=true name=source ! capsfilter name=size caps={caps()}"
+            f"( videotestsrc is-live=true name=source ! capsfilter name=size caps={self.caps}"
             f" ! valve name=valve ! {CODECS[codec]} name=pay0 pt=96 )"
         )
 
@@ -55,19 +58,24 @@ class Server:
         return [media.get_element().get_child_by_name(name) for media in self.media]
 
     def resize(self, **options):
+        """Change size and rate for the clients of now and those that come."""
+        self.caps = caps(**options)
+        self.encode(self.codec)
         for element in self.elements("size"):
-            element.set_property("caps", Gst.Caps.from_string(caps(**options)))
+            element.set_property("caps", Gst.Caps.from_string(self.caps))
 
     def stall(self, stalled):
         for element in self.elements("valve"):
             element.set_property("drop", stalled)
 
-    def ask_password(self, word):
+    def ask_password(self, word, method):
         auth = GstRtspServer.RTSPAuth()
         token = GstRtspServer.RTSPToken()
         token.set_string("media.factory.role", "user")
+        auth.set_supported_methods(method)
         basic = GstRtspServer.RTSPAuth.make_basic("admin", word)
         auth.add_basic(basic, token)
+        auth.add_digest("admin", word, token)
         self.server.set_auth(auth)
         permissions = GstRtspServer.RTSPPermissions()
         permissions.add_permission_for_role("user", "media.factory.access", True)
@@ -87,7 +95,8 @@ class Server:
             "full-size": lambda: self.resize(),
             "fast": lambda: self.resize(rate_hz=40),
             "slow": lambda: self.resize(rate_hz=2),
-            "password": lambda: self.ask_password(value),
+            "password": lambda: self.ask_password(value, GstRtsp.RTSPAuthMethod.BASIC),
+            "digest": lambda: self.ask_password(value, GstRtsp.RTSPAuthMethod.DIGEST),
             "codec": lambda: self.encode(value),
             "cut": self.cut,
             "gone": lambda: points.remove_factory(PATH),

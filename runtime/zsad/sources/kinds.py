@@ -64,6 +64,10 @@ def make_opener(config: CameraConfig, memory: FileMemory | None = None) -> Opene
 
         return VideoOpener(config)
     from zsad.sources.opencv import UrlOpener
-    from zsad.sources.rtsp_probe import probe_rtsp
 
-    return UrlOpener(config, probe_rtsp if kind == "rtsp" else None)
+    if kind != "rtsp":
+        return UrlOpener(config)
+    from zsad.sources.rtsp_probe import probe_rtsp
+    from zsad.sources.rtsp_relay import RtspRelay
+
+    return UrlOpener(config, probe_rtsp, RtspRelay)

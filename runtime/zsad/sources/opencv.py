@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from zsad.sources.config import CameraConfig
 from zsad.sources.health import Cause
@@ -33,6 +34,34 @@ Probe = Callable[[str, float], "StreamError | str"]
 """Asks the server of a URL, within seconds, what is wrong, or else what it offers."""
 
 
+class Relay(Protocol):
+    """Stands between FFmpeg and a server.
+
+    Attributes:
+        address: What FFmpeg opens.
+    """
+
+    address: str
+
+    @property
+    def note(self) -> str:
+        """What it is good for, for a person."""
+
+    @property
+    def change(self) -> StreamError | None:
+        """Why it ended the stream; None where it did not."""
+
+    def end(self) -> None:
+        """Have FFmpeg see the stream's end; safe from any thread."""
+
+    def close(self) -> None:
+        """Let go of everything; closing twice does no harm."""
+
+
+OpenRelay = Callable[[str, float], Relay]
+"""Connects to the server of a URL within seconds, or raises a `StreamError`."""
+
+
 class OpenCvStream:
     """An open `cv2.VideoCapture`."""
 
@@ -44,6 +73,7 @@ class OpenCvStream:
         backing: Backing,
         read_timeout_s: float,
         gone: Callable[[], StreamError],
+        relay: Relay | None = None,
     ) -> None:
         """Take over an open capture.
 
@@ -52,10 +82,12 @@ class OpenCvStream:
             backing: What it is and why, for a person.
             read_timeout_s: The time-out that it was opened with.
             gone: Says why a read failed at once.
+            relay: What it is read through, which is closed with it.
         """
         self._capture = capture
         self._read_timeout_s = read_timeout_s
         self._gone = gone
+        self._relay = relay
         self.rate_hz = claimed_rate_hz(capture)
         self.backing = backing
 
@@ -81,20 +113,36 @@ class OpenCvStream:
         return Reading(in_colour(image), captured_s, decoded_s)
 
     def interrupt(self) -> None:
-        """Do nothing: OpenCV has no way to cut a read short."""
+        """End the stream where a relay can; OpenCV itself has no way to cut a read short."""
+        if self._relay is not None:
+            self._relay.end()
 
     def close(self) -> None:
         """Let go of the capture; closing twice does no harm."""
         self._capture.release()
+        if self._relay is not None:
+            self._relay.close()
 
 
 class UrlOpener:
     """Opens a URL with FFmpeg, RTSP over TCP, with time-outs, and finds out why it fails."""
 
-    def __init__(self, config: CameraConfig, probe: Probe | None = None) -> None:
-        """Prepare; `probe` asks the server itself first: OpenCV hides why it fails."""
+    def __init__(
+        self,
+        config: CameraConfig,
+        probe: Probe | None = None,
+        open_relay: OpenRelay | None = None,
+    ) -> None:
+        """Prepare; nothing is opened yet.
+
+        Args:
+            config: The camera.
+            probe: Asks the server itself first: OpenCV hides why it fails.
+            open_relay: Sees what OpenCV hides of an RTSP stream over TCP.
+        """
         self._config = config
         self._probe = probe
+        self._open_relay = open_relay
 
     def open(self, closing: threading.Event) -> OpenCvStream:
         """Open the URL.
@@ -102,11 +150,31 @@ class UrlOpener:
         Raises:
             StreamError: It cannot be opened; the cause is the server's where it can be asked.
         """
+        found = self._ask()
+        relay = self._relayed(_prepare_ffmpeg())
+        with contextlib.ExitStack() as undone:
+            if relay is not None:
+                undone.callback(relay.close)
+            capture = self._captured(relay, found)
+            undone.pop_all()
+        reason = self._reason() if relay is None else f"{self._reason()}; {relay.note}"
+        return OpenCvStream(
+            capture,
+            describe(capture, reason),
+            self._config.patience_s,
+            lambda: _over(relay),
+            relay,
+        )
+
+    def _relayed(self, options: str) -> Relay | None:
+        if self._open_relay is None or _TCP not in options:
+            return None
+        return self._open_relay(self._config.source, self._config.open_timeout_s)
+
+    def _captured(self, relay: Relay | None, found: StreamError | str | None) -> Any:
         import cv2
 
         config = self._config
-        found = self._ask()
-        _prepare_ffmpeg()
         # Time-outs take effect only here, with the back end named; `set` afterwards is too late.
         options = [
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
@@ -118,13 +186,15 @@ class UrlOpener:
             config.decoder_threads,
         ]
         begun_s = time.monotonic()
-        capture: Any = cv2.VideoCapture(config.source, cv2.CAP_FFMPEG, options)
+        address = config.source if relay is None else relay.address
+        capture: Any = cv2.VideoCapture(address, cv2.CAP_FFMPEG, options)
         if not capture.isOpened():
             capture.release()
-            raise self._why(found, time.monotonic() - begun_s)
+            changed = None if relay is None else relay.change
+            raise changed or self._why(found, time.monotonic() - begun_s)
         if capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 0:  # a file at a URL has no frame to lose
             skip_backlog(capture)
-        return OpenCvStream(capture, describe(capture, self._reason()), config.patience_s, _over)
+        return capture
 
     def _ask(self) -> StreamError | str | None:
         if self._probe is None:
@@ -152,18 +222,25 @@ class UrlOpener:
         return "FFmpeg, which reads any URL"
 
 
-def _prepare_ffmpeg() -> None:
+def _prepare_ffmpeg() -> str:
     """Have FFmpeg take RTSP over TCP, and not print a line for each attempt that fails.
 
     OpenCV reads the first whenever it opens something, the second once.
+
+    Returns:
+        The options that FFmpeg is given.
     """
-    options = os.environ.get(_FFMPEG_OPTIONS)
-    if options is None or "rtsp_transport" not in options:
-        os.environ[_FFMPEG_OPTIONS] = _TCP if not options else f"{options}|{_TCP}"
+    options = os.environ.get(_FFMPEG_OPTIONS, "")
+    if "rtsp_transport" not in options:
+        options = f"{options}|{_TCP}" if options else _TCP
+    os.environ[_FFMPEG_OPTIONS] = options
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    return options
 
 
-def _over() -> StreamError:
+def _over(relay: Relay | None) -> StreamError:
+    if relay is not None and relay.change is not None:
+        return relay.change
     return StreamError(Cause.END_OF_FILE, "the stream ended, or its connection was cut")
 
 

@@ -35,27 +35,38 @@ def probe_rtsp(address: str, timeout_s: float) -> StreamError | str:
     """
     url = urlsplit(address)
     try:
-        with _connect(url, timeout_s) as server:
+        with connect(url, timeout_s) as server:
             return _judge(_describe(server, url, timeout_s))
-    except socket.gaierror:
+    except (OSError, EOFError, ValueError) as error:
+        return why_not(error, url, timeout_s)
+
+
+def why_not(error: Exception, url: SplitResult, timeout_s: float) -> StreamError:
+    """Return why a server was not reached, or did not answer, as a cause."""
+    place = _place(url)
+    if isinstance(error, socket.gaierror):
         return StreamError(Cause.NOT_FOUND, f"there is no host named {url.hostname}")
-    except ConnectionRefusedError:
-        return StreamError(Cause.REFUSED, f"{_place(url)} refuses the connection")
-    except TimeoutError:
-        return StreamError(Cause.TIMEOUT, f"{_place(url)} does not answer within {timeout_s:g} s")
-    except (ConnectionError, EOFError):
-        return StreamError(Cause.REFUSED, f"{_place(url)} cuts the connection without an answer")
-    except OSError as error:
-        return StreamError(Cause.NOT_FOUND, f"{_place(url)} cannot be reached: {error.strerror}")
-    except ValueError:
-        return StreamError(Cause.FAILED, f"{_place(url)} does not speak RTSP")
+    if isinstance(error, ConnectionRefusedError):
+        return StreamError(Cause.REFUSED, f"{place} refuses the connection")
+    if isinstance(error, TimeoutError):
+        return StreamError(Cause.TIMEOUT, f"{place} does not answer within {timeout_s:g} s")
+    if isinstance(error, (ConnectionError, EOFError)):
+        return StreamError(Cause.REFUSED, f"{place} cuts the connection without an answer")
+    if isinstance(error, OSError):
+        return StreamError(Cause.NOT_FOUND, f"{place} cannot be reached: {error.strerror}")
+    return StreamError(Cause.FAILED, f"{place} does not speak RTSP")
 
 
 def _place(url: SplitResult) -> str:
     return f"{url.hostname}:{url.port or _PORTS[url.scheme]}"
 
 
-def _connect(url: SplitResult, timeout_s: float) -> socket.socket:
+def connect(url: SplitResult, timeout_s: float) -> socket.socket:
+    """Connect to the server of a URL, with TLS where it says so.
+
+    Raises:
+        OSError: It is not reached within the time-out, or at all.
+    """
     port = url.port or _PORTS[url.scheme]
     plain = socket.create_connection((url.hostname or "", port), timeout_s)
     if url.scheme == "rtsp":
@@ -78,7 +89,7 @@ def _describe(server: socket.socket, url: SplitResult, timeout_s: float) -> _Ans
     challenges = _CHALLENGE.findall(answer.headers)
     value = authorization(challenges, credentials, "DESCRIBE", path)
     # Some cameras close the connection after a 401.
-    with _connect(url, timeout_s) as again:
+    with connect(url, timeout_s) as again:
         return _ask(again, path, 2, f"Authorization: {value}\r\n", timeout_s)
 
 
