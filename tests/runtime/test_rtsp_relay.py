@@ -261,6 +261,20 @@ def test_after_its_end_ffmpeg_still_takes_leave_of_the_server(pair):
     assert server.recv(100) == b"TEARDOWN"
 
 
+def test_what_ffmpeg_says_last_reaches_the_server_though_it_left_frames_unread(pair):
+    relay, server, client = pair
+    frames = b"$\0\x05\x78" + bytes(1400)
+    server.settimeout(0.3)
+    with contextlib.suppress(TimeoutError):
+        while True:  # until the relay itself waits for room
+            server.send(frames * 100)
+    server.settimeout(5.0)
+    client.sendall(b"TEARDOWN")
+    client.close()
+    relay.close()
+    assert server.recv(100) == b"TEARDOWN"
+
+
 def test_a_relay_that_nobody_used_is_closed_at_once():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         relay = RtspRelay(f"rtsp://127.0.0.1:{listener.getsockname()[1]}/", 1.0)

@@ -25,6 +25,7 @@ LOG = logging.getLogger(__name__)
 
 _BLOCK = 1 << 18
 _JOIN_S = 2.0
+_PARTING_S = 0.5
 
 
 class RtspRelay:
@@ -93,6 +94,8 @@ class RtspRelay:
 
     def close(self) -> None:
         """End both connections and the thread; closing twice does no harm."""
+        if self._client is not None:
+            self._thread.join(_PARTING_S)  # FFmpeg closed its end: what it said last goes out
         for connection in (self._wake, self._server, self._client):
             with contextlib.suppress(OSError):
                 if connection is not None:
@@ -149,8 +152,7 @@ class RtspRelay:
         try:
             self._client.sendall(passed)
         except OSError:
-            if not self._silent.is_set():
-                raise
+            self._silent.set()  # FFmpeg is gone, but what it said last still waits to be read
 
 
 def _received(connection: socket.socket) -> bytes | None:
