@@ -16,7 +16,7 @@ from zsad.line.record import VerdictRecord
 from zsad.sinks.base import RefusedError, SinkCause, SinkError, sink_error
 from zsad.sinks.config import TlsConfig, WebhookConfig
 from zsad.sinks.payload import verdict_bytes
-from zsad.socket_limit import limited
+from zsad.socket_limit import connect, limited
 
 SIGNATURE = "Zsad-Signature"
 TIMESTAMP = "Zsad-Timestamp"
@@ -115,15 +115,13 @@ class WebhookSink:
         return self._connection
 
     def _connect(self, url: SplitResult) -> http.client.HTTPConnection:
-        host, timeout_s = str(url.hostname), self._config.timeout_s
-        connection: http.client.HTTPConnection
-        if self._context is not None:
-            connection = http.client.HTTPSConnection(
-                host, url.port or 443, timeout=timeout_s, context=self._context
-            )
-        else:
-            connection = http.client.HTTPConnection(host, url.port or 80, timeout=timeout_s)
-        connection.connect()
+        host, port, context = str(url.hostname), url.port or 80, self._context
+        connection = http.client.HTTPConnection(host, port)
+        if context is not None:
+            port = url.port or 443
+            connection = http.client.HTTPSConnection(host, port, context=context)
+        limit_s = self._config.timeout_s
+        connection.sock = connect(host, port, limit_s, context)
         return connection
 
     def _headers(self, body: bytes) -> dict[str, str]:

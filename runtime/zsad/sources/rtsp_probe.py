@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
+from zsad.socket_limit import connect, limited
 from zsad.sources.authorization import Credentials, authorization, without_credentials
 from zsad.sources.health import Cause
 from zsad.sources.stream import StreamError
@@ -31,12 +32,12 @@ def probe_rtsp(address: str, timeout_s: float) -> StreamError | str:
 
     Args:
         address: The `rtsp://` or `rtsps://` URL, credentials included.
-        timeout_s: For connecting, and again for each answer.
+        timeout_s: For connecting and all answers together.
     """
-    url = urlsplit(address)
+    url, deadline_s = urlsplit(address), time.monotonic() + timeout_s
     try:
-        with _connect(url, timeout_s) as server:
-            return _judge(_describe(server, url, timeout_s))
+        with _connect(url, deadline_s) as server:
+            return _judge(_describe(server, url, deadline_s))
     except socket.gaierror:
         return StreamError(Cause.NOT_FOUND, f"there is no host named {url.hostname}")
     except ConnectionRefusedError:
@@ -46,7 +47,9 @@ def probe_rtsp(address: str, timeout_s: float) -> StreamError | str:
     except (ConnectionError, EOFError):
         return StreamError(Cause.REFUSED, f"{_place(url)} cuts the connection without an answer")
     except OSError as error:
-        return StreamError(Cause.NOT_FOUND, f"{_place(url)} cannot be reached: {error.strerror}")
+        return StreamError(
+            Cause.NOT_FOUND, f"{_place(url)} cannot be reached: {error.strerror or error}"
+        )
     except ValueError:
         return StreamError(Cause.FAILED, f"{_place(url)} does not speak RTSP")
 
@@ -55,44 +58,40 @@ def _place(url: SplitResult) -> str:
     return f"{url.hostname}:{url.port or _PORTS[url.scheme]}"
 
 
-def _connect(url: SplitResult, timeout_s: float) -> socket.socket:
-    port = url.port or _PORTS[url.scheme]
-    plain = socket.create_connection((url.hostname or "", port), timeout_s)
-    if url.scheme == "rtsp":
-        return plain
-    # FFmpeg, which this stands in for, does not verify either unless it is told to.
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    try:
-        return context.wrap_socket(plain, server_hostname=url.hostname)
-    except OSError:
-        plain.close()
-        raise
+def _connect(url: SplitResult, deadline_s: float) -> socket.socket:
+    context = None
+    if url.scheme == "rtsps":
+        # FFmpeg, which this stands in for, does not verify either unless it is told to.
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    port, left_s = url.port or _PORTS[url.scheme], deadline_s - time.monotonic()
+    return connect(url.hostname or "", port, left_s, context)
 
 
-def _describe(server: socket.socket, url: SplitResult, timeout_s: float) -> _Answer:
+def _describe(server: socket.socket, url: SplitResult, deadline_s: float) -> _Answer:
     path, credentials = without_credentials(url), Credentials.of(url)
-    answer = _ask(server, path, 1, "", timeout_s)
+    answer = _ask(server, path, 1, "", deadline_s)
     if answer.status != 401 or credentials is None:
         return answer
     challenges = _CHALLENGE.findall(answer.headers)
     value = authorization(challenges, credentials, "DESCRIBE", path)
     # Some cameras close the connection after a 401.
-    with _connect(url, timeout_s) as again:
-        return _ask(again, path, 2, f"Authorization: {value}\r\n", timeout_s)
+    with _connect(url, deadline_s) as again:
+        return _ask(again, path, 2, f"Authorization: {value}\r\n", deadline_s)
 
 
-def _ask(server: socket.socket, path: str, number: int, extra: str, timeout_s: float) -> _Answer:
-    server.settimeout(timeout_s)
+def _ask(server: socket.socket, path: str, number: int, extra: str, deadline_s: float) -> _Answer:
     request = (
         f"DESCRIBE {path} RTSP/1.0\r\nCSeq: {number}\r\nAccept: application/sdp\r\n{extra}\r\n"
     )
-    server.sendall(request.encode())
-    deadline_s = time.monotonic() + timeout_s
+    with limited(server, deadline_s - time.monotonic(), "rtsp-answer-limit"):
+        server.sendall(request.encode())
+        return _read(server)
+
+
+def _read(server: socket.socket) -> _Answer:
     received = b""
     while not _is_whole(received):
-        if time.monotonic() > deadline_s:
-            raise TimeoutError
         block = server.recv(4096)
         received += block
         if not block:

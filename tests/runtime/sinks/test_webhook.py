@@ -265,8 +265,6 @@ def test_an_endless_answer_is_not_read_to_its_end(make_sink):
 
 
 @pytest.mark.system("openssl")
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # http.client leaves it to the collector
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_https_is_verified(receive, make_sink, tmp_path):
     ca, certificate, key = make_authority(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
