@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass, replace
 
+from zsad.credentials import masked_line
 from zsad.ledger.audit import AuditEvent
 from zsad.line.record import VerdictRecord
 from zsad.schema import canonical_bytes
@@ -73,7 +74,7 @@ class Missed:
 
     def add(self, refused: VerdictRecord, why: str) -> None:
         """Keep a verdict that could not be committed, and why."""
-        reason = f"{TOO_LATE} ({why})"
+        reason = f"{TOO_LATE} ({masked_line(why)})"
         row = replace(refused, verdict="NO_RESULT", reason=reason, late=True)
         if not _is_json(row):  # it would be refused for ever, and hold up all others
             row = replace(row, views=())

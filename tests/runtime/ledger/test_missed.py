@@ -287,3 +287,10 @@ def test_what_is_counted_while_a_count_is_written_is_counted_once(make_verdict):
     assert (first.beyond.count, second.beyond.count) == (1, 1)
     missed.settle(second)
     assert missed.next(10) is None
+
+
+def test_why_a_verdict_was_refused_is_told_without_credentials(make_verdict):
+    missed = Missed()
+    missed.add(make_verdict("a"), "//nas://op:secret@shelf/x cannot be written")
+    (row,) = missed.next(1).rows
+    assert row.reason.endswith("(//nas://***@shelf/x cannot be written)")
