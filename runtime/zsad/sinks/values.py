@@ -10,20 +10,36 @@ from zsad.errors import InputError
 STALE_S = 3.0
 """Seconds without progress of the engine's thread after which nothing it said is believed; it has
 to be longer than the slowest frame takes."""
-_ANY = ("0.0.0.0", "::")
+_LOCALHOST = "localhost"
 
 
 def overlap(host: str, other: str) -> bool:
-    """Whether one of two addresses to listen on is, or takes in, the other."""
-    return host == other or not {host, other}.isdisjoint(_ANY)
+    """Whether one of two addresses that Modbus servers listen on is, or takes in, the other.
+
+    `::` is every address of IPv6 and none of IPv4, whatever the system makes of it: asyncio, which
+    serves Modbus, sees to that. A name may stand for addresses of both.
+    """
+    one, two = _address(host), _address(other)
+    if one is not None and two is not None:
+        takes_in = one.is_unspecified or two.is_unspecified
+        return one == two or (one.version == two.version and takes_in)
+    if host == other or any(each is not None and each.is_unspecified for each in (one, two)):
+        return True
+    return _LOCALHOST in (host, other) and is_loopback(host) and is_loopback(other)
 
 
 def is_loopback(host: str) -> bool:
     """Whether an address to listen on can be reached from this machine alone."""
+    address = _address(host)
+    return host == _LOCALHOST if address is None else address.is_loopback
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return what a host is; None where it is a name."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host)
     except ValueError:
-        return host == "localhost"
+        return None
 
 
 def is_control(letter: str) -> bool:
