@@ -10,6 +10,7 @@ import time
 
 import pytest
 from fake_camera import jpeg
+from waiting import wait_until
 
 from zsad.sources import CameraConfig, open_camera
 from zsad.sources.health import Cause
@@ -193,10 +194,7 @@ def test_a_flood_of_empty_parts_is_no_picture_and_ends(serve):
     config = CameraConfig("cam", f"http://127.0.0.1:{port}/live", stall_s=0.5)
     camera = open_camera(config)
     camera.start()
-    until_s = time.monotonic() + 20
-    while camera.health.cause is not Cause.CODEC:
-        assert time.monotonic() < until_s, camera.health
-        time.sleep(0.01)
+    wait_until(lambda: camera.health.cause is Cause.CODEC, 20, lambda: camera.health)
     camera.close()
     assert camera.health.counts.waiting == 0
     assert set(camera.health.counts.dropped) == {"unreadable"}

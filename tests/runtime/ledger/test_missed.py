@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import pytest
 from fake_outbox import make_view
-from ledger_rig import commit_unheard, query, wait_until
+from ledger_rig import commit_unheard, query
+from waiting import wait_until
 
 from zsad.ledger import Ledger, LedgerConfig, LedgerError, verify
 from zsad.ledger.audit import rows as audit_rows

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from broker_rig import Mosquitto
 from failsafe_table import COLUMNS, Consumers, assert_seen, read_table, seconds, tokens
+from waiting import wait_until
 
 from zsad.backends.ort import OrtBackend
 from zsad.golden import GoldenFrame, GoldenOutputs
@@ -99,22 +100,15 @@ def running(folder, consumers, camera, recipe):
     thread = threading.Thread(target=line.run, args=(stop.is_set,))
     thread.start()
     try:
-        until(lambda: parts.cameras["net"].health.state.value == "live")
+        wait_until(lambda: parts.cameras["net"].health.state.value == "live", 30)
         assert parts.trigger("first")
-        until(lambda: is_told(consumers))
+        wait_until(lambda: is_told(consumers), 30)
         consumers.forget()
         yield parts
     finally:
         stop.set()
         thread.join(20)
         line.stop()
-
-
-def until(condition, deadline_s=30):
-    by_s = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < by_s, "it never came true"
-        time.sleep(0.02)
 
 
 def is_told(consumers):

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pytest
+from waiting import wait_until
 
 from zsad.errors import LedgerError
 from zsad.images import frame_sha256
@@ -75,10 +76,7 @@ class Line:
         self.recorder.inbox.judged([Judged(taken, view, None, settled)])
 
     def until(self, condition):
-        until_s = time.monotonic() + 10
-        while not condition() and time.monotonic() < until_s:
-            time.sleep(0.005)
-        assert condition()
+        wait_until(condition)
 
     def end(self):
         self.recorder.inbox.finish(5)

@@ -201,7 +201,7 @@ def signalled(number):
             env={**os.environ, "PYTHONPATH": paths},
         )
         try:
-            until_ok(consumers, functools.partial(until, deadline_s=30))
+            until_ok(consumers, functools.partial(until, timeout_s=30))
             process.send_signal(number)
             yield
         finally:
