@@ -1,9 +1,13 @@
 """Cameras in child processes: GStreamer, GenICam, and any other that is isolated."""
 
+import contextlib
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -258,6 +262,29 @@ def network_camera():
     process.wait()
     process.stdin.close()
     process.stdout.close()
+
+
+def redirecting(listener, address):
+    """Send whoever asks for a description elsewhere, until the listener is shut."""
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                while request := connection.recv(4096).decode():
+                    number = re.search(r"CSeq: \d+", request)[0]
+                    is_question = request.startswith("DESCRIBE")
+                    status = f"302 Moved\r\nLocation: {address}" if is_question else "200 OK"
+                    connection.sendall(f"RTSP/1.0 {status}\r\n{number}\r\n\r\n".encode())
+
+
+def test_a_stream_that_its_server_moved_to_another_is_followed(started, network_camera):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=redirecting, args=(listener, network_camera))
+        thread.start()
+        camera = started(f"rtsp://127.0.0.1:{listener.getsockname()[1]}/live")
+        assert wait_until(camera.take).image_bgr is not None
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
 
 
 def command_lines():

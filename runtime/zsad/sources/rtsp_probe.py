@@ -7,7 +7,7 @@ import socket
 import ssl
 import time
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from zsad.socket_limit import connect, limited
 from zsad.sources.authorization import Credentials, authorization, without_credentials
@@ -16,6 +16,8 @@ from zsad.sources.stream import StreamError
 
 _PORTS = {"rtsp": 554, "rtsps": 322}
 _LONGEST_ANSWER = 1 << 16
+_MOST_MOVES = 5
+_LOCATION = re.compile(r"^location:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
 _CHALLENGE = re.compile(r"^www-authenticate:\s*(.*)$", re.IGNORECASE | re.MULTILINE)
 _CODEC = re.compile(r"^a=rtpmap:\d+ ([^/\s]+)", re.MULTILINE)
 
@@ -30,14 +32,22 @@ class _Answer:
 def probe_rtsp(address: str, timeout_s: float) -> StreamError | str:
     """Return why a server does not describe the stream; the name of its codec if it does.
 
+    A server that moved it to another is followed, with the credentials of the first, as FFmpeg
+    does, which would follow in a circle until its time is over.
+
     Args:
         address: The `rtsp://` or `rtsps://` URL, credentials included.
         timeout_s: For connecting and all answers together.
     """
     url, deadline_s = urlsplit(address), time.monotonic() + timeout_s
     try:
-        with _connect(url, deadline_s) as server:
-            return _judge(_describe(server, url, deadline_s))
+        for _ in range(1 + _MOST_MOVES):
+            with _connect(url, deadline_s) as server:
+                answer = _describe(server, url, deadline_s)
+            if (moved := _moved_to(answer, url)) is None:
+                return _judge(answer)
+            url = moved
+        return StreamError(Cause.REFUSED, f"the stream was moved {_MOST_MOVES} times and again")
     except socket.gaierror:
         return StreamError(Cause.NOT_FOUND, f"there is no host named {url.hostname}")
     except ConnectionRefusedError:
@@ -55,7 +65,20 @@ def probe_rtsp(address: str, timeout_s: float) -> StreamError | str:
 
 
 def _place(url: SplitResult) -> str:
-    return f"{url.hostname}:{url.port or _PORTS[url.scheme]}"
+    host = f"[{url.hostname}]" if ":" in str(url.hostname) else url.hostname
+    return f"{host}:{url.port or _PORTS[url.scheme]}"
+
+
+def _moved_to(answer: _Answer, url: SplitResult) -> SplitResult | None:
+    """Return where a stream is now, None where it is here or nowhere that could be asked."""
+    location = _LOCATION.search(answer.headers)
+    if not (300 <= answer.status < 400 and location):
+        return None
+    moved = urlsplit(urljoin(url.geturl(), str(location[1])))
+    if moved.scheme not in _PORTS:
+        return None
+    user, at, _ = url.netloc.rpartition("@")
+    return moved if "@" in moved.netloc else moved._replace(netloc=f"{user}{at}{moved.netloc}")
 
 
 def _connect(url: SplitResult, deadline_s: float) -> socket.socket:
@@ -75,6 +98,8 @@ def _describe(server: socket.socket, url: SplitResult, deadline_s: float) -> _An
         return answer
     challenges = _CHALLENGE.findall(answer.headers)
     value = authorization(challenges, credentials, "DESCRIBE", path)
+    if value is None:
+        return answer
     # Some cameras close the connection after a 401.
     with _connect(url, deadline_s) as again:
         return _ask(again, path, 2, f"Authorization: {value}\r\n", deadline_s)
@@ -122,6 +147,12 @@ def _judge(answer: _Answer) -> StreamError | str:
         return StreamError(Cause.AUTH, f"user or password is refused (RTSP {answer.status})")
     if answer.status == 404:
         return StreamError(Cause.NOT_FOUND, "the server has no such stream (RTSP 404)")
+    if 300 <= answer.status < 400:
+        location = _LOCATION.search(answer.headers)
+        where = location[1] if location else "nowhere"
+        return StreamError(
+            Cause.REFUSED, f"the server moved the stream to {where} (RTSP {answer.status})"
+        )
     if answer.status != 200:
         return StreamError(Cause.REFUSED, f"the server refuses the stream (RTSP {answer.status})")
     if "m=video" not in answer.body:
