@@ -133,6 +133,20 @@ def test_nobody_listening_is_refused_and_no_such_host_is_not_found():
         assert caught.value.cause is cause
 
 
+@pytest.mark.parametrize("path", ["", "/", "?channel=2", "/live?channel=2", "//live"])
+def test_a_camera_is_asked_for_what_its_address_says(serve, path):
+    asked = []
+
+    def answer(handler):
+        asked.append(handler.requestline)
+        pictures(handler)
+
+    config = CameraConfig("cam", f"http://127.0.0.1:{serve(answer)}{path}")
+    HttpOpener(config).open(threading.Event()).close()
+    slash = "" if path.startswith("/") else "/"
+    assert asked == [f"GET {slash}{path} HTTP/1.1"]
+
+
 def test_the_office_s_proxy_is_not_asked(serve, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     stream = open_stream(serve(pictures))

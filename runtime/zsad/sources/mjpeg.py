@@ -149,7 +149,7 @@ def _get(url: SplitResult, timeout_s: float) -> _Answer:
     """Ask for a page, with the password once it is asked for, within a time for all of it."""
     deadline_s = time.monotonic() + timeout_s
     credentials = Credentials.of(url)
-    path = url._replace(scheme="", netloc="", fragment="").geturl() or "/"
+    path = (url.path or "/") + (f"?{url.query}" if url.query else "")
     answer = _request(url, path, None, deadline_s)
     if answer.response.status == 401 and credentials is not None:
         challenges = answer.response.headers.get_all("WWW-Authenticate", [])
