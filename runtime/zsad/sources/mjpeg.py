@@ -38,7 +38,7 @@ class MjpegStream:
         self._answer = answer
         answer.socket.settimeout(read_timeout_s)
         self._read_timeout_s = read_timeout_s
-        self._parts = Multipart(str(answer.response.headers.get_param("boundary") or "--"))
+        self._parts = Multipart(str(answer.response.headers.get_param("boundary") or ""))
         self._bodies: deque[bytes] = deque()
         self.backing = backing
 
