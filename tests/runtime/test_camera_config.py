@@ -71,7 +71,16 @@ def test_a_configuration_that_cannot_be_is_one_line(options, message):
 
 @pytest.mark.parametrize("scheme", ["rtsp", "rtsps", "http", "https"])
 @pytest.mark.parametrize(
-    "rest", ["op:20/26@cam", "op:20#26@cam/1", "op:/26@cam", "op:x/26@cam", "/live", "cam:99999/x"]
+    "rest",
+    [
+        "op:20/26@cam",
+        "op:20#26@cam/1",
+        "op:/26@cam",
+        "op:x/26@cam",
+        "/live",
+        "cam:99999/x",
+        "a..b/x",
+    ],
 )
 def test_a_password_is_not_taken_for_a_port_and_shown(scheme, rest):
     with pytest.raises(InputError, match="has no usable host and port: percent-encode") as caught:

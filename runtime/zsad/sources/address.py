@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from typing import Literal
 from urllib.parse import urlsplit
+
+from zsad.host_name import address_of, is_host
 
 Kind = Literal["v4l2", "rtsp", "http", "url", "gstreamer", "csi", "genicam", "video", "folder"]
 
@@ -56,16 +57,8 @@ def has_host(url: str) -> bool:
     """
     try:
         parts = urlsplit(url)
-        _ = parts.port
+        _, host = parts.port, parts.hostname or ""
     except ValueError:
         return False
     is_user = ":" in parts.netloc and "@" not in parts.netloc and "@" in url
-    return bool(parts.hostname) and not (is_user and not _is_address(str(parts.hostname)))
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+    return is_host(host) and not (is_user and address_of(host) is None)
