@@ -70,13 +70,14 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(MOST_THREADS - 1, thread_name_prefix="zsad-resample")
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has the pool, not its threads
-
-
 @cache
 def _threads() -> int:
     # The variable by which a process is told its share of a machine, as NumPy and PyTorch take it.
     told = os.environ.get("OMP_NUM_THREADS", "")
     cores = usable_cores()
     return min(int(told) if told.isdecimal() and int(told) else cores, cores, MOST_THREADS)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has the pool, not its threads
+    os.register_at_fork(after_in_child=_threads.cache_clear)  # and may be told a share of its own

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from zsad.credentials import masked_line
 from zsad.detector import Detector
 from zsad.errors import InferenceError, InputError
 from zsad.outputs import Output
@@ -84,14 +85,14 @@ def judge(
         artifact=detector.artifact.sha256,
         graph=detector.graph.sha256,
         arithmetic=detector.arithmetic,
-        reason=frame.error,
+        reason=frame.error and masked_line(frame.error),
     )
     if frame.image_bgr is None:
         return row, None
     try:
         result = detector.predict(frame.image_bgr)
     except (InputError, InferenceError) as error:
-        return replace(row, reason=str(error)), None
+        return replace(row, reason=masked_line(error)), None
     latency_ms = {stage: round(value, 3) for stage, value in result.latency_ms.items()}
     row = replace(row, latency_ms=latency_ms, reason=result.reason)
     if result.verdict is Verdict.NO_RESULT:

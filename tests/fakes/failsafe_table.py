@@ -5,6 +5,7 @@ import http.server
 import json
 import re
 import threading
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -15,6 +16,9 @@ from zsad.sinks.registers import Flag, Register
 
 TABLE = Path(__file__).parents[2] / "docs" / "failsafe.md"
 COLUMNS = ("Modbus", "MQTT", "webhook", "JSONL", "HTTP")
+NO_ANSWER = {"answer": "none"}
+SILENCE_S = 0.3
+"""An answer has this long at least, and where none should come it is waited for no longer."""
 
 
 def read_table():
@@ -85,23 +89,25 @@ class Consumers:
     def acknowledge(self, number):
         self._ask(lambda plc: plc.write_registers(0, [number >> 16, number & 0xFFFF]))
 
-    def see(self):
-        return {
-            "Modbus": self._see_modbus(),
+    def see(self, by_s=None):
+        """Return what each sees; those that ask wait for an answer until then, or for 5 s."""
+        by_s = time.monotonic() + 5.0 if by_s is None else by_s
+        # What may take longest comes first, so that the rest is not old when it comes.
+        seen = {"HTTP": ask_http(self.ports["http_port"], by_s)}
+        return seen | {
+            "Modbus": self._see_modbus(patience_s(by_s)),
             "MQTT": self._see_mqtt(),
             "webhook": self._newest("webhook"),
             "JSONL": self._newest("JSONL"),
-            "HTTP": self._see_http(),
         }
 
-    def _ask(self, question):
+    def _ask(self, question, timeout_s=5.0):
         from pymodbus.client import ModbusTcpClient
         from pymodbus.exceptions import ModbusException
 
         if self._plc is None:
-            self._plc = ModbusTcpClient(
-                "127.0.0.1", port=self.ports["modbus_port"], timeout=0.3, retries=0
-            )
+            self._plc = ModbusTcpClient("127.0.0.1", port=self.ports["modbus_port"], retries=0)
+        self._plc.comm_params.timeout_connect = timeout_s  # of an answer, too
         try:
             if self._plc.connected or self._plc.connect():
                 answer = question(self._plc)
@@ -110,37 +116,21 @@ class Consumers:
             self._plc.close()
         return None
 
-    def _see_modbus(self):
-        answer = self._ask(lambda plc: plc.read_input_registers(0, count=13))
+    def _see_modbus(self, timeout_s):
+        answer = self._ask(lambda plc: plc.read_input_registers(0, count=13), timeout_s)
         if answer is None:
-            return {"answer": "none"}
+            return NO_ANSWER
         flags = answer.registers[Register.FLAGS]
         return {flag.name: str(int(bool(flags & flag))) for flag in Flag}
 
     def _see_mqtt(self):
         seen = self._newest("MQTT")
         if self.broker.is_dead:
-            return {"answer": "none"}
+            return NO_ANSWER
         if not self._listener.states:
             return seen
         state = self._listener.states[-1]
         return {**seen, "state": state["state"], "trusted": str(state["trusted"]).lower()}
-
-    def _see_http(self):
-        paths = ("/healthz", "/readyz", "/snapshot.jpg")
-        codes = {path: self._get(path) for path in paths}
-        return {"answer": "none"} if None in codes.values() else codes
-
-    def _get(self, path):
-        url = f"http://127.0.0.1:{self.ports['http_port']}{path}"
-        try:
-            with urllib.request.urlopen(url, timeout=0.3) as answer:
-                return str(answer.status)
-        except urllib.error.HTTPError as error:
-            with error:
-                return str(error.code)
-        except OSError:
-            return None
 
     def _newest(self, name):
         new = self._verdicts(name)[self._since[name] :]
@@ -166,6 +156,45 @@ class Consumers:
                 pass
 
         return Handler
+
+
+def patience_s(by_s):
+    """Return how long an answer may take that has to be there by then."""
+    return max(SILENCE_S, by_s - time.monotonic())
+
+
+def ask_http(port, by_s):
+    """Return the status server's code for each path."""
+    codes = {}
+    for path in ("/healthz", "/readyz", "/snapshot.jpg"):
+        url = f"http://127.0.0.1:{port}{path}"
+        try:
+            with urllib.request.urlopen(url, timeout=patience_s(by_s)) as answer:
+                codes[path] = str(answer.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                codes[path] = str(error.code)
+        except OSError:
+            return NO_ANSWER
+    return codes
+
+
+def assert_seen(consumers, expected, by_s, meanwhile=lambda: None):
+    """Wait until every consumer sees what a row says, which it must by then, and that it stays.
+
+    An answer may take what is left of the time, so that a loaded machine fails nothing; one that
+    never comes is none when the time is over.
+    """
+    silent = NO_ANSWER in (expected["Modbus"], expected["HTTP"])
+    seen = consumers.see(0.0 if silent else by_s)
+    while not matches(expected, seen):
+        assert time.monotonic() < by_s, f"expected {expected}, seen {seen}"
+        meanwhile()
+        time.sleep(0.02)
+        seen = consumers.see(0.0 if silent else by_s)
+    time.sleep(0.2)
+    stayed = consumers.see(0.0 if silent else None)
+    assert matches({"Modbus": expected["Modbus"]}, stayed), "it did not stay so"
 
 
 def matches(expected, seen):

@@ -1,7 +1,6 @@
 """What tests of the ledger look with, and a disk that does not say that it has what it has."""
 
 import sqlite3
-import time
 
 from zsad.ledger import shelf
 from zsad.ledger.database import FILE
@@ -14,13 +13,6 @@ def query(folder, sql, *values):
         return connection.execute(sql, values).fetchall()
     finally:
         connection.close()
-
-
-def wait_until(condition, timeout_s=10.0):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def commit_unheard(patch):

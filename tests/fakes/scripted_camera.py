@@ -6,6 +6,7 @@ import threading
 import time
 
 import numpy as np
+from waiting import wait_until
 
 from zsad.sources.camera import Camera
 from zsad.sources.config import CameraConfig
@@ -76,13 +77,6 @@ class Script:
         self.closed += 1
 
 
-def wait_for(condition, deadline_s=5.0):
-    end_s = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end_s, "waited in vain"
-        time.sleep(0.005)
-
-
 def run_script(connections, paced=True, **options):
     """Run a camera until its script is over; return camera, script and clock."""
     clock = FakeClock()
@@ -91,7 +85,7 @@ def run_script(connections, paced=True, **options):
     camera = Camera(config, script, clock=clock, random_numbers=random.Random(7))
     camera.start()
     assert clock.over.wait(10)
-    wait_for(lambda: camera.health.cause is Cause.REFUSED)
+    wait_until(lambda: camera.health.cause is Cause.REFUSED)
     camera.close()
     return camera, script, clock
 
@@ -140,7 +134,7 @@ def feed(camera, stream, count=1):
     captured = camera.health.counts.captured
     for number in range(count):
         stream.ready.release()
-        wait_for(lambda n=number: camera.health.counts.captured == captured + n + 1)
+        wait_until(lambda n=number: camera.health.counts.captured == captured + n + 1)
 
 
 class OnDemand(HandFed):

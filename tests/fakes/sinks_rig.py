@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from fake_outbox import FakeLine, FakeOutbox
+from waiting import wait_until
 
 from zsad.line.status import LineState
 from zsad.schema import from_json
@@ -51,10 +52,11 @@ class SinksRig:
 
     def wait_until_up(self):
         """Wait until a result would reach every sink at once."""
-        by_s = time.monotonic() + 30
-        while not all(courier.health.up for courier in self.couriers):
-            assert time.monotonic() < by_s, [courier.health for courier in self.couriers]
-            time.sleep(0.01)
+
+        def healths():
+            return [courier.health for courier in self.couriers]
+
+        wait_until(lambda: all(health.up for health in healths()), 30, healths)
 
     def say(self, **changes):
         """Have the line say something else of itself."""

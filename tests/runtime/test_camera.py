@@ -15,8 +15,8 @@ from scripted_camera import (
     live_camera,
     path,
     run_script,
-    wait_for,
 )
+from waiting import wait_until
 
 from zsad.backoff import BackoffConfig
 from zsad.sources.camera import Camera
@@ -115,7 +115,7 @@ def test_an_unknown_rate_is_learnt_from_the_frames():
     camera = Camera(CameraConfig("cam", "rtsp://cam/1"), script, clock=clock)
     camera.start()
     assert clock.over.wait(10)
-    wait_for(lambda: camera.health.cause is Cause.REFUSED)
+    wait_until(lambda: camera.health.cause is Cause.REFUSED)
     camera.close()
     stalled = [t for t in camera.transitions if t.state is SourceState.STALLED]
     assert stalled[0].detail == "no frame for 2.5 s"
@@ -148,7 +148,7 @@ def test_one_line_says_what_it_is_and_another_when_its_size_changes(caplog):
     assert camera.health.opened_as == line
     small = np.zeros((2, 3, 3), np.uint8)
     stream.read = lambda timeout_s: Reading(small, time.monotonic(), time.monotonic())
-    wait_for(
+    wait_until(
         lambda: "its frames were 6x4, no decoder, and now: hand, no decoder, 3x2" in caplog.text
     )
     camera.close()
@@ -163,7 +163,7 @@ def test_another_codec_after_a_reconnection_is_a_warning(caplog):
         stream.backing = Backing("hand", decoder, "a test")
         stream.failure = StreamError(Cause.END_OF_FILE, "cut")
         stream.ready.release()
-        wait_for(lambda n=number: camera.health.reconnects == n)
+        wait_until(lambda n=number: camera.health.reconnects == n)
         feed(camera, stream)
     camera.close()
     warnings = [r.getMessage() for r in caplog.records if "its frames were" in r.getMessage()]

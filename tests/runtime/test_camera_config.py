@@ -3,6 +3,7 @@
 import pytest
 
 from zsad.backoff import BackoffConfig
+from zsad.errors import InputError
 from zsad.sources.config import CameraConfig, ControlsConfig
 
 
@@ -66,6 +67,33 @@ def test_a_configuration_that_cannot_be_is_one_line(options, message):
         BackoffConfig(2.0, 1.0)
     with pytest.raises(ValueError, match="exposure_us 0 must be positive"):
         ControlsConfig(exposure_us=0)
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "rtsps", "http", "https"])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "op:20/26@cam",
+        "op:20#26@cam/1",
+        "op:/26@cam",
+        "op:x/26@cam",
+        "/live",
+        "cam:99999/x",
+        "a..b/x",
+    ],
+)
+def test_a_password_is_not_taken_for_a_port_and_shown(scheme, rest):
+    with pytest.raises(InputError, match="has no usable host and port: percent-encode") as caught:
+        CameraConfig("cam", f"{scheme}://{rest}")
+    assert "20" not in str(caught.value) and "26" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    ["op:20%2F26@cam/1", "op:a@b@cam/1", "10.0.0.5:554/live@main", "[::1]:80/a@b", "cam/live@main"],
+)
+def test_an_address_that_can_be_meant_is_taken(rest):
+    assert CameraConfig("cam", f"rtsp://{rest}").resolved_kind == "rtsp"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 import time
 
-from scripted_camera import FakeClock, HandFed, OnDemand, feed, live_camera, wait_for
+from scripted_camera import FakeClock, HandFed, OnDemand, feed, live_camera
+from waiting import wait_until
 
 from zsad.backoff import BackoffConfig
 from zsad.sources.camera import Camera
@@ -68,7 +69,7 @@ def test_triggers_die_with_the_connection(caplog):
     assert camera.trigger("part-7")
     stream.failure = StreamError(Cause.END_OF_FILE, "cut")
     stream.ready.release()
-    wait_for(lambda: camera.health.reconnects == 1)
+    wait_until(lambda: camera.health.reconnects == 1)
     feed(camera, stream)
     assert camera.take() is None
     assert "lost before their frame: part-7" in caplog.text
@@ -78,7 +79,7 @@ def test_triggers_die_with_the_connection(caplog):
 def test_an_answer_that_is_incomplete_is_its_own_trigger_s_and_no_other_s():
     stream = OnDemand()
     camera = live_camera(stream, trigger="software")
-    wait_for(lambda: camera.trigger("a"))
+    wait_until(lambda: camera.trigger("a"))
     assert not camera.trigger("b"), "the camera has not answered yet"
     stream.lost = True
     feed(camera, stream)
@@ -95,7 +96,7 @@ def test_an_answer_that_is_incomplete_is_its_own_trigger_s_and_no_other_s():
 def test_silence_without_a_trigger_is_no_fault():
     stream = OnDemand()
     camera = live_camera(stream, trigger="software", stall_s=0.1)
-    wait_for(lambda: camera.health.state is SourceState.LIVE)
+    wait_until(lambda: camera.health.state is SourceState.LIVE)
     time.sleep(0.4)
     assert (camera.health.state, camera.health.reconnects) == (SourceState.LIVE, 0)
     camera.close()
@@ -104,10 +105,10 @@ def test_silence_without_a_trigger_is_no_fault():
 def test_a_trigger_that_is_never_answered_is_given_up_with_the_connection(caplog):
     stream = OnDemand()
     camera = live_camera(stream, trigger="software", stall_s=0.3, backoff=BackoffConfig(0.01, 0.01))
-    wait_for(lambda: camera.trigger("a"))
-    wait_for(lambda: camera.health.reconnects == 1)
+    wait_until(lambda: camera.trigger("a"))
+    wait_until(lambda: camera.health.reconnects == 1)
     assert "lost before their frame: a" in caplog.text
-    wait_for(lambda: camera.trigger("b"))
+    wait_until(lambda: camera.trigger("b"))
     feed(camera, stream)
     assert camera.take().trigger == "b"
     camera.close()

@@ -1,9 +1,13 @@
 """Cameras in child processes: GStreamer, GenICam, and any other that is isolated."""
 
+import contextlib
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -11,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 from fake_camera import picture
+from waiting import wait_until
 
 from zsad.errors import InputError
 from zsad.sources import BackoffConfig, CameraConfig, ControlsConfig, open_camera
@@ -22,14 +27,6 @@ from zsad.sources.stream import StreamError
 
 FAKES = Path(__file__).parents[1] / "fakes"
 QUICK = BackoffConfig(0.05, 0.2)
-
-
-def wait_for(condition, deadline_s=20.0):
-    end_s = time.monotonic() + deadline_s
-    while not (found := condition()):
-        assert time.monotonic() < end_s, "waited in vain"
-        time.sleep(0.01)
-    return found
 
 
 def children():
@@ -73,11 +70,11 @@ def test_a_pipeline_s_pixels_come_through_bit_for_bit_at_any_width(started, stil
     camera = started(
         f"filesrc location={path} ! pngdec ! imagefreeze num-buffers=3", policy="every"
     )
-    frame = wait_for(camera.take)
+    frame = wait_until(camera.take)
     assert frame.image_bgr.dtype == np.uint8
     np.testing.assert_array_equal(frame.image_bgr, image)
     # Its end is no reason to stop: the next pipeline gives the same pixels.
-    wait_for(lambda: camera.health.reconnects >= 2)
+    wait_until(lambda: camera.health.reconnects >= 2)
     later = [f for f in iter(camera.take, None)][-1]
     np.testing.assert_array_equal(later.image_bgr, image)
     line = f"camera cam: gst-launch-1.0, decoder as in its pipeline, {width}x48, rate not said: "
@@ -97,7 +94,7 @@ def test_a_pipeline_s_pixels_come_through_bit_for_bit_at_any_width(started, stil
 )
 def test_a_pipeline_that_fails_has_its_cause(started, pipeline, cause, words, caplog):
     camera = started(pipeline)
-    wait_for(lambda: camera.health.cause)
+    wait_until(lambda: camera.health.cause)
     assert (camera.health.cause, words in camera.health.detail) == (cause, True)
     assert "secret" not in caplog.text
 
@@ -152,7 +149,7 @@ def gige():
 def test_a_genicam_camera_is_locked_and_runs_freely(started, gige, caplog):
     controls = ControlsConfig(exposure_us=3000, gain=3, white_balance_k=0)
     camera = started("genicam:127.0.0.1", controls=controls, pixel_format="RGB8")
-    frame = wait_for(camera.take)
+    frame = wait_until(camera.take)
     assert (frame.image_bgr.shape, frame.image_bgr.dtype) == ((512, 512, 3), np.uint8)
     assert camera.health.opened_as.startswith(
         "Aravis 0.8, pixels RGB8, 512x512, 25 Hz: Aravis Fake"
@@ -160,18 +157,18 @@ def test_a_genicam_camera_is_locked_and_runs_freely(started, gige, caplog):
     # The fake camera has exposure and gain, and no white balance.
     assert "no automatic white balance to switch off" in caplog.text
     assert "was set to" not in caplog.text
-    wait_for(lambda: camera.health.counts.captured > 10)
+    wait_until(lambda: camera.health.counts.captured > 10)
 
 
 @pytest.mark.system("arv-fake-gv-camera-0.8")
 def test_a_software_trigger_goes_to_the_camera_and_its_id_comes_back(started, gige):
     camera = started("genicam:127.0.0.1", trigger="software", stall_s=5.0)
-    wait_for(lambda: camera.health.state is SourceState.LIVE)
+    wait_until(lambda: camera.health.state is SourceState.LIVE)
     time.sleep(0.3)
     assert camera.health.counts.captured == 0
     for number in range(5):
         assert camera.trigger(f"part-{number}")
-        frame = wait_for(camera.take)
+        frame = wait_until(camera.take)
         assert (frame.trigger, frame.number) == (f"part-{number}", number)
     counts = camera.health.counts
     assert (counts.captured, counts.taken, counts.dropped) == (5, 5, {})
@@ -186,10 +183,10 @@ def test_a_triggered_frame_that_lost_packets_is_an_error_of_its_own_part(started
         camera = started("genicam:127.0.0.1", trigger="software", stall_s=1.0)
         errors = 0
         for number in range(8):
-            wait_for(lambda n=number: camera.trigger(f"part-{n}"))
+            wait_until(lambda n=number: camera.trigger(f"part-{n}"))
             before = camera.health.reconnects
             # An answer of which not one packet came is given up with the connection.
-            frame = wait_for(lambda b=before: camera.take() or camera.health.reconnects > b)
+            frame = wait_until(lambda b=before: camera.take() or camera.health.reconnects > b)
             if frame is not True:
                 assert (frame.trigger, frame.image_bgr) == (f"part-{number}", None)
                 assert frame.error.startswith("incomplete: ")
@@ -203,12 +200,12 @@ def test_a_triggered_frame_that_lost_packets_is_an_error_of_its_own_part(started
 @pytest.mark.system("arv-fake-gv-camera-0.8")
 def test_a_camera_that_another_program_has_is_refused(started, gige):
     first = started("genicam:127.0.0.1")
-    wait_for(first.take)
+    wait_until(first.take)
     second = started("genicam:127.0.0.1")
-    wait_for(lambda: second.health.cause)
+    wait_until(lambda: second.health.cause)
     assert second.health.cause is Cause.REFUSED
     first.close()
-    wait_for(second.take)
+    wait_until(second.take)
 
 
 @pytest.mark.parametrize("name", ["Mono8", "RGB8", "BGR8"])
@@ -267,6 +264,29 @@ def network_camera():
     process.stdout.close()
 
 
+def redirecting(listener, address):
+    """Send whoever asks for a description elsewhere, until the listener is shut."""
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                while request := connection.recv(4096).decode():
+                    number = re.search(r"CSeq: \d+", request)[0]
+                    is_question = request.startswith("DESCRIBE")
+                    status = f"302 Moved\r\nLocation: {address}" if is_question else "200 OK"
+                    connection.sendall(f"RTSP/1.0 {status}\r\n{number}\r\n\r\n".encode())
+
+
+def test_a_stream_that_its_server_moved_to_another_is_followed(started, network_camera):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=redirecting, args=(listener, network_camera))
+        thread.start()
+        camera = started(f"rtsp://127.0.0.1:{listener.getsockname()[1]}/live")
+        assert wait_until(camera.take).image_bgr is not None
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
+
+
 def command_lines():
     lines = {}
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
@@ -280,22 +300,22 @@ def command_lines():
 def test_the_death_of_a_child_is_a_cause_and_a_frozen_one_is_killed(started, network_camera):
     before = children()
     camera = started(network_camera, isolate=True, stall_s=0.5)
-    frame = wait_for(camera.take)
+    frame = wait_until(camera.take)
     np.testing.assert_array_equal(frame.image_bgr, picture())
     assert "in a process of its own" in camera.health.opened_as
     assert not any(b"secret" in line for line in command_lines().values() if b"isolated" in line)
     (child,) = children() - before
     os.kill(child, signal.SIGKILL)
-    wait_for(lambda: camera.health.reconnects == 1)
+    wait_until(lambda: camera.health.reconnects == 1)
     causes = [t for t in camera.transitions if t.cause is Cause.FAILED]
     assert "killed by SIGKILL" in causes[0].detail
-    wait_for(lambda: camera.health.state is SourceState.LIVE)
+    wait_until(lambda: camera.health.state is SourceState.LIVE)
     (child,) = children() - before
     os.kill(child, signal.SIGSTOP)
-    wait_for(lambda: camera.health.state is SourceState.STALLED, 2.0)
-    wait_for(lambda: camera.health.reconnects == 2)
-    wait_for(lambda: child not in command_lines())
-    frame = wait_for(camera.take)
+    wait_until(lambda: camera.health.state is SourceState.STALLED, 2.0)
+    wait_until(lambda: camera.health.reconnects == 2)
+    wait_until(lambda: child not in command_lines())
+    frame = wait_until(camera.take)
     np.testing.assert_array_equal(frame.image_bgr, picture())
 
 
@@ -308,7 +328,7 @@ def test_a_camera_that_hangs_in_the_opening_keeps_no_other_from_coming(started, 
         time.sleep(1.0)
         begun_s = time.monotonic()
         second = started(network_camera)
-        wait_for(second.take)
+        wait_until(second.take)
         assert time.monotonic() - begun_s < 9
         assert first.health.state is SourceState.CONNECTING
         assert first.health.counts.captured == 0
@@ -340,7 +360,7 @@ def test_no_child_outlives_a_parent_that_was_killed(network_camera):
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    wait_for(lambda: not grandchildren & command_lines().keys(), 5.0)
+    wait_until(lambda: not grandchildren & command_lines().keys(), 5.0)
 
 
 def test_nothing_in_the_working_directory_is_run_as_code(started, tmp_path, monkeypatch):
@@ -353,6 +373,6 @@ def test_nothing_in_the_working_directory_is_run_as_code(started, tmp_path, monk
         (work / f"{module}.py").write_text(f"open({str(work / 'ran')!r}, 'w')\nraise SystemExit(3)")
     monkeypatch.chdir(work)
     camera = started(str(film), isolate=True)
-    assert wait_for(camera.take).image_bgr.shape == (48, 64, 3)
+    assert wait_until(camera.take).image_bgr.shape == (48, 64, 3)
     assert "in a process of its own" in camera.health.opened_as
     assert not (work / "ran").exists()

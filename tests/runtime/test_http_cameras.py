@@ -10,6 +10,7 @@ import time
 
 import pytest
 from fake_camera import jpeg
+from waiting import wait_until
 
 from zsad.sources import CameraConfig, open_camera
 from zsad.sources.health import Cause
@@ -132,6 +133,20 @@ def test_nobody_listening_is_refused_and_no_such_host_is_not_found():
         assert caught.value.cause is cause
 
 
+@pytest.mark.parametrize("path", ["", "/", "?channel=2", "/live?channel=2", "//live"])
+def test_a_camera_is_asked_for_what_its_address_says(serve, path):
+    asked = []
+
+    def answer(handler):
+        asked.append(handler.requestline)
+        pictures(handler)
+
+    config = CameraConfig("cam", f"http://127.0.0.1:{serve(answer)}{path}")
+    HttpOpener(config).open(threading.Event()).close()
+    slash = "" if path.startswith("/") else "/"
+    assert asked == [f"GET {slash}{path} HTTP/1.1"]
+
+
 def test_the_office_s_proxy_is_not_asked(serve, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     stream = open_stream(serve(pictures))
@@ -193,10 +208,7 @@ def test_a_flood_of_empty_parts_is_no_picture_and_ends(serve):
     config = CameraConfig("cam", f"http://127.0.0.1:{port}/live", stall_s=0.5)
     camera = open_camera(config)
     camera.start()
-    until_s = time.monotonic() + 20
-    while camera.health.cause is not Cause.CODEC:
-        assert time.monotonic() < until_s, camera.health
-        time.sleep(0.01)
+    wait_until(lambda: camera.health.cause is Cause.CODEC, 20, lambda: camera.health)
     camera.close()
     assert camera.health.counts.waiting == 0
     assert set(camera.health.counts.dropped) == {"unreadable"}

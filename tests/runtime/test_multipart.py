@@ -38,6 +38,18 @@ def test_pictures_come_out_whole_however_they_were_cut_up(seed, name, line):
     assert found == BODIES
 
 
+@pytest.mark.parametrize("name", ["", "--", '""'])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_boundary_that_is_not_named_is_that_of_the_first_part(seed, name):
+    """Two dashes stand in one of two pictures of 60 kB by chance."""
+    bodies = [
+        b"\xff\xd8" + bytes([n]) * 50 + b"--" + bytes([n]) * 50 + b"\xff\xd9" for n in range(5)
+    ]
+    parts = Multipart(name)
+    found = [b for piece in cut_up(stream(bodies), seed) for b in parts.feed(piece)]
+    assert found == bodies
+
+
 def test_a_part_with_a_length_is_complete_with_its_last_byte():
     content = stream(BODIES[:1]).rstrip(b"\r\n")
     assert list(Multipart("cut").feed(content[:-1])) == []

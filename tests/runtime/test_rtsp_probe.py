@@ -120,3 +120,38 @@ def test_digest_credentials_are_those_of_the_standard(serve):
     address = serve(answer)
     assert probe_rtsp(f"rtsp://admin:secret@{address}", 1) == "H264"
     assert probe_rtsp(f"rtsp://admin:wrong@{address}", 1).cause is Cause.AUTH
+
+
+def moved(location):
+    return reply(302, f"Location: {location}\r\n")
+
+
+def test_a_stream_that_was_moved_is_asked_for_where_it_is_now_with_the_same_password(serve):
+    def answer(request):
+        return reply(200, body=SDP) if "Authorization: Basic" in request else reply(401, BASIC)
+
+    there = serve(answer)
+    here = serve(lambda request: moved(f"rtsp://{there}"))
+    assert probe_rtsp(f"rtsp://admin:secret@{here}", 1) == "H264"
+    found = probe_rtsp(f"rtsp://{here}", 1)
+    assert (found.cause, found.detail) == (Cause.AUTH, "user or password is refused (RTSP 401)")
+
+
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [
+        ("/live", "the stream was moved 5 times and again"),
+        ("http://cam/live", "the server moved the stream to http://cam/live (RTSP 302)"),
+        ("rtsp://op:secret@127.0.0.1:1/x", "127.0.0.1:1 refuses the connection"),
+    ],
+)
+def test_a_stream_that_was_moved_to_where_none_is_does_not_open(serve, location, words):
+    """FFmpeg would follow in a circle until its time is over, thousands of times a second."""
+    found = probe_rtsp(f"rtsp://admin:secret@{serve(lambda request: moved(location))}", 2)
+    assert (found.cause, found.detail) == (Cause.REFUSED, words)
+
+
+def test_an_address_of_ipv6_is_shown_as_it_is_written():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    assert f"[::1]:{port} " in probe_rtsp(f"rtsp://[::1]:{port}/x", 1).detail

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from authority import make_authority
 from fake_camera import picture
+from waiting import wait_until
 
 from zsad.sources import BackoffConfig, CameraConfig, open_camera
 from zsad.sources.health import Cause, SourceState
@@ -24,14 +25,6 @@ FAKES = Path(__file__).parents[1] / "fakes"
 FULL, HALF = (240, 320, 3), (120, 160, 3)
 DETECTED_S = 1.0
 """Far above the tenth of a second that it takes, and below any time-out."""
-
-
-def wait_for(condition, deadline_s=20.0):
-    end_s = time.monotonic() + deadline_s
-    while not (found := condition()):
-        assert time.monotonic() < end_s, "waited in vain"
-        time.sleep(0.01)
-    return found
 
 
 class Server:
@@ -84,7 +77,7 @@ def started():
     for camera in cameras:
         camera.close()
     threads, descriptors = before[0]
-    wait_for(lambda: threading.active_count() <= threads and open_descriptors() <= descriptors)
+    wait_until(lambda: threading.active_count() <= threads and open_descriptors() <= descriptors)
 
 
 def open_descriptors():
@@ -110,15 +103,15 @@ def test_a_change_of_size_is_a_cause_at_once_and_no_picture_is_scaled(
     camera = started(
         f"rtsp://127.0.0.1:{server.port}/line", isolate=isolate, policy="every", queue=200
     )
-    frames = [wait_for(camera.take) for _ in range(5)]
+    frames = [wait_until(camera.take) for _ in range(5)]
     changed_s = time.monotonic()
     server.obey("half-size")
-    lost = wait_for(lambda: [t for t in camera.transitions if t.state is SourceState.BACKING_OFF])
+    lost = wait_until(lambda: [t for t in camera.transitions if t.state is SourceState.BACKING_OFF])
     assert lost[0].at_s - changed_s < DETECTED_S
     assert lost[0].cause is Cause.FAILED
     assert lost[0].detail == "its pictures changed from 320x240 to 160x120, so it is opened anew"
     while frames[-1].image_bgr.shape != HALF:
-        frames.append(wait_for(camera.take))
+        frames.append(wait_until(camera.take))
     for frame in frames:
         # The full size has noise in a corner that is lost in the half size, and sharp bars.
         assert frame.image_bgr.shape in (FULL, HALF)
@@ -140,7 +133,7 @@ def test_a_camera_that_is_closed_in_the_middle_of_a_read_is_not_left_behind(
 ):
     server = gstreamer("h264")
     camera = started(f"rtsp://127.0.0.1:{server.port}/line", stall_s=30.0)
-    wait_for(camera.take)
+    wait_until(camera.take)
     server.obey("stall")
     time.sleep(0.3)  # it hangs in a read now, which FFmpeg would give 30 s
     begun_s = time.monotonic()
@@ -154,7 +147,7 @@ def test_pixels_and_passwords_come_through_a_relay_as_they_are(serve, started, c
     server = serve(sys.executable, str(FAKES / "fake_camera.py"), "rtsp", "--password", "p@ss")
     camera = started(f"rtsp://admin:p%40ss@127.0.0.1:{server.port}/live")
     for _ in range(3):
-        np.testing.assert_array_equal(wait_for(camera.take).image_bgr, picture())
+        np.testing.assert_array_equal(wait_until(camera.take).image_bgr, picture())
     assert "goes unnoticed, as the size of RAW pictures is not read" in camera.health.opened_as
     assert "p%40ss" not in caplog.text
     assert "p@ss" not in caplog.text
@@ -168,7 +161,7 @@ def test_a_server_that_asks_for_a_password_is_content_with_what_comes_through(
     server = gstreamer("vp8")
     server.obey(f"{method} p@ss")
     camera = started(f"rtsp://admin:p%40ss@127.0.0.1:{server.port}/line")
-    assert wait_for(camera.take).image_bgr.shape == FULL
+    assert wait_until(camera.take).image_bgr.shape == FULL
     assert camera.health.reconnects == 0
 
 
@@ -181,7 +174,7 @@ def test_a_camera_behind_tls_is_read(serve, started, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as front:
         threading.Thread(target=unwrap, args=(front, context, server.port), daemon=True).start()
         camera = started(f"rtsps://127.0.0.1:{front.getsockname()[1]}/live")
-        np.testing.assert_array_equal(wait_for(camera.take).image_bgr, picture())
+        np.testing.assert_array_equal(wait_until(camera.take).image_bgr, picture())
         camera.close()
         front.shutdown(socket.SHUT_RDWR)
 

@@ -98,14 +98,14 @@ def test_an_engine_that_fails_gives_no_result_and_the_run_goes_on(detector, monk
     def fail_once(frame):
         calls.append(1)
         if len(calls) == 1:
-            raise InferenceError("CUDAExecutionProvider failed: out of memory")
+            raise InferenceError("out of memory: see https://op:secret@cache/x")
         return predict(frame)
 
     monkeypatch.setattr(detector, "predict", fail_once)
     output = ListOutput()
     run(detector, ListSource([grey(1), grey(2)]), output)
     assert [r.verdict for r in output.rows] == ["NO_RESULT", "OK"]
-    assert "out of memory" in output.rows[0].reason
+    assert output.rows[0].reason == "out of memory: see https://***@cache/x"
 
 
 def test_nothing_judged_is_an_error_that_tells_the_first_reason(detector):

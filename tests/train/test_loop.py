@@ -1,15 +1,21 @@
 import dataclasses
 import json
+import threading
 
+import numpy as np
 import pytest
 import torch
 
+from zsad import resampling
 from zsad.errors import InputError
+from zsad.preprocess import PreprocessSpec
+from zsad.resampling import resample
 from zsad_train import loop
+from zsad_train.batches import TrainingSamples
 from zsad_train.checkpoint import build_method, load_checkpoint, trained_tensors
 from zsad_train.config import TrainConfig
 from zsad_train.epochs import Progress, curves_path
-from zsad_train.loop import Interrupted, fit, make_optimizer, torch_device
+from zsad_train.loop import Interrupted, _loader, fit, make_optimizer, torch_device
 
 FAST = TrainConfig(epochs=2, batch_size=4, lr_cross_attention=1e-3, lr_mlp=1e-3, device="cpu")
 
@@ -210,6 +216,33 @@ def test_what_saves_memory_or_time_changes_no_result(make_dive, squares, out, op
     other, _ = train(make_dive, squares(), out, dataclasses.replace(config, **options))
     for name, tensor in trained_tensors(plain).items():
         torch.testing.assert_close(tensor, trained_tensors(other)[name], msg=name)
+
+
+class Resized(TrainingSamples):
+    """Samples that resize a large frame, each with the threads of that in `class_ids`."""
+
+    def __getitem__(self, index):
+        resample(np.zeros((1500, 1500), np.uint8), 24, 24)
+        names = [each.name for each in threading.enumerate()]
+        count = sum(name.startswith("zsad-resample") for name in names)
+        return super().__getitem__(index)._replace(class_ids=torch.tensor([count]))
+
+
+@pytest.fixture
+def four_cores(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(resampling, "usable_cores", lambda: 4)
+    resampling._threads.cache_clear()
+    yield
+    resampling._threads.cache_clear()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_worker_resizes_on_its_own_thread(squares, four_cores):
+    samples = Resized(squares(), PreprocessSpec(height=24, width=24), ())
+    assert samples[0].class_ids.item() > 0, "the training process has its pool"
+    batches = _loader(samples, dataclasses.replace(FAST, workers=1))
+    assert torch.cat([batch.class_ids for batch in batches]).tolist() == [0] * len(samples)
 
 
 def test_bf16_trains_float32_weights_close_to_plain(make_dive, squares, out):

@@ -7,6 +7,7 @@ alone: going on after epoch n needs the optimiser's state and the tensors, no ge
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -191,16 +192,18 @@ def _loader(samples: Samples, config: TrainConfig, *, shuffle: bool = True) -> D
         shuffle=shuffle,
         num_workers=config.workers,
         collate_fn=collate,
-        worker_init_fn=_quiet_worker,
+        worker_init_fn=_modest_worker,
     )
 
 
-def _quiet_worker(_: int) -> None:
+def _modest_worker(_: int) -> None:
     import signal
 
     import cv2
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the training process's to answer
+    # There are as many workers as there is room for; each is one thread, as it is for PyTorch.
+    os.environ["OMP_NUM_THREADS"] = "1"
     cv2.setNumThreads(0)
 
 

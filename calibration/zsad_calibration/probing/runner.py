@@ -31,24 +31,29 @@ class GraphRunner(Closeable):
         # tensor of the graph until the probes at the end.
         options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
         try:
-            self._session = ort.InferenceSession(
+            self._session: ort.InferenceSession | None = ort.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime's errors share no base class
             raise ParityError(f"ONNX Runtime refuses {path.name}: {error}") from None
         self._constants = dict(constants)
-        names = [node.name for node in self._session.get_inputs()]
+        names = [node.name for node in self._open.get_inputs()]
         (self._image,) = (name for name in names if name not in self._constants)
 
     @property
     def outputs(self) -> list[str]:
         """The names of what the graph gives."""
-        return [output.name for output in self._session.get_outputs()]
+        return [output.name for output in self._open.get_outputs()]
 
     def close(self) -> None:
-        """Give back the memory of the weights."""
-        del self._session
+        """Give back the memory of the weights; closing twice does no harm."""
+        self._session = None
 
     def run(self, images_bgr: ImageU8, outputs: Sequence[str]) -> list[ArrayF32]:
         """Return `outputs` for images (N, H, W, 3) uint8 BGR at the graph's size."""
-        return list(self._session.run(list(outputs), {self._image: images_bgr, **self._constants}))
+        return list(self._open.run(list(outputs), {self._image: images_bgr, **self._constants}))
+
+    @property
+    def _open(self) -> ort.InferenceSession:
+        assert self._session is not None, "the runner is closed"
+        return self._session

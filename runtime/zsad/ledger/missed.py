@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass, replace
 
+from zsad.credentials import masked_line
 from zsad.ledger.audit import AuditEvent
 from zsad.line.record import VerdictRecord
 from zsad.schema import canonical_bytes
@@ -24,11 +25,19 @@ TOO_LATE = "the line was told NO_RESULT: the ledger did not have this verdict on
 
 @dataclass(frozen=True)
 class Beyond:
-    """Verdicts that could not even be kept, and when the first and the last were reached."""
+    """Verdicts that could not even be kept, and when the first and the last were reached.
+
+    Attributes:
+        count: How many.
+        first_utc: When the first was reached.
+        last_utc: When the last was.
+        unfit: How many of them no row can hold; the others were one too many.
+    """
 
     count: int
     first_utc: str
     last_utc: str
+    unfit: int = 0
 
     def event(self) -> AuditEvent:
         """Return what the audit says in place of their rows."""
@@ -36,9 +45,18 @@ class Beyond:
             kind="service",
             who="zsad",
             what=f"{self.count} verdicts have no row: decided {self.first_utc} to {self.last_utc}",
-            reason=f"the ledger could not be written while {BOUND} others waited for it; nobody was"
-            " told of them",
+            reason=f"{self._why()}; nobody was told of them",
         )
+
+    def _why(self) -> str:
+        """Return why they could not be kept; the one that no row can hold is a bug of ours."""
+        too_many = f"the ledger could not be written while {BOUND} others waited for it"
+        unfit = "what they say is not JSON, so that no row can hold it"
+        if not self.unfit:
+            return too_many
+        if self.unfit == self.count:
+            return unfit
+        return f"of {self.unfit}, {unfit}; for the others, {too_many}"
 
 
 @dataclass(frozen=True)
@@ -73,18 +91,19 @@ class Missed:
 
     def add(self, refused: VerdictRecord, why: str) -> None:
         """Keep a verdict that could not be committed, and why."""
-        reason = f"{TOO_LATE} ({why})"
+        reason = f"{TOO_LATE} ({masked_line(why)})"
         row = replace(refused, verdict="NO_RESULT", reason=reason, late=True)
         if not _is_json(row):  # it would be refused for ever, and hold up all others
             row = replace(row, views=())
         with self._lock:
-            if len(self._waiting) < self._bound and _is_json(row):
+            fits = _is_json(row)
+            if fits and len(self._waiting) < self._bound:
                 self._waiting.append((refused, row))
                 return
-            first_utc, count = refused.decided_utc, 1
-            if self._beyond is not None:
-                first_utc, count = self._beyond.first_utc, self._beyond.count + 1
-            self._beyond = Beyond(count, first_utc, refused.decided_utc)
+            utc = refused.decided_utc
+            before = self._beyond or Beyond(0, utc, utc)
+            unfit = before.unfit + (not fits)
+            self._beyond = Beyond(before.count + 1, before.first_utc, utc, unfit)
 
     def next(self, limit: int) -> Attempt | None:
         """Return what to write next, `limit` rows at most; None where nothing waits."""
@@ -114,5 +133,5 @@ def _is_json(record: VerdictRecord) -> bool:
 def _without(beyond: Beyond | None, told: Beyond | None) -> Beyond | None:
     if beyond is None or told is None:
         return beyond
-    count = beyond.count - told.count
-    return replace(beyond, count=count, first_utc=told.last_utc) if count else None
+    count, unfit = beyond.count - told.count, beyond.unfit - told.unfit
+    return replace(beyond, count=count, first_utc=told.last_utc, unfit=unfit) if count else None

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from zsad.credentials import masked_line
 from zsad.inspection.debounce import Settled
 from zsad.inspection.parts import Part, worst
 from zsad.line.judge import Taken, silent_view
@@ -42,9 +43,9 @@ class Doubts:
         self._reason = ""
 
     def begin(self, reason: str) -> None:
-        """Believe nothing any more that was judged up to now."""
+        """Believe nothing any more that was judged up to now, for this reason without secrets."""
         with self._lock:
-            self._era, self._reason = self._era + 1, reason
+            self._era, self._reason = self._era + 1, masked_line(reason)
 
     @property
     def era(self) -> int:

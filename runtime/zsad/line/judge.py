@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from zsad.arithmetic import Arithmetic
+from zsad.credentials import masked_line
 from zsad.detector import Detector
 from zsad.errors import InferenceError, InputError
 from zsad.inspection.debounce import Debounce, Settled
@@ -198,7 +199,10 @@ def identify(detector: Detector) -> Identity:
 
 
 def silent_view(taken: Taken, reason: str | None) -> ViewRecord:
-    """Return the record of a frame as long as nothing can be said of it: NO_RESULT."""
+    """Return the record of a frame as long as nothing can be said of it: NO_RESULT.
+
+    `reason` may be any library's words; credentials in it are masked.
+    """
     frame = taken.frame
     stages_ms = {"queued": _after_ms(frame, taken.ticket.taken_s)}
     if frame.decoded_s is not None:
@@ -208,7 +212,7 @@ def silent_view(taken: Taken, reason: str | None) -> ViewRecord:
         frame=frame.name,
         frame_sha256=None,
         verdict="NO_RESULT",
-        reason=reason,
+        reason=reason and masked_line(reason),
         score=None,
         p_value=None,
         threshold=None,

@@ -66,7 +66,7 @@ class LineJudges:
         detector = self._load(config.engine.precision, config.engine.backend)
         self._watch = ParityWatch(
             detector.artifact,
-            self._calibrated,
+            recipes,
             config.watch.replay,
             self._load,
             memory,

@@ -14,8 +14,8 @@ class ModbusConfig:
     """The Modbus TCP server that a PLC reads results from.
 
     Attributes:
-        host: Address to listen on. Modbus knows no passwords: anyone who reaches it can acknowledge
-            and trigger.
+        host: Address to listen on; `::` is IPv6 alone. Modbus knows no passwords: anyone who
+            reaches it can acknowledge and trigger.
         port: Port to listen on; the standard 502 needs the right to bind below 1024.
         allow_remote: Says that `host` may be another address than this machine's own.
         unit: Unit id that is answered; 0 answers to all.

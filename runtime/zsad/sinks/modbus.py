@@ -138,6 +138,8 @@ class ModbusServer:
         family = socket.AF_INET6 if ":" in self._config.host else socket.AF_INET
         with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:  # as asyncio will bind it
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             try:
                 probe.bind((self._config.host, self._config.port))
             except OSError as error:

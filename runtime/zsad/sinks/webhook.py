@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import http.client
 import socket
+import ssl
 import time
 from collections.abc import Sequence
 from urllib.parse import SplitResult, urlsplit
@@ -16,7 +17,7 @@ from zsad.line.record import VerdictRecord
 from zsad.sinks.base import RefusedError, SinkCause, SinkError, sink_error
 from zsad.sinks.config import TlsConfig, WebhookConfig
 from zsad.sinks.payload import verdict_bytes
-from zsad.socket_limit import limited
+from zsad.socket_limit import connect, limited
 
 SIGNATURE = "Zsad-Signature"
 TIMESTAMP = "Zsad-Timestamp"
@@ -41,14 +42,10 @@ class WebhookSink:
         self._config = config
         self._url = urlsplit(config.url)
         self._what = f"{self._url.scheme}://{self._url.netloc}"
-        self._context = None
-        if self._url.scheme == "https":
-            from zsad.sinks.broker import tls_context
-
-            self._context = tls_context(TlsConfig(ca=config.ca))
         self._connection: http.client.HTTPConnection | None = None
         self._single_until = 0  # seq up to which a refused array is sent one by one
-        self._headers(b"")  # what is wrong with a secret is to be known at the start
+        self._headers(b"")  # what is wrong with a secret is to be known at the start,
+        self._context()  # or with a certificate
 
     def open(self) -> None:
         """Do nothing: only a request shows whether a web server is there."""
@@ -115,16 +112,22 @@ class WebhookSink:
         return self._connection
 
     def _connect(self, url: SplitResult) -> http.client.HTTPConnection:
-        host, timeout_s = str(url.hostname), self._config.timeout_s
-        connection: http.client.HTTPConnection
-        if self._context is not None:
-            connection = http.client.HTTPSConnection(
-                host, url.port or 443, timeout=timeout_s, context=self._context
-            )
-        else:
-            connection = http.client.HTTPConnection(host, url.port or 80, timeout=timeout_s)
-        connection.connect()
+        host, port, context = str(url.hostname), url.port or 80, self._context()
+        connection = http.client.HTTPConnection(host, port)
+        if context is not None:
+            port = url.port or 443
+            connection = http.client.HTTPSConnection(host, port, context=context)
+        limit_s = self._config.timeout_s
+        connection.sock = connect(host, port, limit_s, context)
         return connection
+
+    def _context(self) -> ssl.SSLContext | None:
+        """Return what a server is verified by, read anew: an authority's file may be replaced."""
+        if self._url.scheme != "https":
+            return None
+        from zsad.sinks.broker import tls_context
+
+        return tls_context(TlsConfig(ca=self._config.ca))
 
     def _headers(self, body: bytes) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "User-Agent": "zsad"}

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import re
 from typing import Literal
+from urllib.parse import urlsplit
+
+from zsad.host_name import address_of, is_host
 
 Kind = Literal["v4l2", "rtsp", "http", "url", "gstreamer", "csi", "genicam", "video", "folder"]
 
@@ -43,3 +46,19 @@ def infer_kind(source: str) -> Kind:
         return "gstreamer"
     # Unlike Path.is_dir, this answers for a name that no file system takes, too.
     return "folder" if os.path.isdir(source) else "video"
+
+
+def has_host(url: str) -> bool:
+    """Whether a URL names a host and a port that can be meant.
+
+    A / # or ? in a password ends the host where it is not encoded. `http://admin:20/26@cam` then
+    is port 20 of a host `admin`, which would be looked up, and shown with what the password begins
+    with.
+    """
+    try:
+        parts = urlsplit(url)
+        _, host = parts.port, parts.hostname or ""
+    except ValueError:
+        return False
+    is_user = ":" in parts.netloc and "@" not in parts.netloc and "@" in url
+    return is_host(host) and not (is_user and address_of(host) is None)

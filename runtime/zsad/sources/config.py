@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import urlsplit
 
 from zsad.backoff import BackoffConfig
 from zsad.credentials import mask_credentials
@@ -18,6 +17,7 @@ from zsad.sources.address import (
     OWN_PROCESS,
     SHAPEABLE,
     Kind,
+    has_host,
     infer_kind,
 )
 
@@ -159,14 +159,11 @@ class CameraConfig:
 
     def _check_url(self, kind: Kind) -> None:
         """Refuse a URL of which a part of the password would be taken for the host's port."""
-        try:
-            if kind in ("rtsp", "http"):
-                _ = urlsplit(self.source).port
-        except ValueError:
+        if kind in ("rtsp", "http") and not has_host(self.source):
             raise InputError(
                 f"camera {self.name}: {self.masked_source} has no usable host and port:"
-                " percent-encode what is no letter or digit in its password"
-            ) from None
+                " percent-encode what is no letter or digit in its password, and an @ behind it"
+            )
 
     def _check_kind(self, kind: Kind) -> None:
         if self.controls.asked and kind not in LOCKABLE:

@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 import numpy as np
 
 from zsad.preprocess import MAX_PIXELS
-from zsad.socket_limit import limited
+from zsad.socket_limit import connect, limited
 from zsad.sources.authorization import Credentials, authorization
 from zsad.sources.config import CameraConfig
 from zsad.sources.health import Cause
@@ -38,7 +38,7 @@ class MjpegStream:
         self._answer = answer
         answer.socket.settimeout(read_timeout_s)
         self._read_timeout_s = read_timeout_s
-        self._parts = Multipart(str(answer.response.headers.get_param("boundary") or "--"))
+        self._parts = Multipart(str(answer.response.headers.get_param("boundary") or ""))
         self._bodies: deque[bytes] = deque()
         self.backing = backing
 
@@ -146,30 +146,25 @@ class _Answer:
 
 
 def _get(url: SplitResult, timeout_s: float) -> _Answer:
-    """Ask for a page, with the password once it is asked for."""
+    """Ask for a page, with the password once it is asked for, within a time for all of it."""
+    deadline_s = time.monotonic() + timeout_s
     credentials = Credentials.of(url)
-    path = url._replace(scheme="", netloc="", fragment="").geturl() or "/"
-    answer = _request(url, path, None, timeout_s)
+    path = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    answer = _request(url, path, None, deadline_s)
     if answer.response.status == 401 and credentials is not None:
         challenges = answer.response.headers.get_all("WWW-Authenticate", [])
         answer.close()
         value = authorization(challenges, credentials, "GET", path)
-        answer = _request(url, path, value, timeout_s)
+        answer = _request(url, path, value, deadline_s)
     return answer
 
 
-def _request(url: SplitResult, path: str, value: str | None, timeout_s: float) -> _Answer:
-    # No proxy: a camera is never behind the office's.
-    kind = (
-        http.client.HTTPSConnection if url.scheme.lower() == "https" else http.client.HTTPConnection
-    )
-    connection = kind(url.hostname or "", url.port, timeout=timeout_s)
-    response = None
+def _request(url: SplitResult, path: str, value: str | None, deadline_s: float) -> _Answer:
+    connection, response = _connection(url, deadline_s), None
     try:
-        connection.connect()
         own = connection.sock
         headers = {} if value is None else {"Authorization": value}
-        with limited(own, timeout_s, "camera-answer-limit"):
+        with limited(own, deadline_s - time.monotonic(), "camera-answer-limit"):
             connection.request("GET", path, headers=headers)
             response = connection.getresponse()
         return _Answer(response, own)
@@ -178,6 +173,19 @@ def _request(url: SplitResult, path: str, value: str | None, timeout_s: float) -
             response.close()
         connection.close()
         raise
+
+
+def _connection(url: SplitResult, deadline_s: float) -> http.client.HTTPConnection:
+    """Return an open connection. No proxy: a camera is never behind the office's."""
+    # Without a port http.client takes the end of an IPv6 address for one.
+    host, port, context = url.hostname or "", url.port or 80, None
+    connection = http.client.HTTPConnection(host, port)
+    if url.scheme.lower() == "https":
+        port, context = url.port or 443, ssl.create_default_context()
+        connection = http.client.HTTPSConnection(host, port, context=context)
+    left_s = deadline_s - time.monotonic()
+    connection.sock = connect(host, port, left_s, context)
+    return connection
 
 
 def _refusal(status: int, place: str) -> StreamError:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 _LENGTH = re.compile(rb"^content-length:\s*(\d+)\s*$", re.IGNORECASE | re.MULTILINE)
+_LINE = re.compile(rb"^--[!-~]+(?=\r?\n(?:[a-z-]+:|\r?\n))", re.IGNORECASE | re.MULTILINE)
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _LONGEST_HEAD = 1 << 14
 _SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # start of frame, of every coding
@@ -20,9 +21,14 @@ class Multipart:
     """
 
     def __init__(self, boundary: str, longest: int = 1 << 26) -> None:
-        """Parse parts of at most `longest` bytes between lines of `--boundary`."""
+        """Parse parts of at most `longest` bytes between lines of `--boundary`.
+
+        Where a camera names none, the first line that could be one is: two dashes alone would be
+        found in the middle of most pictures.
+        """
         # Some cameras name the boundary with its dashes, and some without.
-        self._boundary = b"--" + boundary.strip('"').lstrip("-").encode()
+        name = boundary.strip('"').lstrip("-").encode()
+        self._boundary = b"--" + name if name else None
         self._longest = longest
         self._buffer = bytearray()
 
@@ -39,8 +45,9 @@ class Multipart:
             raise ValueError(f"a part of more than {self._longest} bytes")
 
     def _next(self) -> bytes | None:
-        start = self._buffer.find(self._boundary)
-        if start < 0:
+        if self._boundary is None and (found := _LINE.search(self._buffer)) is not None:
+            self._boundary = found[0]
+        if self._boundary is None or (start := self._buffer.find(self._boundary)) < 0:
             return None
         del self._buffer[:start]
         head_end = _HEAD_END.search(self._buffer, len(self._boundary), _LONGEST_HEAD)

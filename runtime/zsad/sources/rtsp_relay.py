@@ -12,12 +12,13 @@ import selectors
 import socket
 import ssl
 import threading
+import time
 import traceback
 from urllib.parse import urlsplit
 
 from zsad.credentials import mask_credentials
 from zsad.sources.health import Cause
-from zsad.sources.rtsp_probe import connect, why_not
+from zsad.sources.rtsp_probe import connect_rtsp, why_not
 from zsad.sources.rtsp_watch import RtspWatch
 from zsad.sources.stream import StreamError
 
@@ -49,7 +50,7 @@ class RtspRelay:
         """
         url = urlsplit(address)
         try:
-            self._server = connect(url, timeout_s)
+            self._server = connect_rtsp(url, time.monotonic() + timeout_s)
         except OSError as error:
             raise why_not(error, url, timeout_s) from None
         self._server.settimeout(None)

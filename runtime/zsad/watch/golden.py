@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,8 @@ from zsad.errors import InferenceError, InputError
 from zsad.golden import GoldenOutputs, collect_outputs, read_golden, read_golden_inputs
 from zsad.parity import Parity, ParityLimits, compare
 from zsad.preprocess import resize_exact
-from zsad.recipe import Calibration
+from zsad.recipe import Calibration, Recipe
+from zsad.recipe_match import calibration_of
 from zsad.scores import ScoreKind, score_of
 from zsad.watch.limits import limits_for
 
@@ -37,15 +38,16 @@ class ReplayResult:
         frames: Golden frames that were replayed.
         findings: What is over the limits, one line per frame, worst first, or why the engine gave
             nothing; empty where all is well.
-        flips: Frames whose verdict at the recipe's threshold is another than the reference's; None
-            without a threshold, or where it is for a region or tiles, which golden frames do not
-            have. Within the limits a flip is rounding next to the threshold, and no breach.
+        flips: Frames whose verdict at a recipe's threshold is another than the reference's, by
+            the recipe's name. One without a threshold for this engine is not in it, nor one for a
+            region or tiles, which golden frames do not have. Within the limits a flip is rounding
+            next to the threshold, and no breach.
         parity: The differences; None where the engine gave nothing.
     """
 
     frames: int
     findings: tuple[str, ...]
-    flips: int | None
+    flips: Mapping[str, int]
     parity: Parity | None
 
     @property
@@ -59,7 +61,10 @@ class ReplayResult:
             return "; ".join(self.findings)
         assert self.parity is not None, "a replay without findings has differences"
         said = f"{self.frames} golden frames within parity, worst {self.parity.worst.describe()}"
-        return said if not self.flips else f"{said}, {self.flips} verdicts flipped"
+        flipped = [
+            f"{count} by the recipe of {name}" for name, count in self.flips.items() if count
+        ]
+        return said if not flipped else f"{said}, verdicts flipped: {', '.join(flipped)}"
 
 
 class GoldenReplay:
@@ -70,17 +75,23 @@ class GoldenReplay:
     the engine.
     """
 
-    def __init__(self, artifact: Artifact, limits: ParityLimits | None = None) -> None:
+    def __init__(
+        self,
+        artifact: Artifact,
+        limits: ParityLimits | None = None,
+        recipes: Mapping[str, Recipe] | None = None,
+    ) -> None:
         """Read the golden frames, some megabytes that stay in memory.
 
         Args:
             artifact: A verified artifact.
             limits: What is allowed; None takes what the precision and the export allow.
+            recipes: Whose thresholds flips are counted at, each by what it is the recipe of.
 
         Raises:
             InputError: The artifact keeps no golden frames, or they cannot be read.
         """
-        self._artifact, self._limits = artifact, limits
+        self._artifact, self._limits, self._recipes = artifact, limits, recipes or {}
         self._frames, self._reference = read_golden(artifact)
         _check_reference(artifact, self._reference)
         self._inputs = read_golden_inputs(artifact)
@@ -127,7 +138,7 @@ class GoldenReplay:
             try:
                 seen.append((index, self._infer(detector.backend, index)))
             except (InferenceError, InputError) as error:
-                return ReplayResult(len(seen) + 1, (str(error),), None, None)
+                return ReplayResult(len(seen) + 1, (str(error),), {}, None)
         self._seen += seen
         return self._result(detector, seen)
 
@@ -155,9 +166,21 @@ class GoldenReplay:
         return ReplayResult(
             frames=len(seen),
             findings=_findings(replay.parity),
-            flips=_flips(replay, detector.calibration),
+            flips=self._flips(replay, detector),
             parity=replay.parity,
         )
+
+    def _flips(self, replay: Replay, detector: Detector) -> dict[str, int]:
+        graph, backend = detector.graph, detector.backend.name
+        found = {
+            name: calibration_of(recipe, self._artifact, graph, backend)
+            for name, recipe in self._recipes.items()
+        }
+        return {
+            name: _flips_at(replay, calibration)
+            for name, calibration in found.items()
+            if calibration is not None and calibration.inspection_sha256 is None
+        }
 
 
 def joined(parts: Sequence[GoldenOutputs]) -> GoldenOutputs:
@@ -203,9 +226,7 @@ def _findings(parity: Parity) -> tuple[str, ...]:
     return tuple(f"golden {frame.name}: {frame.describe()}" for frame in over)
 
 
-def _flips(replay: Replay, calibration: Calibration | None) -> int | None:
-    if calibration is None or calibration.inspection_sha256 is not None:
-        return None
+def _flips_at(replay: Replay, calibration: Calibration) -> int:
     reference = scores_of(replay.reference, calibration.score_kind)
     found = scores_of(replay.found, calibration.score_kind)
     threshold = calibration.threshold

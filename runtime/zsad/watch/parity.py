@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,7 +57,7 @@ class ParityWatch:
     def __init__(
         self,
         artifact: Artifact,
-        recipes: Sequence[Recipe],
+        recipes: Mapping[str, Recipe],
         config: ReplayConfig,
         open_one: Open,
         memory: Path | None = None,
@@ -67,21 +67,21 @@ class ParityWatch:
 
         Args:
             artifact: What the line judges with.
-            recipes: What each of its cameras is judged by, where it has one.
+            recipes: What each of its cameras is judged by, where it has one, by the camera's name.
             config: When to replay.
             open_one: Opens the artifact with another graph or on another backend.
             memory: A file that remembers which engine was last within parity; None forgets.
             on_breach: Told why an engine is ruled out, before anything else is tried: what it said
                 lately must not be believed for the seconds that this takes.
         """
-        self._artifact, self._recipes, self._config = artifact, recipes, config
+        self._artifact, self._recipes, self._config = artifact, [*recipes.values()], config
         self._open, self._memory, self._on_breach = open_one, memory, on_breach
         self._due_s = float("inf")
         self._breaches: tuple[str, ...] = ()
         self._replay: GoldenReplay | None = None
         self._unwatched: str | None = None
         try:
-            self._replay = GoldenReplay(artifact)
+            self._replay = GoldenReplay(artifact, recipes=_by_cameras(recipes))
         except InputError as error:
             self._unwatched = f"parity cannot be watched: {error}"
 
@@ -166,6 +166,14 @@ class ParityWatch:
                 "none" if before is None else before.describe(), identity.describe(), reason
             ),
         )
+
+
+def _by_cameras(recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
+    """Return each recipe once, by the names of all cameras that share it."""
+    names: dict[int, list[str]] = {}
+    for camera, recipe in recipes.items():
+        names.setdefault(id(recipe), []).append(camera)
+    return {" and ".join(cameras): recipes[cameras[0]] for cameras in names.values()}
 
 
 def _where(detector: Detector) -> str:

@@ -7,7 +7,8 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from ledger_rig import commit_unheard, query, wait_until
+from ledger_rig import commit_unheard, query
+from waiting import wait_until
 
 from zsad.errors import InputError
 from zsad.ledger import (

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import pytest
 from fake_outbox import make_view
-from ledger_rig import commit_unheard, query, wait_until
+from ledger_rig import commit_unheard, query
+from waiting import wait_until
 
 from zsad.ledger import Ledger, LedgerConfig, LedgerError, verify
 from zsad.ledger.audit import rows as audit_rows
@@ -287,3 +288,32 @@ def test_what_is_counted_while_a_count_is_written_is_counted_once(make_verdict):
     assert (first.beyond.count, second.beyond.count) == (1, 1)
     missed.settle(second)
     assert missed.next(10) is None
+
+
+def test_the_audit_says_why_those_without_a_row_have_none(make_verdict):
+    """Either there were too many, or what one says is nothing that a row can hold."""
+    unfit = replace(make_verdict("a"), capture_to_verdict_ms=float("inf"))
+    missed = Missed(bound=1)
+    missed.add(unfit, "full")
+    attempt = missed.next(1)
+    too_many = Missed(bound=0)
+    too_many.add(make_verdict("b"), "full")
+    not_json = "what they say is not JSON, so that no row can hold it"
+    waited = "the ledger could not be written while 10000 others waited for it"
+    assert attempt.beyond.event().reason == f"{not_json}; nobody was told of them"
+    assert too_many.next(1).beyond.event().reason == f"{waited}; nobody was told of them"
+    for part in "cd":
+        missed.add(make_verdict(part), "full")
+    both = missed.next(1).beyond.event()
+    assert both.what.startswith("2 verdicts have no row")
+    assert both.reason == f"of 1, {not_json}; for the others, {waited}; nobody was told of them"
+    missed.settle(attempt)
+    late = missed.next(1).beyond
+    assert (late.count, late.unfit) == (1, 0)
+
+
+def test_why_a_verdict_was_refused_is_told_without_credentials(make_verdict):
+    missed = Missed()
+    missed.add(make_verdict("a"), "//nas://op:secret@shelf/x cannot be written")
+    (row,) = missed.next(1).rows
+    assert row.reason.endswith("(//nas://***@shelf/x cannot be written)")

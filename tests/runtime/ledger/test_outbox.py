@@ -1,7 +1,7 @@
 import sqlite3
 
 import pytest
-from ledger_rig import wait_until
+from waiting import wait_until
 
 from zsad.errors import InputError
 from zsad.ledger import Gap, Ledger, LedgerConfig, OutboxConfig, gap_of

@@ -3,7 +3,8 @@
 import shutil
 
 import pytest
-from ledger_rig import query, wait_until
+from ledger_rig import query
+from waiting import wait_until
 
 from zsad.errors import InputError
 from zsad.ledger import Ledger, LedgerError

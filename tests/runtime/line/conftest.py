@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from waiting import wait_until
 
 from zsad.recipe import write_recipe
 
@@ -109,11 +110,11 @@ class Daemon:
         return [json.loads(line) for line in text.splitlines()]
 
     def until(self, condition, timeout_s=40):
-        until_s = time.monotonic() + timeout_s
-        while not condition():
+        def came():
             assert self.process.poll() is None, self.said()
-            assert time.monotonic() < until_s, self.said()
-            time.sleep(0.05)
+            return condition()
+
+        wait_until(came, timeout_s, self.said)
 
     def stop(self):
         """Ask it to stop, and return how long that took."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from waiting import wait_until
 
 from zsad.detector import Detector
 from zsad.errors import InferenceError
@@ -166,11 +167,11 @@ class Run:
 
     def until(self, condition, timeout_s=10):
         self.thread.start()
-        until_s = time.monotonic() + timeout_s
-        while not condition(self) and time.monotonic() < until_s:
-            time.sleep(0.005)
-        self.engine.stop()
-        self.thread.join(timeout_s)
+        try:
+            wait_until(lambda: condition(self), timeout_s)
+        finally:
+            self.engine.stop()
+            self.thread.join(timeout_s)
         assert not self.thread.is_alive()
         assert condition(self)
         return self

@@ -8,7 +8,8 @@ import time
 import numpy as np
 import pytest
 from broker_rig import Mosquitto
-from failsafe_table import COLUMNS, Consumers, matches, read_table, seconds, tokens
+from failsafe_table import COLUMNS, Consumers, assert_seen, read_table, seconds, tokens
+from waiting import wait_until
 
 from zsad.backends.ort import OrtBackend
 from zsad.golden import GoldenFrame, GoldenOutputs
@@ -99,22 +100,15 @@ def running(folder, consumers, camera, recipe):
     thread = threading.Thread(target=line.run, args=(stop.is_set,))
     thread.start()
     try:
-        until(lambda: parts.cameras["net"].health.state.value == "live")
+        wait_until(lambda: parts.cameras["net"].health.state.value == "live", 30)
         assert parts.trigger("first")
-        until(lambda: is_told(consumers))
+        wait_until(lambda: is_told(consumers), 30)
         consumers.forget()
         yield parts
     finally:
         stop.set()
         thread.join(20)
         line.stop()
-
-
-def until(condition, deadline_s=30):
-    by_s = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < by_s, "it never came true"
-        time.sleep(0.02)
 
 
 def is_told(consumers):
@@ -199,14 +193,7 @@ def test_a_fault_is_seen_in_time_by_all(
     with running(line_folder, consumers, camera, recipe) as parts:
         by_s = time.monotonic() + seconds(cells["T / s"], OPTIONS)
         with FAULTS[row](camera, parts) as next_part:
-            seen = consumers.see()
-            while not matches(expected, seen):
-                assert time.monotonic() < by_s, f"expected {expected}, seen {seen}"
-                time.sleep(0.05)
-                next_part()
-                seen = consumers.see()
-            time.sleep(0.2)
-            assert matches({"Modbus": expected["Modbus"]}, consumers.see()), "it did not stay so"
+            assert_seen(consumers, expected, by_s, next_part)
 
 
 def rewrite_recipe(folder, make_recipe):

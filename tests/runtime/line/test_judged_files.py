@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from fake_outbox import make_record, make_view
+from waiting import wait_until
 
 from zsad.cli.run import main
 from zsad.images import frame_sha256, read_image
@@ -119,11 +120,7 @@ def test_after_a_restart_what_is_new_is_judged_and_nothing_else(line):
 def test_what_waited_at_the_stop_is_judged_after_it(line):
     for number in range(12):
         line.put(f"{number:02d}.png", number)
-    until_s = time.monotonic() + 5
-    while (first := line.camera.take()) is None:
-        assert time.monotonic() < until_s
-        time.sleep(0.01)
-    line.commit(first)
+    line.commit(wait_until(line.camera.take))
     line.restart()
     assert line.judge(11) == [f"{number:02d}.png" for number in range(1, 12)]
 

@@ -310,6 +310,21 @@ def test_an_engine_that_fails_is_a_fault_until_it_answers(
     assert monitor.status().state is LineState.RUNNING
 
 
+def test_what_an_engine_fails_with_is_recorded_without_credentials(
+    open_judges, artifact, make_recipe, monkeypatch
+):
+    """As one would that keeps its plans on a server."""
+    judges, monitor, _ = open_judges({"top": make_recipe(artifact, 0.3)}, every_s=0)
+
+    def fail(self, feeds):
+        raise InferenceError("no plan at https://op:secret@cache/x,\n token=secret")
+
+    monkeypatch.setattr(OrtBackend, "infer", fail)
+    (view,) = verdicts(judges, ("top", 51))
+    assert view.reason == "no plan at https://***@cache/x, token=***"
+    assert "secret" not in str(monitor.status().reasons)
+
+
 def test_an_engine_that_answers_with_what_is_not_a_number_is_a_fault(
     open_judges, artifact, make_recipe, monkeypatch
 ):

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pytest
+from waiting import wait_until
 
 from zsad.errors import LedgerError
 from zsad.images import frame_sha256
@@ -75,10 +76,7 @@ class Line:
         self.recorder.inbox.judged([Judged(taken, view, None, settled)])
 
     def until(self, condition):
-        until_s = time.monotonic() + 10
-        while not condition() and time.monotonic() < until_s:
-            time.sleep(0.005)
-        assert condition()
+        wait_until(condition)
 
     def end(self):
         self.recorder.inbox.finish(5)
@@ -219,12 +217,12 @@ def test_what_a_wrong_engine_said_of_an_open_part_counts_for_nothing(
 def test_a_part_with_a_view_missing_says_both_reasons(make_line):
     line = make_line(takt_ms=300, views={"top": 2})
     line.judged(line.take("part 7"), "OK")
-    line.recorder.doubts.begin("out of parity")
+    line.recorder.doubts.begin("out of parity: no plan at https://op:secret@cache/x")
     line.until(lambda: line.records)
     assert line.records[0].verdict == "NO_RESULT"
     missing, doubted = line.records[0].reason.split("; ")
     assert missing.startswith("views missing after 3")
-    assert doubted == "top: out of parity"
+    assert doubted == "top: out of parity: no plan at https://***@cache/x"
 
 
 @pytest.mark.parametrize(("verdict", "settled"), [("OK", None), ("NO_RESULT", "OK"), ("NG", "NG")])

@@ -12,6 +12,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from waiting import wait_until
 
 from zsad.backends.ort import OrtBackend
 from zsad.cli.line import run_config
@@ -68,10 +69,7 @@ class Running:
         return self.parts.monitor.status()
 
     def until(self, condition, timeout_s=20):
-        until_s = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < until_s, (self.status, self.error)
-            time.sleep(0.01)
+        wait_until(condition, timeout_s, lambda: (self.status, self.error))
 
     def fed(self):
         return self.manager.told.count("WATCHDOG=1")

@@ -2,17 +2,29 @@
 
 import contextlib
 import functools
+import http.server
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from broker_rig import Mosquitto
-from failsafe_table import COLUMNS, Consumers, matches, read_table, seconds, tokens
+from failsafe_table import (
+    COLUMNS,
+    NO_ANSWER,
+    SILENCE_S,
+    Consumers,
+    ask_http,
+    assert_seen,
+    read_table,
+    seconds,
+    tokens,
+)
 from sinks_rig import KEEPALIVE_S, STALE_S, VALID_S, SinksRig
 
 from zsad.line.status import LineState
@@ -189,7 +201,7 @@ def signalled(number):
             env={**os.environ, "PYTHONPATH": paths},
         )
         try:
-            until_ok(consumers, functools.partial(until, deadline_s=30))
+            until_ok(consumers, functools.partial(until, timeout_s=30))
             process.send_signal(number)
             yield
         finally:
@@ -241,10 +253,39 @@ def test_a_fault_is_seen_as_the_table_says(row, consumers, until):
     expected = {column: tokens(cells[column]) for column in COLUMNS}
     with SCENARIOS[row](consumers, until):
         by_s = time.monotonic() + seconds(cells["T / s"], OPTIONS)
-        seen = consumers.see()
-        while not matches(expected, seen):
-            assert time.monotonic() < by_s, f"expected {expected}, seen {seen}"
-            time.sleep(0.02)
-            seen = consumers.see()
-        time.sleep(0.2)
-        assert matches({"Modbus": expected["Modbus"]}, consumers.see()), "it did not stay so"
+        assert_seen(consumers, expected, by_s)
+
+
+@pytest.fixture
+def slow_server():
+    """Return `serve(delay_s) -> port`: each answer of it takes so long."""
+    servers, over = [], threading.Event()
+
+    def serve(delay_s):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                over.wait(delay_s)
+                with contextlib.suppress(OSError):
+                    self.send_response(503)
+                    self.end_headers()
+
+            def log_message(self, *arguments):
+                pass
+
+        servers.append(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=servers[-1].serve_forever, args=(0.02,)).start()
+        return servers[-1].server_port
+
+    yield serve
+    over.set()
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_status_server_on_a_loaded_machine_answers_and_one_that_hangs_does_not(slow_server):
+    slow, hanging = slow_server(2 * SILENCE_S), slow_server(60)
+    assert set(ask_http(slow, time.monotonic() + 10).values()) == {"503"}
+    begun_s = time.monotonic()
+    assert ask_http(hanging, begun_s + 2 * SILENCE_S) == NO_ANSWER
+    assert 2 * SILENCE_S <= time.monotonic() - begun_s < 10

@@ -1,5 +1,7 @@
 """Two PLCs at one line, and one PLC at two lines, as real clients over the wire."""
 
+import errno
+import socket
 from dataclasses import replace
 
 import pytest
@@ -8,7 +10,9 @@ from fake_outbox import FakeLine, FakeOutbox
 
 from zsad.errors import InputError
 from zsad.sinks import SinksConfig, open_sinks, stop_couriers
+from zsad.sinks.base import SinkContext
 from zsad.sinks.config import ModbusConfig
+from zsad.sinks.modbus import ModbusSink
 from zsad.sinks.registers import SIZE, Flag, Register
 
 pytest.importorskip("pymodbus")
@@ -128,7 +132,14 @@ def test_a_plc_of_two_lines_sees_which_one_it_reads(until):
     [
         ("127.0.0.1", "127.0.0.1", "would both listen on port 5020 of 127.0.0.1"),
         ("0.0.0.0", "127.0.0.1", "would both listen on port 5020"),
+        ("0.0.0.0", "plc-side", "would both listen on port 5020"),
+        ("localhost", "127.0.0.1", "would both listen on port 5020"),
+        ("::", "::1", "would both listen on port 5020"),
+        ("::1", "0:0:0:0:0:0:0:1", "would both listen on port 5020"),
         ("127.0.0.1", "127.0.0.2", None),
+        ("0.0.0.0", "::1", None),
+        ("0.0.0.0", "::", None),
+        ("127.0.0.1", "::", None),
     ],
 )
 def test_two_that_would_listen_at_one_place_are_refused(one, other, message):
@@ -139,3 +150,31 @@ def test_two_that_would_listen_at_one_place_are_refused(one, other, message):
         return
     with pytest.raises(InputError, match=message):
         SinksConfig(modbus=modbus)
+
+
+def has_ipv6():
+    with socket.socket(socket.AF_INET6) as probe:
+        return probe.connect_ex(("::1", 9)) != errno.EADDRNOTAVAIL
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize("other", ["::", "::1"])
+def test_what_passes_does_listen_side_by_side(other):
+    """`::` is IPv6 alone, though the system would have it take in IPv4."""
+    from pymodbus.client import ModbusTcpClient
+
+    outbox = FakeOutbox()
+    status = FakeLine(outbox).status
+    config = ModbusConfig(host="0.0.0.0", port=free_port(), allow_remote=True)
+    modbus = SinksConfig(modbus={"a": config, "b": replace(config, host=other)}).modbus
+    sinks = []
+    try:
+        for name, each in modbus.items():
+            sinks.append(ModbusSink(name, each, SinkContext("press", status)))
+            sinks[-1].open()
+        for host in ("127.0.0.1", "::1"):
+            with ModbusTcpClient(host, port=config.port, timeout=2, retries=0) as client:
+                assert not client.read_input_registers(0, count=SIZE).isError()
+    finally:
+        for sink in sinks:
+            sink.close()

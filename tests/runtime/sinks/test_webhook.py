@@ -3,6 +3,7 @@
 import contextlib
 import http.server
 import json
+import shutil
 import socket
 import ssl
 import threading
@@ -265,8 +266,6 @@ def test_an_endless_answer_is_not_read_to_its_end(make_sink):
 
 
 @pytest.mark.system("openssl")
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # http.client leaves it to the collector
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_https_is_verified(receive, make_sink, tmp_path):
     ca, certificate, key = make_authority(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -284,6 +283,27 @@ def test_https_is_verified(receive, make_sink, tmp_path):
         make_sink(url.replace("127.0.0.1", "localhost"), ca=str(ca)).deliver([make_record(3)])
     assert caught.value.cause is SinkCause.TLS, "the certificate is another host's"
     assert server.seqs == [1, 2]
+
+
+@pytest.mark.system("openssl")
+def test_an_authority_that_is_replaced_while_the_line_runs_is_taken(receive, make_sink, tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    authorities = []
+    for folder in (old, new):
+        folder.mkdir()
+        authorities.append(make_authority(folder))
+    trusted = tmp_path / "trusted.crt"
+    shutil.copy(authorities[0][0], trusted)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authorities[1][1:])
+    server = receive()
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    sink = make_sink(server.url.replace("http:", "https:"), ca=str(trusted))
+    with pytest.raises(SinkError) as caught:
+        sink.deliver([make_record(1)])
+    assert caught.value.cause is SinkCause.TLS
+    shutil.copy(authorities[1][0], trusted)
+    assert sink.deliver([make_record(1)]) == 1
 
 
 @pytest.mark.parametrize("token", ["two\nlines", "ein Schl\u00fcssel"])

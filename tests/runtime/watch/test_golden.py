@@ -21,7 +21,7 @@ from zsad_export.golden import write_golden
 def test_an_engine_that_computes_what_was_trained_passes(make_watched, open_detector):
     artifact = make_watched()
     result = GoldenReplay(artifact).check(open_detector(artifact))
-    assert result.ok and result.frames == 3 and result.flips is None
+    assert result.ok and result.frames == 3 and result.flips == {}
     assert result.parity.score_max_abs < 1e-6
     assert "3 golden frames within parity" in result.describe()
 
@@ -104,18 +104,23 @@ def test_a_step_over_the_limits_ends_the_round_at_once(make_watched, open_detect
 
 def test_verdicts_that_flip_at_the_threshold_are_counted(make_watched, make_recipe, open_detector):
     artifact = make_watched(change={"fp32": scale_by(1.1)})
-    scores = GoldenReplay(artifact).run(open_detector(artifact).backend).reference.scores
-    for threshold, flips in ((float(scores.min()) * 1.05, 1), (0.9, 0)):
-        above = int(((scores <= threshold) & (scores * 1.1 > threshold)).sum())
-        detector = open_detector(artifact, make_recipe(artifact, "fp32", threshold=threshold))
-        result = GoldenReplay(artifact).check(detector)
-        assert result.flips == above >= flips
+    detector = open_detector(artifact)
+    scores = GoldenReplay(artifact).run(detector.backend).reference.scores
+    low = float(scores.min()) * 1.05
+    recipes = {
+        "calm": make_recipe(artifact, "fp32", threshold=0.9),
+        "close": make_recipe(artifact, "fp32", threshold=low),
+    }
+    above = int(((scores <= low) & (scores * 1.1 > low)).sum())
+    assert above >= 1
+    assert GoldenReplay(artifact, None, recipes).check(detector).flips == {
+        "calm": 0,
+        "close": above,
+    }
     wide = dataclasses.replace(LIMITS["fp32"], score_max_abs=0.2, map_max_abs=0.2)
-    detector = open_detector(
-        artifact, make_recipe(artifact, "fp32", threshold=float(scores.min()) * 1.05)
-    )
-    result = GoldenReplay(artifact, wide).check(detector)
-    assert result.ok and "verdicts flipped" in result.describe()
+    result = GoldenReplay(artifact, wide, recipes).check(detector)
+    assert result.ok
+    assert result.describe().endswith(f", verdicts flipped: {above} by the recipe of close")
 
 
 def test_an_artifact_without_golden_frames_says_so(make_artifact):
@@ -167,8 +172,8 @@ def test_a_region_or_tiles_have_no_verdict_about_golden_frames(
     )
     detector = open_detector(artifact, recipe)
     assert detector.calibration is not None
-    result = GoldenReplay(artifact).check(detector)
-    assert result.ok and result.flips is None
+    result = GoldenReplay(artifact, recipes={"top": recipe}).check(detector)
+    assert result.ok and result.flips == {}
 
 
 def record(score, map_max, correlation):

@@ -1,11 +1,13 @@
 import dataclasses
 import itertools
 
+import numpy as np
 import pytest
 from made_engines import HW, scale_by, texture
 
 from zsad.artifact import Artifact
 from zsad.errors import InputError
+from zsad.golden import read_golden
 from zsad.recipe import TypeThreshold
 from zsad.watch.config import ReplayConfig
 from zsad.watch.fallback import fallbacks
@@ -20,7 +22,7 @@ def make_watch(open_detector, tmp_path):
     def make(artifact, recipe, **config):
         return ParityWatch(
             artifact,
-            [] if recipe is None else [recipe],
+            {} if recipe is None else {"top": recipe},
             ReplayConfig(**config),
             lambda precision, backend: open_detector(artifact, recipe, precision, backend),
             tmp_path / "engine.json",
@@ -103,6 +105,22 @@ def test_a_sound_engine_goes_on(make_watched, make_recipe, make_watch, open_dete
     assert watch.at_start(detector, now_s=1.0).changes == (), "nothing changed since"
 
 
+def test_flips_are_counted_at_the_threshold_of_every_recipe(
+    make_watched, make_recipe, open_detector
+):
+    artifact = make_watched(change={"fp32": scale_by(1 + 1e-5)})
+    low, *_ = sorted(float(score) for score in read_golden(artifact)[1].scores)
+    calm = make_recipe(artifact, "fp32", threshold=0.95)
+    close = make_recipe(artifact, "fp32", threshold=np.nextafter(np.float32(low), 1).item())
+    other = dataclasses.replace(close, preprocess_sha256="0" * 64)
+    recipes = {"top": calm, "left": close, "right": close, "back": other}
+    watch = ParityWatch(artifact, recipes, ReplayConfig(), lambda *_: pytest.fail("no breach"))
+    result = watch.at_start(open_detector(artifact, calm), now_s=0.0).result
+    assert result.ok
+    assert result.flips == {"top": 0, "left and right": 1}, "the last serves another preprocessing"
+    assert result.describe().endswith(", verdicts flipped: 1 by the recipe of left and right")
+
+
 def test_a_breach_at_the_start_takes_the_next_graph_that_was_calibrated(
     make_watched, make_recipe, make_watch, open_detector
 ):
@@ -132,7 +150,7 @@ def test_a_breach_is_told_before_anything_that_may_take_over_is_opened(
         events.append("opened")
         return open_detector(artifact, recipe, precision, backend)
 
-    watch = ParityWatch(artifact, [recipe], ReplayConfig(), open_one, None, events.append)
+    watch = ParityWatch(artifact, {"top": recipe}, ReplayConfig(), open_one, None, events.append)
     watch.at_start(open_detector(artifact, recipe, "fp16"), now_s=0.0)
     assert events[0].startswith("fp16 on cpu is out of parity: golden t")
     assert set(events[1:]) == {"opened"}
