@@ -198,10 +198,12 @@ def _detectors(
     from zsad.artifact import Artifact
     from zsad.backends import open_backend
     from zsad.detector import Detector
+    from zsad.inspection.tiles import images_at_once
     from zsad.manifest import PRECISIONS
 
     artifact = Artifact.open(path)
     present = tuple(p for p in PRECISIONS if p in artifact.manifest.graphs)
     for precision in dict.fromkeys(precisions) or present:
-        opened = open_backend(artifact, precision, backend)
+        at_once = images_at_once(1, inspection.tiles)
+        opened = open_backend(artifact, precision, backend, batch=at_once)
         yield Detector(artifact, opened, inspection=inspection)

@@ -62,7 +62,7 @@ _STREAM_SAVE_EVERY = 30
     default="auto",
     show_default=True,
     help="What runs the graph; one that is named is used or is an error. auto is the fastest of"
-    " cuda, cuda-graph, cpu and openvino.",
+    " cuda, cuda-graph, cpu, openvino and what zsad-engine built here for this graph.",
 )
 @click.option("--threads", type=click.IntRange(1), help="Threads of the CPU.")
 @click.option(
