@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from zsad.backends import BACKENDS
-from zsad.command import Command
+from zsad.command import Command, FiniteRange
 from zsad.errors import InputError
 from zsad.precision import PRECISIONS
 
@@ -72,10 +72,10 @@ _STREAM_SAVE_EVERY = 30
     " Default: as the recipe was calibrated.",
 )
 @click.option("--limit", type=click.IntRange(1), help="Stop after so many frames.")
-@click.option("--duration-s", type=click.FloatRange(0, min_open=True), help="Stop after this time.")
+@click.option("--duration-s", type=FiniteRange(0, min_open=True), help="Stop after this time.")
 @click.option(
     "--stall-s",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     help="Open a camera again after this time without a frame. Default: twenty frames at the"
     " camera's rate, at least 2 s; 10 s where no rate is known.",
 )
