@@ -151,6 +151,10 @@ def parse_size(text: str) -> tuple[int, int]:
     width, _, height = text.partition("x")
     if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
         raise InputError(f"--frame {text} is not WIDTHxHEIGHT, such as 1920x1080")
+    from zsad.preprocess import MAX_PIXELS  # numpy, which must not load before main sets threads
+
+    if int(height) * int(width) > MAX_PIXELS:
+        raise InputError(f"--frame {text} is above the limit of {MAX_PIXELS // 10**6} megapixels")
     return int(height), int(width)
 
 

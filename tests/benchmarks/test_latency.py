@@ -184,6 +184,11 @@ def test_a_size_that_is_none_is_refused(text):
         latency.parse_size(text)
 
 
+def test_a_size_that_no_camera_has_is_refused_before_it_is_drawn():
+    with pytest.raises(InputError, match="--frame 99999x99999 is above the limit of 64 megapixels"):
+        latency.parse_size("99999x99999")
+
+
 def test_a_size_is_width_by_height():
     assert latency.parse_size("1920x1080") == (1080, 1920)
 
