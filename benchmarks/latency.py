@@ -110,12 +110,14 @@ def main(
 
         click.echo(compare_files(*compare, anyway=anyway))
         return
+    if anyway:
+        raise InputError("--anyway goes with --compare: leave it out")
     assert artifact is not None
-    frame_hw = parse_size(frame)
     threads = threads or _threads_from_environment()
     if threads is not None:
         # Read once, when numpy loads its BLAS, which the lines below cause.
         os.environ.update(dict.fromkeys(_BLAS_THREADS, str(threads)))
+    frame_hw = parse_size(frame)
     from latency_measure import measure
     from latency_report import Protocol
     from latency_text import text

@@ -170,6 +170,7 @@ def test_a_checkpoint_of_another_size_is_refused(make_artifact, small_checkpoint
         (("--backend", "cpu"), "would be timed twice"),
         (("--batch", "0,2"), "use 1,2,4"),
         (("--streams", "two"), "use 1,2,4"),
+        (("--anyway",), "--anyway goes with --compare"),
     ],
 )
 def test_a_flag_that_cannot_be_met_ends_with_2(make_artifact, flags, said):
