@@ -110,12 +110,14 @@ def main(
 
         click.echo(compare_files(*compare, anyway=anyway))
         return
+    if anyway:
+        raise InputError("--anyway goes with --compare: leave it out")
     assert artifact is not None
-    frame_hw = parse_size(frame)
     threads = threads or _threads_from_environment()
     if threads is not None:
         # Read once, when numpy loads its BLAS, which the lines below cause.
         os.environ.update(dict.fromkeys(_BLAS_THREADS, str(threads)))
+    frame_hw = parse_size(frame)
     from latency_measure import measure
     from latency_report import Protocol
     from latency_text import text
@@ -151,6 +153,10 @@ def parse_size(text: str) -> tuple[int, int]:
     width, _, height = text.partition("x")
     if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
         raise InputError(f"--frame {text} is not WIDTHxHEIGHT, such as 1920x1080")
+    from zsad.preprocess import MAX_PIXELS  # numpy, which must not load before main sets threads
+
+    if int(height) * int(width) > MAX_PIXELS:
+        raise InputError(f"--frame {text} is above the limit of {MAX_PIXELS // 10**6} megapixels")
     return int(height), int(width)
 
 

@@ -116,7 +116,7 @@ def _open_graphs(
         path = artifact.file(artifact.graph(precision).file)
         products = graph_products(path, feeds)
         for name in protocol.backends:
-            detector = _open(artifact, precision, name, protocol.threads)
+            detector = _open(artifact, precision, name, protocol)
             stack.enter_context(detector)
             title = _title(detector)
             if title in found:
@@ -126,8 +126,10 @@ def _open_graphs(
     return found
 
 
-def _open(artifact: Artifact, precision: Precision, backend: str, threads: int | None) -> Detector:
-    return Detector(artifact, open_backend(artifact, precision, backend, threads))
+def _open(artifact: Artifact, precision: Precision, backend: str, protocol: Protocol) -> Detector:
+    most = max(protocol.batch, *protocol.batches, 1)
+    engine = open_backend(artifact, precision, backend, protocol.threads, batch=most)
+    return Detector(artifact, engine)
 
 
 def _title(detector: Detector) -> str:
@@ -209,7 +211,7 @@ def _throughput(
     if protocol.batches == (protocol.batch,) and protocol.streams == (1,):
         return ()  # the latencies say it
     openers = {
-        name: partial(_open, artifact, g.detector.backend.precision, g.backend, protocol.threads)
+        name: partial(_open, artifact, g.detector.backend.precision, g.backend, protocol)
         for name, g in graphs.items()
     }
     return measure_throughput(openers, frames, protocol.batches, protocol.streams, protocol.runs)

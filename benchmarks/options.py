@@ -11,14 +11,16 @@ from zsad.errors import InputError
 from zsad.precision import PRECISIONS
 
 
-class _MissingFolder(click.ClickException):
+class _Unwritable(click.ClickException):
     exit_code = InputError.exit_code
 
 
 def check_folder(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-    """Refuse a file in a folder that is not there, before anything is measured for hours."""
+    """Refuse a file that cannot be written where it is to be, before hours of measuring."""
     if path is not None and not path.parent.is_dir():
-        raise _MissingFolder(f"folder {path.parent} does not exist: make it first")
+        raise _Unwritable(f"folder {path.parent} does not exist: make it first")
+    if path is not None and path.is_dir():
+        raise _Unwritable(f"{path} is a folder: name a file")
     return path
 
 

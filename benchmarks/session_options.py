@@ -3,9 +3,11 @@
     python benchmarks/session_options.py dive/ --json benchmarks/results/session-options.json
     python benchmarks/session_options.py dive/ --busy 1
 
-Sessions that differ in one option from the library's defaults take turns. `--busy` keeps so many
-other processes running beside them, as cameras, decoders and a second line do. Processor time is
-that of all threads: those that spin while they wait cost it, even where no clock shows it.
+Sessions that differ in one option from the library's defaults are opened and timed one after
+another in rounds, each round in another order; they are compared within a round. The defaults run
+twice: what these two differ by is what the measurement cannot tell. `--busy` keeps so many other
+processes running beside them, as cameras, decoders and a second line do. Processor time is that of
+all threads: those that spin while they wait cost it, even where no clock shows it.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,10 +29,12 @@ from options import json_option
 from zsad.command import Command
 
 if TYPE_CHECKING:
+    from rounds import Round
     from timing import Stages
     from zsad.manifest import Precision
 
 DEFAULT = "the library's defaults"
+CONTROL = "the same once more"
 PAUSE_S = 0.05
 """Between two runs: longer than threads spin, so that one contender does not slow the next."""
 
@@ -58,6 +64,7 @@ def _parallel(options: Any) -> None:
 
 VARIANTS: Mapping[str, Callable[[Any], None]] = {
     DEFAULT: lambda options: None,
+    CONTROL: lambda options: None,
     "no spinning": _entry("session.intra_op.allow_spinning", "0"),
     "spinning ends with the run": _entry("session.force_spinning_stop", "1"),
     "graph: extended, no layout": _level("ORT_ENABLE_EXTENDED"),
@@ -78,23 +85,28 @@ class Found:
 
     Attributes:
         variant: A key of `VARIANTS`.
-        ms: Median of the wall clock per frame.
-        cpu_ms: Median of the processor time per frame, over all threads and the pause after.
-        times_faster: The default's wall clock over this one's.
+        ms: Median over rounds of the wall clock per frame.
+        cpu_ms: That of the processor time per frame, over all threads and the pause after.
+        times_faster: The default's wall clock over this one's in the same round, the median of
+            all rounds.
+        lowest, highest: The smallest and the largest of these ratios.
     """
 
     variant: str
     ms: float
     cpu_ms: float
     times_faster: float
+    lowest: float
+    highest: float
 
 
 @click.command(cls=Command)
 @click.argument("artifact", type=click.Path(path_type=Path))
 @click.option("--precision", help="Graph to run. Default: the artifact's own.")
 @click.option("--only", multiple=True, help="A variant by name; all if not given.")
-@click.option("--runs", type=click.IntRange(2), default=30, show_default=True, help="Timed runs.")
-@click.option("--warm-up", type=click.IntRange(0), default=3, show_default=True)
+@click.option("--rounds", type=click.IntRange(2), default=6, show_default=True, help="All of them.")
+@click.option("--runs", type=click.IntRange(1), default=5, show_default=True, help="In a round.")
+@click.option("--warm-up", type=click.IntRange(0), default=2, show_default=True, help="Likewise.")
 @click.option("--threads", type=click.IntRange(1), help="Threads. Default: the library's choice.")
 @click.option("--busy", type=click.IntRange(0), default=0, show_default=True, help="Neighbours.")
 @json_option
@@ -102,6 +114,7 @@ def main(
     artifact: Path,
     precision: Precision | None,
     only: tuple[str, ...],
+    rounds: int,
     runs: int,
     warm_up: int,
     threads: int | None,
@@ -110,7 +123,7 @@ def main(
 ) -> None:
     """Time ARTIFACT in sessions of every variant and print the table."""
     from machine import describe
-    from timing import take_turns
+    from rounds import drift, notes, take_rounds
     from zsad.artifact import Artifact
     from zsad.errors import InputError
     from zsad.schema import write_json
@@ -119,18 +132,18 @@ def main(
         raise InputError(f"unknown variant '{min(unknown)}': use one of {', '.join(VARIANTS)}")
     opened = Artifact.open(artifact)
     graph = opened.file(opened.graph(precision).file)
-    names = (DEFAULT, *only) if only else VARIANTS
-    contenders = {name: runner(graph, opened, name, threads) for name in names}
+    names = dict.fromkeys((DEFAULT, CONTROL, *only)) if only else VARIANTS
+    contenders = {name: partial(runner, graph, opened, name, threads) for name in names}
     with neighbours(busy):
-        timed = take_turns(contenders, runs, warm_up, pause_s=PAUSE_S)
-    medians = {name: latency.stages_ms for name, latency in timed.items()}
-    rows = findings(medians)
-    click.echo(table(rows))
+        found = take_rounds(contenders, rounds, runs, warm_up, pause_s=PAUSE_S)
+    rows, drifted = findings(found), drift(found)
+    click.echo("\n".join([table(rows), *notes(drifted)]))
     if json_path is not None:
         method, backbone = opened.manifest.method.name, opened.manifest.backbone.name
         record = {"method": method, "backbone": backbone, "graph": graph.name, "runs": runs}
         asked = {"warm_up": warm_up, "threads": threads, "busy": busy}
-        write_json(json_path, {"machine": describe(), **record, **asked, "variants": rows})
+        result = {"variants": rows, "drift": drifted, "rounds": found}
+        write_json(json_path, {"machine": describe(), **record, **asked, **result})
         click.echo(str(json_path))
 
 
@@ -183,25 +196,28 @@ def spin() -> None:
         pass
 
 
-def findings(medians: Mapping[str, Stages]) -> list[Found]:
-    """Return the variants against the defaults, given each one's medians."""
-    default = medians[DEFAULT]["total"]
-    return [
-        Found(name, stages["total"], stages["cpu"], default / stages["total"])
-        for name, stages in medians.items()
-    ]
+def findings(rounds: Sequence[Round]) -> list[Found]:
+    """Return the variants against the defaults, in the order of `VARIANTS`."""
+    return [_found(rounds, name) for name in VARIANTS if name in rounds[0].medians]
+
+
+def _found(rounds: Sequence[Round], name: str) -> Found:
+    from rounds import median_ms, ratios
+
+    faster = sorted(ratios(rounds, DEFAULT, name))
+    ms, cpu_ms = (median_ms(rounds, name, stage) for stage in ("total", "cpu"))
+    return Found(name, ms, cpu_ms, median(faster), faster[0], faster[-1])
 
 
 def table(rows: Sequence[Found]) -> str:
     """Return the variants as a Markdown table."""
-    head = ["session options", "ms a frame", "processor ms", "times as fast"]
-    return markdown(
-        head,
-        [
-            [row.variant, f"{row.ms:.1f}", f"{row.cpu_ms:.1f}", f"{row.times_faster:.2f}"]
-            for row in rows
-        ],
-    )
+    head = ["session options", "ms a frame", "processor ms", "times as fast", "over the rounds"]
+    return markdown(head, [_cells(row) for row in rows])
+
+
+def _cells(row: Found) -> list[str]:
+    figures = [f"{row.ms:.1f}", f"{row.cpu_ms:.1f}", f"{row.times_faster:.2f}"]
+    return [row.variant, *figures, f"{row.lowest:.2f} to {row.highest:.2f}"]
 
 
 if __name__ == "__main__":

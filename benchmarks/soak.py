@@ -26,7 +26,7 @@ import machine
 from options import json_option
 from soak_line import SoakLine, soak_line
 from soak_trend import Growth, Resource, Sample, growths, read_process
-from zsad.command import Command
+from zsad.command import Command, FiniteRange
 from zsad.errors import InputError
 from zsad.schema import write_json
 
@@ -75,9 +75,9 @@ class Report:
 @click.command(cls=Command)
 @click.argument("artifact", type=click.Path(path_type=Path), required=False)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True)
-@click.option("--every-s", type=click.FloatRange(0.05), default=1.0, show_default=True)
-@click.option("--rate-hz", type=click.FloatRange(1), default=20.0, show_default=True)
+@click.option("--minutes", type=FiniteRange(0, min_open=True), default=60.0, show_default=True)
+@click.option("--every-s", type=FiniteRange(0.05), default=1.0, show_default=True)
+@click.option("--rate-hz", type=FiniteRange(1), default=20.0, show_default=True)
 @json_option
 def main(
     artifact: Path | None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from zsad.backends import BACKENDS
-from zsad.command import Command
+from zsad.command import Command, FiniteRange
 from zsad.errors import InputError
 from zsad.precision import PRECISIONS
 
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--max-false-reject",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
     metavar="SHARE",
     help="Share of good parts that may be rejected, such as 0.01; refused where the parts are too"
     " few to promise it. Default: the least that they support.",
 )
 @click.option(
     "--confidence",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
     default=0.95,
     show_default=True,
     help="Probability that this holds.",
@@ -90,7 +90,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--hysteresis",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=FiniteRange(0, 1, max_open=True),
     metavar="SHARE",
     help="For free-running cameras: after an NG, thresholds are lower by this share until a frame"
     " stays below them. Default: as the recipe has it, else 0.",
@@ -198,10 +198,12 @@ def _detectors(
     from zsad.artifact import Artifact
     from zsad.backends import open_backend
     from zsad.detector import Detector
+    from zsad.inspection.tiles import images_at_once
     from zsad.manifest import PRECISIONS
 
     artifact = Artifact.open(path)
     present = tuple(p for p in PRECISIONS if p in artifact.manifest.graphs)
     for precision in dict.fromkeys(precisions) or present:
-        opened = open_backend(artifact, precision, backend)
+        at_once = images_at_once(1, inspection.tiles)
+        opened = open_backend(artifact, precision, backend, batch=at_once)
         yield Detector(artifact, opened, inspection=inspection)

@@ -116,13 +116,14 @@ def build_native_engine(
             cannot be written.
         EngineError: There is no GPU, or the compiler refuses the graph.
     """
-    compiler = Compiler(NATIVE)
+    artifact.graph(precision)
     try:
         device = str(find_gpu())
     except InputError as error:
         raise EngineError(
             f"{error}: build the engine on the device, or use --rtx, which needs no GPU"
         ) from None
+    compiler = Compiler(NATIVE)
     timings = timing_path(cache_root(), compiler.name, compiler.version, device)
     build = Build(options or BuildOptions(), (), timings, progress)
     return _build(artifact, precision, compiler, device, build)

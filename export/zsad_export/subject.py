@@ -62,7 +62,12 @@ def open_subject(path: Path, options: ArtifactOptions) -> Iterator[Subject]:
 
 def _load(path: Path, options: ArtifactOptions) -> Detector:
     detector = Detector.load(
-        path, options.recipe, options.precision, options.backend or "auto", options.threads
+        path,
+        options.recipe,
+        options.precision,
+        options.backend or "auto",
+        options.threads,
+        options.batch or 1,
     )
     if detector.refusal is not None:
         detector.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import sys
 import threading
 import traceback
@@ -17,6 +18,19 @@ from zsad.errors import InputError, ZsadError
 
 _INTERRUPTED = 130
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers; `nan` and `inf`, which Python reads as numbers, are none here."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number, or fail as click does."""
+        found = float(super().convert(value, param, ctx))
+        if not math.isfinite(found):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return found
 
 
 class Command(click.Command):

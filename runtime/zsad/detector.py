@@ -19,6 +19,7 @@ from zsad.errors import InputError
 from zsad.inference import Inference
 from zsad.inspection.config import WHOLE_FRAME, Inspection
 from zsad.inspection.roi import rasterise
+from zsad.inspection.tiles import images_at_once
 from zsad.manifest import GraphFile, Precision
 from zsad.recipe import Calibration, Recipe, read_recipe
 from zsad.recipe_match import calibration_of, covered_graphs, refusal_of
@@ -75,6 +76,7 @@ class Detector(Closeable):
         precision: Precision | None = None,
         backend: str = "auto",
         threads: int | None = None,
+        batch: int = 1,
     ) -> Detector:
         """Open an artifact directory, verify every file of it and load one graph.
 
@@ -88,6 +90,8 @@ class Detector(Closeable):
             backend: One of `zsad.backends.BACKENDS`. One that is named is used or is an error;
                 `auto` is the fastest here that computes what the graph says.
             threads: Threads of the CPU; None leaves the number to the engine.
+            batch: Frames that `predict_batch` will get at most; `auto` takes no engine that was
+                built for fewer.
 
         Raises:
             InputError: The artifact, the recipe or the backend cannot be used.
@@ -95,7 +99,9 @@ class Detector(Closeable):
         loaded = recipe if recipe is None or isinstance(recipe, Recipe) else read_recipe(recipe)
         artifact = Artifact.open(path)
         covered = set() if loaded is None else covered_graphs(loaded, artifact, backend)
-        engine = open_backend(artifact, precision, backend, threads, covered)
+        tiles = None if loaded is None else loaded.inspection.tiles
+        at_once = images_at_once(batch, tiles)
+        engine = open_backend(artifact, precision, backend, threads, covered, at_once)
         try:
             return cls(artifact, engine, loaded, threads=threads)
         except InputError:

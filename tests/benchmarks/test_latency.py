@@ -170,6 +170,7 @@ def test_a_checkpoint_of_another_size_is_refused(make_artifact, small_checkpoint
         (("--backend", "cpu"), "would be timed twice"),
         (("--batch", "0,2"), "use 1,2,4"),
         (("--streams", "two"), "use 1,2,4"),
+        (("--anyway",), "--anyway goes with --compare"),
     ],
 )
 def test_a_flag_that_cannot_be_met_ends_with_2(make_artifact, flags, said):
@@ -182,6 +183,11 @@ def test_a_flag_that_cannot_be_met_ends_with_2(make_artifact, flags, said):
 def test_a_size_that_is_none_is_refused(text):
     with pytest.raises(InputError, match="WIDTHxHEIGHT"):
         latency.parse_size(text)
+
+
+def test_a_size_that_no_camera_has_is_refused_before_it_is_drawn():
+    with pytest.raises(InputError, match="--frame 99999x99999 is above the limit of 64 megapixels"):
+        latency.parse_size("99999x99999")
 
 
 def test_a_size_is_width_by_height():

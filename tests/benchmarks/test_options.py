@@ -22,7 +22,7 @@ def test_no_benchmark_measures_for_a_folder_that_is_not_there(script):
     assert all(param.callback is options.check_folder for param in written)
 
 
-def test_a_missing_folder_is_one_line_and_bad_input(tmp_path):
+def test_a_missing_folder_and_one_in_the_way_are_one_line_and_bad_input(tmp_path):
     @click.command()
     @options.json_option
     def measure(json_path):
@@ -32,5 +32,7 @@ def test_a_missing_folder_is_one_line_and_bad_input(tmp_path):
     found = CliRunner().invoke(measure, ["--json", str(path)])
     assert found.exit_code == 2
     assert found.stderr == f"Error: folder {path.parent} does not exist: make it first\n"
+    found = CliRunner().invoke(measure, ["--json", str(tmp_path)])
+    assert (found.exit_code, found.stderr) == (2, f"Error: {tmp_path} is a folder: name a file\n")
     beside = CliRunner().invoke(measure, ["--json", str(tmp_path / "x.json")])
     assert beside.exit_code == 0

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from fake_driver import FakeDriver
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
 from zsad.artifact import Artifact
@@ -262,6 +263,7 @@ def test_bad_input_ends_with_2(make_artifact, tmp_path):
 
 
 def test_without_tensorrt_no_engine_is_served(make_artifact, tmp_path, monkeypatch):
+    monkeypatch.setattr("zsad.device.ctypes.CDLL", lambda name: FakeDriver())
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     result = CliRunner().invoke(main, [str(make_artifact()), str(tmp_path / "m"), "--engine"])
     assert result.exit_code == 2

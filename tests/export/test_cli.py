@@ -7,13 +7,20 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from fake_driver import FakeDriver
 
+from zsad import device
 from zsad_export.cli.engine import main as engine_command
 from zsad_export.cli.export import main as export_command
 
 
 def invoke(command, *arguments):
     return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def no_driver(monkeypatch):
+    monkeypatch.setattr(device, "_LIBRARY", "libcuda-that-is-not-there.so.1")
 
 
 class TestExport:
@@ -121,11 +128,38 @@ class TestEngine:
         assert "for sm86," in result.stdout
 
     def test_without_tensorrt_one_line_says_what_is_missing(self, artifact, monkeypatch):
+        monkeypatch.setattr(device.ctypes, "CDLL", lambda name: FakeDriver())
         monkeypatch.setitem(sys.modules, "tensorrt", None)
         result = invoke(engine_command, artifact.path, "--fp16")
         assert result.exit_code == 2
         assert len(result.stderr.splitlines()) == 1
         assert "'tensorrt', which is not installed" in result.stderr
+
+    def test_without_a_gpu_it_points_to_the_device_and_to_rtx(self, artifact, no_driver):
+        result = invoke(engine_command, artifact.path, "--fp16")
+        assert result.exit_code == 4
+        assert "no NVIDIA driver here" in result.stderr and "use --rtx" in result.stderr
+
+    def test_a_graph_that_is_not_there_is_said_before_a_gpu_is_missed(self, artifact):
+        result = invoke(engine_command, artifact.path, "--int8")
+        assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+        assert "has no int8 graph" in result.stderr
+
+    @pytest.mark.parametrize(
+        ("path", "said"),
+        [
+            ("none/layers.json", "none does not exist: make it first"),
+            ("layers.json", "only where its GPU is: leave it out"),
+        ],
+    )
+    def test_what_cannot_be_inspected_is_refused_before_the_build(
+        self, artifact, tmp_path, monkeypatch, no_driver, path, said
+    ):
+        monkeypatch.setattr("zsad_export.engine.build_rtx_engine", None)
+        words = ["--rtx", "--sm", "86", "--inspect", tmp_path / path]
+        result = invoke(engine_command, artifact.path, *words)
+        assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+        assert said in result.stderr
 
     def test_refusal_of_the_compiler_ends_with_4(self, artifact):
         result = invoke(engine_command, artifact.path, "--fp32", "--rtx", "--sm", "75")

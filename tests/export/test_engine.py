@@ -1,6 +1,7 @@
 import sys
 
 import pytest
+from fake_driver import FakeDriver
 
 from zsad import device
 from zsad.artifact import Artifact
@@ -91,15 +92,15 @@ def test_missing_rtx_names_the_extra(artifact, absent):
         build_rtx_engine(artifact, "fp16", (86,))
 
 
-def test_missing_tensorrt_names_what_brings_it(artifact, absent):
+def test_missing_tensorrt_names_what_brings_it(artifact, absent, monkeypatch):
+    monkeypatch.setattr(device.ctypes, "CDLL", lambda name: FakeDriver())
     absent("tensorrt")
     with pytest.raises(InputError, match="JetPack brings it"):
         build_native_engine(artifact, "fp16")
 
 
-def test_without_a_driver_it_says_so(artifact, monkeypatch):
-    # TensorRT-RTX has TensorRT's interface, so it stands in for it up to the GPU.
-    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_rtx)
+def test_without_a_driver_it_says_so_whatever_else_is_missing(artifact, absent, monkeypatch):
+    absent("tensorrt")
     monkeypatch.setattr(device, "_LIBRARY", "libcuda-that-is-not-there.so.1")
     with pytest.raises(EngineError, match=r"no NVIDIA driver here .*: build the engine on the dev"):
         build_native_engine(artifact, "fp16")

@@ -87,7 +87,7 @@ def situation(**changes):
     return Situation(**facts | changes)
 
 
-def choose(artifact, engines, **changes):
+def choose(artifact, engines, /, **changes):
     return open_fastest(artifact, situation(**changes), engines.open, engines.clock).name
 
 
@@ -133,6 +133,7 @@ def test_a_choice_is_remembered_and_said_with_its_reason(artifact, caplog):
         {"cpu": "another processor"},
         {"cores": 4},
         {"threads": 1},
+        {"engines": {"openvino": "d" * 64}},
     ],
 )
 def test_another_situation_is_measured_anew(artifact, change):
@@ -195,6 +196,28 @@ def test_another_graph_may_give_other_numbers(artifact):
     engines = Engines(cuda=1, cpu=20)
     engines.scores["cuda"] = 0.3
     assert choose(artifact, engines, names=("cuda", "cpu")) == "cuda"
+
+
+@pytest.mark.parametrize("level", [np.nan, np.inf])
+def test_another_graph_that_gives_no_numbers_is_never_taken(artifact, caplog, level):
+    engines = Engines(cuda=1, cpu=20)
+    engines.levels["cuda"] = level
+    assert choose(artifact, engines, names=("cuda", "cpu")) == "cpu"
+    assert "cuda computes something else than cpu here" in caplog.text
+
+
+@pytest.mark.parametrize("error", [InputError("cuda is damaged"), InferenceError("no memory")])
+def test_a_remembered_engine_that_fails_at_opening_is_measured_anew(artifact, caplog, error):
+    choose(artifact, Engines(cuda=1, cpu=20), names=("cuda", "cpu"))
+
+    class Broken(Engines):
+        def open(self, name):
+            if name == "cuda":
+                raise error
+            return super().open(name)
+
+    assert choose(artifact, Broken(cpu=20), names=("cuda", "cpu")) == "cpu"
+    assert f"{error}: measuring all backends again" in caplog.text
 
 
 def test_a_remembered_engine_that_no_longer_opens_is_measured_anew(artifact, caplog):

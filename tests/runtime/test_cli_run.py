@@ -357,6 +357,9 @@ def test_help_names_what_auto_chooses_from(monkeypatch):
     monkeypatch.setattr("zsad.backends.auto.importlib.util.find_spec", lambda name: found)
     onnxruntime = SimpleNamespace(get_available_providers=lambda: ["CUDAExecutionProvider"])
     monkeypatch.setattr("zsad.backends.auto.import_onnxruntime", lambda: onnxruntime)
-    assert candidates() == ("cuda", "cuda-graph", "cpu", "openvino")
+    assert candidates(["tensorrt"]) == ("tensorrt", "cuda", "cuda-graph", "cpu", "openvino")
     said = "".join(CliRunner().invoke(main, ["--help"]).stdout.split())
-    assert "autoisthefastestofcuda,cuda-graph,cpuandopenvino." in said
+    assert (
+        "autoisthefastestofcuda,cuda-graph,cpu,openvinoandwhatzsad-enginebuilthereforthisgraph."
+        in said
+    )

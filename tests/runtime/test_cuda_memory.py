@@ -92,5 +92,5 @@ def test_the_real_cuda_python_without_a_driver_is_bad_input():
     runtime = pytest.importorskip("cuda.bindings.runtime")
     if runtime.cudaGetDeviceCount()[0] == runtime.cudaError_t.cudaSuccess:
         pytest.skip("this machine has a GPU")
-    with pytest.raises(InputError, match="cuda-python finds no usable GPU: CUDA failed: "):
+    with pytest.raises(InputError, match=r"no usable GPU: CUDA failed: .*'cuda-python<13'"):
         open_cuda_graphs()

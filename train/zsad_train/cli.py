@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from zsad.command import Command
+from zsad.command import Command, FiniteRange
 from zsad.errors import InputError
 from zsad_train.config import AMP, Job, TrainConfig
 from zsad_train.methods import (
@@ -59,7 +59,7 @@ def _option(flag: str, name: str, help_text: str, **kwargs: Any) -> Callable[...
 @_option("--device", "device", "cpu, cuda or auto.")
 @click.option("--feature-cache", type=click.Path(path_type=Path), metavar="DIR",
               help="Keep the features of a tower that no gradient reaches.")  # fmt: skip
-@click.option("--feature-cache-gb", type=click.FloatRange(0, min_open=True), default=20.0,
+@click.option("--feature-cache-gb", type=FiniteRange(0, min_open=True), default=20.0,
               show_default=True, help="What all of them may take.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with --out; other options come from it.")
 @click.option("--force", is_flag=True, help="Overwrite --out.")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from zsad.data import open_dataset
+from zsad.errors import InputError
 from zsad.images import list_images, read_image
 from zsad.preprocess import PreprocessSpec, resize_exact
 from zsad.types import ImageU8
@@ -40,6 +42,8 @@ def _frames(source: str | None, count: int) -> Iterator[ImageU8]:
         for index in _choice(len(paths), count):
             yield read_image(paths[index])
         return
+    if source is not None and os.sep in source and ":" not in source:
+        raise InputError(f"{source} is no folder: name one of images, or a data set")
     dataset = open_dataset(source or _GENERATED, split=_split(source), seed=_SEED, limit=count)
     for index in range(len(dataset)):
         yield dataset[index].image_bgr

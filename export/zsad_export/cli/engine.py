@@ -78,12 +78,14 @@ def main(
 
     Without a precision the artifact's default graph is built. The cache is
     ~/.cache/zsad/engines, or below ZSAD_CACHE. `--backend tensorrt` of the other commands runs what
-    is built here.
+    is built here; without --backend they measure it once, and run it where it is the fastest.
     """
     if sm and not rtx:
         raise InputError("--sm goes with --rtx: without it the engine is for this machine's GPU")
     if rtx and (version_compatible or hardware_compatible):
         raise InputError("--version-compatible and --hardware-compatible are not for --rtx")
+    if inspect is not None:
+        _check_inspection(inspect, rtx)
     from zsad.artifact import Artifact
     from zsad.engine_cache import BuildOptions
     from zsad_export.cli.build_line import BuildLine
@@ -118,3 +120,19 @@ def main(
         if inspect is not None:
             write_inspection(built, inspect)
             click.echo(f"wrote {inspect}")
+
+
+def _check_inspection(path: Path, rtx: bool) -> None:
+    """Refuse, before a build that may take minutes, what cannot be inspected or written."""
+    from zsad.device import find_gpu
+
+    if not path.parent.is_dir():
+        raise InputError(f"folder {path.parent} does not exist: make it first")
+    if rtx:
+        try:
+            find_gpu()
+        except InputError as error:
+            raise InputError(
+                f"--inspect: {error}, and TensorRT-RTX loads an engine only where its GPU is: "
+                "leave it out, or run it there"
+            ) from None

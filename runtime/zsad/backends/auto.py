@@ -19,6 +19,7 @@ import numpy as np
 
 import zsad
 from zsad.artifact import Artifact
+from zsad.backends.built_plan import PACKAGES, CandidateEngine
 from zsad.backends.frame import noise_frame
 from zsad.backends.ort import PROVIDERS, import_onnxruntime
 from zsad.backends.remembered import (
@@ -53,19 +54,25 @@ AGREEMENT = 0.02
 """Largest difference of score and map from those of `cpu`, which runs everywhere, for one graph.
 Rounding stays below it; a kernel that is wrong does not."""
 
+OTHER_GRAPH = 1.0
+"""The same for another graph of the artifact, whose numbers are its own: scores and maps are in
+[0, 1], so what is farther off is no number, as an engine gives that overflows."""
+
 Open = Callable[[str], "Backend"]
 
 
-def candidates() -> tuple[str, ...]:
+def candidates(engines: Iterable[str] = ()) -> tuple[str, ...]:
     """Return the backends that `auto` chooses from, by preference at the same speed.
 
-    TensorRT is not among them. `ort-tensorrt` builds an engine at the first load, which takes
-    minutes and so wants to be asked for. The others run what `zsad-engine` built, which may be
-    there for one graph and not the next, so that the same command would take another engine.
+    `ort-tensorrt` is not among them: it builds an engine at the first load, which takes minutes and
+    so wants to be asked for.
+
+    Args:
+        engines: Backends for which `zsad-engine` built an engine of the graph on this device.
     """
     offered = import_onnxruntime().get_available_providers()
     cuda = ("cuda", "cuda-graph") if PROVIDERS["cuda"][0] in offered else ()
-    return (*cuda, "cpu", *(name for name in OPTIONAL if _is_installed(name)))
+    return (*engines, *cuda, "cpu", *(name for name in OPTIONAL if _is_installed(name)))
 
 
 def _is_installed(name: str) -> bool:
@@ -73,16 +80,24 @@ def _is_installed(name: str) -> bool:
     return spec is not None and spec.origin is not None  # else a folder that happens to be there
 
 
-def situation_of(graphs: Mapping[str, str], threads: int | None) -> Situation:
+def situation_of(
+    graphs: Mapping[str, str],
+    threads: int | None,
+    engines: Mapping[str, CandidateEngine] | None = None,
+) -> Situation:
     """Return what the choice depends on here and now.
 
     Args:
         graphs: Hash of the graph that each candidate would run, by backend.
         threads: Threads that were asked for.
+        engines: What those of them would load that run a built engine.
     """
+    built = engines or {}
     versions = {"zsad": zsad.__version__, "onnxruntime": str(import_onnxruntime().__version__)}
     versions |= {name: package_version(name) for name in OPTIONAL if name in graphs}
-    return Situation(graphs, versions, processor(), usable_cores(), threads)
+    versions |= {PACKAGES[name]: engine.version for name, engine in built.items()}
+    plans = {name: engine.sha256 for name, engine in built.items()}
+    return Situation(graphs, versions, processor(), usable_cores(), threads, plans)
 
 
 def package_version(name: str) -> str:
@@ -123,7 +138,7 @@ def open_fastest(
     if known is not None and not _works_now(known.failed, artifact, open_one, clock):
         try:
             opened = open_one(known.backend)
-        except InputError as error:
+        except (InputError, InferenceError) as error:
             LOG.warning("%s: measuring all backends again", error)
         else:
             LOG.info("auto: %s, remembered in %s", known.describe(), memory_file(situation))
@@ -140,7 +155,7 @@ def _works_now(
 def _choose(
     situation: Situation, open_one: Open, feeds: Mapping[str, Array], clock: Callable[[], float]
 ) -> Choice:
-    LOG.info("auto: measuring %s, once for this device and graph", ", ".join(situation.graphs))
+    LOG.info("auto: measuring %s, once for %s", ", ".join(situation.graphs), _once_for(situation))
     runs, errors = _measure_all(situation.graphs, open_one, feeds, clock)
     wrong = _wrong(runs, situation.graphs)
     seconds = {name: run.seconds for name, run in runs.items() if name not in wrong}
@@ -161,6 +176,10 @@ def _choose(
     return choice
 
 
+def _once_for(situation: Situation) -> str:
+    return "this device, graph and engine" if situation.engines else "this device and graph"
+
+
 @dataclass(frozen=True)
 class _Run:
     """Seconds of the fastest run, and what it gave."""
@@ -170,12 +189,13 @@ class _Run:
 
 
 def _wrong(runs: Mapping[str, _Run], graphs: Mapping[str, str]) -> list[str]:
-    """Return those that give something else than `cpu` for the same graph."""
+    """Return those that give something else than `cpu` for the same graph, or no numbers."""
     if "cpu" not in runs:
         return []
     expected = runs["cpu"].outputs
-    others = [name for name in runs if name != "cpu" and graphs[name] == graphs["cpu"]]
-    return [name for name in others if not _apart(runs[name].outputs, expected) <= AGREEMENT]
+    limits = {n: AGREEMENT if graphs[n] == graphs["cpu"] else OTHER_GRAPH for n in runs}
+    others = [name for name in runs if name != "cpu"]
+    return [name for name in others if not _apart(runs[name].outputs, expected) <= limits[name]]
 
 
 def _apart(found: Mapping[str, Array], expected: Mapping[str, Array]) -> float:

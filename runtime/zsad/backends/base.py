@@ -8,6 +8,7 @@ from typing import Protocol, cast
 
 from zsad.artifact import Artifact
 from zsad.backends import auto
+from zsad.backends.built_plan import built_engines
 from zsad.backends.table import BACKENDS, ON_CPU, OPENERS
 from zsad.errors import InputError
 from zsad.manifest import Manifest, Precision, TensorSpec
@@ -70,6 +71,7 @@ def open_backend(
     backend: str = "auto",
     threads: int | None = None,
     calibrated: Collection[str] = (),
+    batch: int = 1,
 ) -> Backend:
     """Load a graph of an artifact into an engine and hold it against the manifest.
 
@@ -79,6 +81,8 @@ def open_backend(
         backend: One of `BACKENDS`.
         threads: Threads of a CPU engine; None leaves the number to the engine.
         calibrated: Hashes of the graphs that a recipe covers, preferred when choosing.
+        batch: Images in one run at most, as far as that is known; `auto` takes no engine that was
+            built for fewer.
 
     Raises:
         InputError: The backend is unknown or cannot be had, or the graph cannot be loaded or is
@@ -90,18 +94,21 @@ def open_backend(
         raise InputError(f"threads must be at least 1, found {threads}")
     if precision is not None:
         artifact.graph(precision)
-    names = auto.candidates() if backend == "auto" else (backend,)
-    chosen = {
-        name: precision or choose_precision(artifact.manifest, name, calibrated) for name in names
-    }
+
+    def graph_of(name: str) -> Precision:
+        return precision or choose_precision(artifact.manifest, name, calibrated)
 
     def open_one(name: str) -> Backend:
-        return _open(artifact, chosen[name], name, threads)
+        return _open(artifact, graph_of(name), name, threads)
 
+    if backend != "auto":
+        return open_one(backend)
+    engines = built_engines(artifact, graph_of, batch)
+    names = auto.candidates(engines)
     if len(names) == 1:
         return open_one(names[0])
-    graphs = {name: artifact.graph(found).sha256 for name, found in chosen.items()}
-    return auto.open_fastest(artifact, auto.situation_of(graphs, threads), open_one)
+    graphs = {name: artifact.graph(graph_of(name)).sha256 for name in names}
+    return auto.open_fastest(artifact, auto.situation_of(graphs, threads, engines), open_one)
 
 
 def choose_precision(manifest: Manifest, name: str, calibrated: Collection[str] = ()) -> Precision:

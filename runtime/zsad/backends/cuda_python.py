@@ -38,7 +38,10 @@ class CudaPython:
             flags = self._cuda.cudaStreamNonBlocking
             self._stream: Any = self._call(self._cuda.cudaStreamCreateWithFlags, flags)
         except InferenceError as error:
-            raise InputError(f"cuda-python finds no usable GPU: {error}") from None
+            raise InputError(
+                f"cuda-python finds no usable GPU: {error}: its major version must be that of the"
+                " driver's CUDA (on JetPack 6 pip install 'cuda-python<13')"
+            ) from None
 
     @property
     def stream(self) -> int:

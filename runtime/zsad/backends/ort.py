@@ -163,9 +163,9 @@ def _open_session(path: Path, graph_sha256: str, name: str, threads: int | None)
 def _session_options(ort: Any, threads: int | None) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = 3  # errors; warnings about node placement are not for users
-    # Threads that spin between frames take the cores from cameras, decoders and other lines;
-    # within a run it pays: a ViT-B was a seventh slower without. benchmarks/session_options.py
-    # measures both, and its other options are no better.
+    # Threads that spin between frames take the cores from cameras, decoders and other lines.
+    # Within a run they may, and all else is the library's default, too: what any of it gives on a
+    # machine, benchmarks/session_options.py measures.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if threads is not None:
         options.intra_op_num_threads = threads

@@ -6,14 +6,14 @@ Nothing else rests on these files. Whoever deletes one is measured anew at the n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from zsad.device_cache import device_cache
 from zsad.errors import InputError
 from zsad.schema import from_json, read_json, sha256_of, write_json
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Situation:
         cpu: The processor's name.
         cores: Logical cores that the process may use.
         threads: Threads that were asked for; None leaves them to each engine.
+        engines: Hash of the file that a candidate would load, by backend, where `zsad-engine` built
+            one: with an engine more, or another one, the choice is another.
     """
 
     graphs: Mapping[str, str]
@@ -33,6 +35,7 @@ class Situation:
     cpu: str
     cores: int
     threads: int | None
+    engines: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -55,5 +55,8 @@ BACKENDS = ("auto", *OPENERS)
 ON_CPU = frozenset({"cpu", "openvino", "openvino-bf16"})
 """Those that run on the CPU."""
 
+BUILDING = frozenset({"ort-tensorrt"})
+"""Those that build an engine at their first load, which takes minutes."""
+
 RECORDING = frozenset({"cuda-graph"})
 """Those whose first run of every batch size is recorded, which takes several times as long."""

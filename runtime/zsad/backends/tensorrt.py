@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from zsad.artifact import Artifact
-from zsad.backends.built_plan import find_plan
+from zsad.backends.built_plan import PACKAGES, find_plan
 from zsad.backends.cuda_memory import Cuda, CudaGraphs, open_cuda, open_cuda_graphs
 from zsad.backends.device_tensor import DeviceTensor, tensor_spec
 from zsad.backends.device_time import GpuTimes
@@ -24,16 +24,9 @@ from zsad.device import find_gpu
 from zsad.engine_cache import EngineRecord
 from zsad.errors import InferenceError, InputError
 from zsad.manifest import Precision, TensorSpec
-from zsad.tensorrt_package import NATIVE, RTX, error_log, load_tensorrt
+from zsad.tensorrt_package import error_log, load_tensorrt
 from zsad.types import Array
 
-_PACKAGES = {
-    "tensorrt": NATIVE,
-    "tensorrt-graph": NATIVE,
-    "tensorrt-tf32": NATIVE,
-    "tensorrt-rtx": RTX,
-    "tensorrt-rtx-tf32": RTX,
-}
 _WITH_GRAPH = "tensorrt-graph"
 
 
@@ -55,12 +48,11 @@ class TensorRtBackend:
                 GPU and release.
         """
         self.name, self.precision = name, precision
-        trt = load_tensorrt(_PACKAGES[name])
+        package = PACKAGES[name]
+        trt = load_tensorrt(package)
         gpu = find_gpu()
-        record, plan = find_plan(
-            artifact, precision, name, _PACKAGES[name], str(trt.__version__), gpu
-        )
-        self.provider = f"{_PACKAGES[name]} {trt.__version__} on {gpu}"
+        record, plan = find_plan(artifact, precision, name, package, str(trt.__version__), gpu)
+        self.provider = f"{package} {trt.__version__} on {gpu}"
         self.engine_sha256: str | None = record.sha256
         self._owner = threading.get_ident()
         self._log = error_log(trt)

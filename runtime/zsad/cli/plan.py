@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zsad.command import Command
+from zsad.command import Command, FiniteRange
 from zsad.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _DEFAULT_MODELS = (
 @click.command(cls=Command)
 @click.argument("artifact", type=click.Path(path_type=Path), required=False)
 @click.option("--device", "devices", multiple=True, help="Repeatable. [default: the Jetsons]")
-@click.option("--takt-ms", type=click.FloatRange(min=0, min_open=True), help="Time for one part.")
+@click.option("--takt-ms", type=FiniteRange(min=0, min_open=True), help="Time for one part.")
 @click.option("--backbone", "backbones", multiple=True, help="An open_clip name; repeatable.")
 @click.option("--size", "sizes", type=click.IntRange(1), multiple=True, help="Image side in px.")
 @click.option(

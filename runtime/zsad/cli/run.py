@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from zsad.backends import BACKENDS
-from zsad.command import Command
+from zsad.command import Command, FiniteRange
 from zsad.errors import InputError
 from zsad.precision import PRECISIONS
 
@@ -62,7 +62,7 @@ _STREAM_SAVE_EVERY = 30
     default="auto",
     show_default=True,
     help="What runs the graph; one that is named is used or is an error. auto is the fastest of"
-    " cuda, cuda-graph, cpu and openvino.",
+    " cuda, cuda-graph, cpu, openvino and what zsad-engine built here for this graph.",
 )
 @click.option("--threads", type=click.IntRange(1), help="Threads of the CPU.")
 @click.option(
@@ -72,10 +72,10 @@ _STREAM_SAVE_EVERY = 30
     " Default: as the recipe was calibrated.",
 )
 @click.option("--limit", type=click.IntRange(1), help="Stop after so many frames.")
-@click.option("--duration-s", type=click.FloatRange(0, min_open=True), help="Stop after this time.")
+@click.option("--duration-s", type=FiniteRange(0, min_open=True), help="Stop after this time.")
 @click.option(
     "--stall-s",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     help="Open a camera again after this time without a frame. Default: twenty frames at the"
     " camera's rate, at least 2 s; 10 s where no rate is known.",
 )

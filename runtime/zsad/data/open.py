@@ -122,6 +122,8 @@ def _open_files(spec: str, split: str) -> ImageFileDataset:
         return draw_elpv(_draw_seed(spec, rest))
     if kind in _IN_FOLDERS and rest:
         return _IN_FOLDERS[kind](Path(rest).expanduser(), split)
+    if Path(spec).is_dir():
+        raise InputError(f"unknown data set '{spec}': for a folder of images use folder:{spec}")
     raise InputError(f"unknown data set '{spec}': expected one of {', '.join(SPECS)}")
 
 

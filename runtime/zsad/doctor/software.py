@@ -26,7 +26,10 @@ _OPTIONAL = {
     "tensorrt": ("TensorRT", "on a Jetson install JetPack; elsewhere pip install tensorrt"),
     "tensorrt_rtx": ("TensorRT-RTX", "to compile for RTX GPUs: pip install 'zsad[rtx]'"),
     "pycuda": ("PyCUDA", "for --backend tensorrt: pip install pycuda, which needs nvcc"),
-    "cuda.bindings": ("cuda-python", "for --backend tensorrt: pip install cuda-python"),
+    "cuda.bindings": (
+        "cuda-python",
+        "for --backend tensorrt: pip install cuda-python ('cuda-python<13' on JetPack 6)",
+    ),
 }
 
 

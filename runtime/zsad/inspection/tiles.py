@@ -74,6 +74,11 @@ class Layout:
             yield batch
 
 
+def images_at_once(frames: int, tiles: Tiles | None) -> int:
+    """Return how many images one run of the graph gets at most for so many frames."""
+    return frames if tiles is None else TILES_AT_ONCE
+
+
 def lay_out(tiles: Tiles, frame_hw: tuple[int, int], map_hw: tuple[int, int]) -> Layout:
     """Return the tiles that cover a frame, evenly spaced, with at least the overlap asked for.
 

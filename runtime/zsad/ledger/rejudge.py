@@ -149,12 +149,7 @@ def rejudge(detector: Detector, index: int, view: ViewRecord, frame: ImageU8) ->
     """
     assert view.score is not None
     tolerance = 0.0 if detector.backend.name == view.backend else OTHER_BACKEND_TOLERANCE
-    for batch in range(1, _LARGEST_BATCH + 1):
-        result = detector.predict_batch([frame] * batch)[0]
-        if _apart(detector, view, result) <= tolerance:
-            break
-    else:
-        batch, result = 1, detector.predict(frame)
+    batch, result = _nearest_run(detector, view, frame, tolerance)
     lowered = _lowered(detector, view)
     return ViewReplay(
         view=index,
@@ -168,6 +163,23 @@ def rejudge(detector: Detector, index: int, view: ViewRecord, frame: ImageU8) ->
         backend=detector.backend.name,
         tolerance=tolerance,
     )
+
+
+def _nearest_run(
+    detector: Detector, view: ViewRecord, frame: ImageU8, tolerance: float
+) -> tuple[int, AnomalyResult]:
+    """Return the smallest run that gives the view's scores, or else the run of one frame."""
+    alone = detector.predict(frame)
+    if _apart(detector, view, alone) <= tolerance:
+        return 1, alone
+    for batch in range(2, _LARGEST_BATCH + 1):
+        try:
+            result = detector.predict_batch([frame] * batch)[0]
+        except InputError:  # more than the engine was built for
+            break
+        if _apart(detector, view, result) <= tolerance:
+            return batch, result
+    return 1, alone
 
 
 def _apart(detector: Detector, view: ViewRecord, result: AnomalyResult) -> float:

@@ -9,6 +9,7 @@ from zsad.artifact import Artifact
 from zsad.backends import open_backend
 from zsad.detector import Detector
 from zsad.errors import InputError
+from zsad.inspection.tiles import images_at_once
 from zsad.line.clock import SYSTEM, Clock
 from zsad.line.config import LineConfig
 from zsad.line.judge import Identity, Judge, Judged, Taken, silent_view
@@ -137,12 +138,16 @@ class LineJudges:
         artifact = Artifact.open(self._config.artifact)
         covered = covered_by_most(self._calibrated, artifact, backend)
         threads = self._config.engine.threads
-        engine = open_backend(artifact, precision, backend, threads, covered)
+        engine = open_backend(artifact, precision, backend, threads, covered, self._at_once())
         try:
             return Detector(artifact, engine, next(iter(self._recipes.values())), threads=threads)
         except InputError:
             engine.close()
             raise
+
+    def _at_once(self) -> int:
+        tiles = [None if each is None else each.inspection.tiles for each in self._recipes.values()]
+        return max(images_at_once(self._config.engine.max_batch, each) for each in tiles)
 
     def _replay_one(self) -> None:
         assert self._detector is not None

@@ -52,7 +52,15 @@ class VisionShape:
             batch: Images of a run.
             vv_from_block: The first block, from 0, with a V-V stream beside the ordinary one: it
                 shares V, and adds an output projection and an attention, but no MLP.
+
+        Raises:
+            InputError: A patch does not fit into the image, or there is no such block.
         """
+        if vv_from_block is not None and not 0 <= vv_from_block < self.layers:
+            raise InputError(
+                f"{self.name} has blocks 0 to {self.layers - 1}, not {vv_from_block}: give another"
+                " --vv-from-block"
+            )
         tokens, width = self.tokens(image_px), self.width
         rows, head = batch * tokens, width // self.heads
         attention = (
@@ -67,7 +75,7 @@ class VisionShape:
             Product(rows, width, self.mlp_width),
             Product(rows, self.mlp_width, width),
         )
-        extra = 0 if vv_from_block is None else max(self.layers - vv_from_block, 0)
+        extra = 0 if vv_from_block is None else self.layers - vv_from_block
         return (
             Product(batch * (tokens - 1), 3 * self.patch_px**2, width),
             *block * self.layers,

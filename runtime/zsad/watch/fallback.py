@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from zsad.artifact import Artifact
-from zsad.backends.table import ON_CPU, OPENERS
+from zsad.backends.table import BUILDING, ON_CPU, OPENERS
 from zsad.detector import Detector
 from zsad.errors import EngineError, InferenceError, InputError
 from zsad.manifest import PRECISIONS, Precision
@@ -43,7 +43,7 @@ def fallbacks(artifact: Artifact, recipes: Sequence[Recipe], current: Choice) ->
     share one engine, and those that it does not serve have NO_RESULT. Among equals the graph that
     judged comes first, then the others, since a threshold moves less between engines than between
     graphs; of its engines those of the same kind of device first, since a line's takt was planned
-    for them.
+    for them, and last what builds its engine when it is loaded, since nothing is judged meanwhile.
 
     Args:
         artifact: A verified artifact.
@@ -54,7 +54,7 @@ def fallbacks(artifact: Artifact, recipes: Sequence[Recipe], current: Choice) ->
     on_cpu = current[1] in ON_CPU
     present = [precision for precision in PRECISIONS if precision in artifact.manifest.graphs]
     precisions = sorted(present, key=lambda precision: precision != current[0])
-    backends = sorted(OPENERS, key=lambda name: (name in ON_CPU) != on_cpu)
+    backends = sorted(OPENERS, key=lambda n: (n in BUILDING, (n in ON_CPU) != on_cpu))
     choices = [(precision, backend) for precision in precisions for backend in backends]
     served = {each: _served(artifact, recipes, each) for each in choices if each != current}
     return sorted((each for each in served if served[each]), key=lambda each: -served[each])

@@ -11,6 +11,7 @@ import PIL
 
 import zsad
 from zsad.backends.auto import package_version
+from zsad.backends.built_plan import PACKAGES
 from zsad.detector import Detector
 from zsad.errors import InputError
 from zsad.schema import from_json, read_json, write_json
@@ -20,11 +21,7 @@ SCHEMA = 1
 _PACKAGES: Mapping[str, str] = {
     "openvino": "openvino",
     "openvino-bf16": "openvino",
-    "tensorrt": "tensorrt",
-    "tensorrt-graph": "tensorrt",
-    "tensorrt-tf32": "tensorrt",
-    "tensorrt-rtx": "tensorrt_rtx",
-    "tensorrt-rtx-tf32": "tensorrt_rtx",
+    **PACKAGES,
 }
 """By backend, the package that computes; ONNX Runtime for any other."""
 

@@ -48,6 +48,12 @@ def test_what_cannot_be_opened_is_refused(source):
         calibration_images(source, 4, SPEC)
 
 
+@pytest.mark.parametrize("source", ["photos/good", "/not/there"])
+def test_a_folder_that_is_not_there_is_said_to_be_none(source):
+    with pytest.raises(InputError, match=f"^{source} is no folder: name one of images"):
+        calibration_images(source, 4, SPEC)
+
+
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match="holds no image"):
         calibration_images(str(tmp_path), 4, SPEC)

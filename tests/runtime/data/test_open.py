@@ -86,6 +86,11 @@ def test_unknown_specs_say_what_was_expected(spec, words):
         open_dataset(spec)
 
 
+def test_a_folder_by_its_bare_name_says_how_to_name_it(parts):
+    with pytest.raises(InputError, match=f"for a folder of images use folder:{parts}$"):
+        open_dataset(str(parts))
+
+
 def test_a_flat_folder_says_what_was_found(tmp_path):
     write(tmp_path / "lone.png", np.zeros((4, 4), np.uint8))
     with pytest.raises(InputError, match=r"holds no image folders.*found lone\.png"):

@@ -5,9 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from fake_device import FakeDevice
 
+from zsad.artifact import Artifact
 from zsad.cli.ledger import main
 from zsad.detector import Detector
+from zsad.engine_cache import BuildOptions
 from zsad.errors import InputError
 from zsad.images import frame_sha256
 from zsad.inspection.config import DebounceConfig, Inspection, Roi
@@ -88,6 +91,23 @@ def test_a_types_score_that_was_altered_is_found(line, again, make_typed_artifac
     found = again(replace(record, views=(replace(record.views[0], types=types),)), path)
     assert found.views[0].apart == pytest.approx(125 / 255 * 5 / 12)
     assert not found.matches
+
+
+def test_a_score_that_does_not_come_out_again_is_found_by_an_engine_for_few_images(
+    line, make_artifact, make_recipe, tmp_path, monkeypatch
+):
+    from zsad_export.engine import build_native_engine
+
+    path = make_artifact()
+    record = line(path, make_recipe(path, 0.45), [200], trigger="p")
+    FakeDevice(monkeypatch, tmp_path / "cache")
+    build_native_engine(Artifact.open(path), options=BuildOptions(max_batch=2))
+    other = replace(record, views=(replace(record.views[0], score=0.6),))
+    (view,) = replay(
+        other, tmp_path / "ledger", path, [tmp_path / "part.json"], backend="tensorrt"
+    ).views
+    assert (view.batch, view.within) == (1, False)
+    assert view.computed == pytest.approx(200 / 255)
 
 
 def test_a_part_whose_views_say_otherwise_does_not_match(line, again, make_artifact, make_recipe):

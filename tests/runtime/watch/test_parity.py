@@ -43,11 +43,11 @@ def test_what_may_take_over_is_what_the_recipe_covers(make_watched, make_recipe)
     assert gpu_first == [
         "cuda",
         "cuda-graph",
-        "ort-tensorrt",
         "tensorrt-graph",
         "tensorrt-rtx",
         "cpu",
         "openvino",
+        "ort-tensorrt",
     ]
     on_cpu = [backend for precision, backend in fallbacks(artifact, [recipe], ("fp32", "cpu"))]
     assert on_cpu[0] == "openvino"
