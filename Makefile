@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # The pins are those of Python 3.11, which CI runs; other versions resolve from the ranges.
 PINS := $(shell $(PYTHON) -c 'import sys; print("-c constraints.txt" if sys.version_info[:2] == (3, 11) else "")')
 
-.PHONY: help install demo test lint unit test-slow soak test-jetpack6 test-aarch64 gpu-check reproduce peers clean
+.PHONY: help install demo test lint unit test-slow soak test-jetpack6 test-aarch64 test-systemd gpu-check reproduce peers clean
 
 help:  ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -69,6 +69,11 @@ test-aarch64: $(STAMP)  ## The device's tests on aarch64 under qemu-user (Debian
 	$(BIN)/zsad-export --method clip --fp16 --no-engine --out $(AARCH64)/clip
 	.ci/aarch64 $(AARCH64) $(AARCH64)/clip
 
+SYSTEMD := .systemd
+
+test-systemd: $(STAMP)  ## The unit under a real systemd, in a container (root on Debian, 3 minutes)
+	$(BIN)/zsad-export --method clip --no-engine --out $(SYSTEMD)/clip
+	.ci/systemd $(SYSTEMD) $(SYSTEMD)/clip
 
 # The papers' backbone; on a GPU. Example: make reproduce SET=mvtec DATA=/data WEIGHTS=ViT-L.pt
 BACKBONE ?= ViT-L-14-336-quickgelu
@@ -96,4 +101,4 @@ peers: $(STAMP) $(PEERS)/.installed  ## What a user would pick instead, side by 
 	$(BIN)/python benchmarks/peers.py --peers-python $(PEERS)/bin/python
 
 clean:  ## Remove what the commands above left, the environment included
-	rm -rf $(VENV) $(PEERS) $(JETPACK6) $(AARCH64) $(SOAK) demo-out dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(JETPACK6) $(AARCH64) $(SYSTEMD) $(SOAK) demo-out dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
