@@ -1,5 +1,6 @@
 import json
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -9,6 +10,9 @@ from zsad_train.tiny import training
 from zsad_train.tiny.config import TinyConfig
 from zsad_train.tiny.training import Recipe
 
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+CARD = ROOT / "train" / "zsad_train" / "tiny" / "MODEL_CARD.md"
 SMALL = Recipe(
     config=TinyConfig(64, 32, 1, 16, 16, 32, 1), sentences=False, batch=4, images=(("train", 16),)
 )
@@ -72,3 +76,9 @@ def test_an_interrupted_ablation_goes_on_where_it_was(monkeypatch, tmp_path):
 def test_a_variant_that_does_not_exist_is_named(tmp_path):
     result = CliRunner().invoke(ablation.main, ["--cache", str(tmp_path), "--only", "nothing"])
     assert result.exit_code == 2 and "unknown variant 'nothing'" in result.output
+
+
+def test_the_model_card_prints_the_published_run():
+    runs = json.loads((RESULTS / "ablation-tiny.json").read_text("utf-8"))["runs"]
+    assert [run["variant"] for run in runs] == list(ablation.VARIANTS)
+    assert ablation.table(runs) in CARD.read_text("utf-8")
