@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import threading
@@ -241,6 +242,34 @@ def test_a_stream_of_any_length_passes_byte_for_byte_both_ways(pair):
     assert received(client) == stream
     sender.join()
     assert relay.change is None
+
+
+def test_the_last_packet_of_a_picture_does_not_wait_for_a_receipt(pair):
+    _, server, client = pair
+    server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    lengths, pictures, sent_s, late_s = [*[1396] * 5, 300], 25, [], []
+
+    def send():
+        for _ in range(pictures):
+            for length in lengths:
+                server.sendall(b"$\0" + struct.pack("!H", length) + bytes(length))
+                time.sleep(0.001)
+            sent_s.append(time.monotonic())
+            # As after FFmpeg's own requests: it keeps a receipt back for 40 ms.
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+            time.sleep(0.05)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    for number in range(pictures):
+        missing = sum(4 + length for length in lengths)
+        while missing:
+            missing -= len(client.recv(missing))
+        come_s = time.monotonic()
+        wait_until(lambda n=number: len(sent_s) > n)
+        late_s.append(come_s - sent_s[number])
+    sender.join()
+    assert np.median(late_s) < 0.015
 
 
 def test_after_its_end_ffmpeg_still_takes_leave_of_the_server(pair):
