@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import socket
 import ssl
 import struct
@@ -202,6 +203,41 @@ def copy(source, target):
             target.sendall(block)
     with contextlib.suppress(OSError):
         target.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_server_that_sends_to_another_of_its_streams_is_followed(serve, started):
+    """By the name that it was asked by, as servers do that know no name of their own."""
+    server = serve(sys.executable, str(FAKES / "fake_camera.py"), "rtsp")
+    with socket.create_server(("127.0.0.1", 0)) as front:
+        threading.Thread(target=forward, args=(front, server.port), daemon=True).start()
+        camera = started(f"rtsp://u:p@127.0.0.1:{front.getsockname()[1]}/old")
+        np.testing.assert_array_equal(wait_until(camera.take).image_bgr, picture())
+        assert "as the size of RAW pictures is not read" in camera.health.opened_as
+        camera.close()
+        front.shutdown(socket.SHUT_RDWR)
+
+
+def forward(front, port):
+    """Be the server at `port`, one connection after another, whose stream was moved to /live."""
+    while True:
+        try:
+            client = front.accept()[0]
+        except OSError:
+            return
+        with contextlib.suppress(OSError), client:
+            request = client.recv(4096)
+            while place := re.match(rb"\w+ (rtsp://[^/]+)/old ", request):
+                number = re.search(rb"CSeq: \d+", request)[0]
+                moved = b"302 Moved\r\nLocation: " + place[1] + b"/live"
+                status = moved if request.startswith(b"DESCRIBE") else b"200 OK"
+                client.sendall(b"RTSP/1.0 " + status + b"\r\n" + number + b"\r\n\r\n")
+                request = client.recv(4096)
+            with socket.create_connection(("127.0.0.1", port)) as server:
+                server.sendall(request)
+                back = threading.Thread(target=copy, args=(server, client), daemon=True)
+                back.start()
+                copy(client, server)
+                back.join()
 
 
 @pytest.fixture
