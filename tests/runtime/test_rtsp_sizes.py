@@ -82,6 +82,12 @@ def test_numbers_in_a_header():
         BitReader(bytes(20)).golomb()
 
 
+def test_a_set_that_claims_more_than_the_standard_allows_is_given_up_at_once():
+    order = [1, (0, 1), 0, 0, 256, *[0] * 300]
+    with pytest.raises(ValueError, match="256 offsets"):
+        h264_sequence(header((66, 8), (0, 16), 0, 0, *order, 0, (0, 1), 9, 9, (1, 1), (0, 2)))
+
+
 def test_a_divided_unit_counts_once_by_its_beginning():
     begins, goes_on = bytes([0x7C, 0x85]), bytes([0x7C, 0x05])
     assert list(h264_units(begins + KEY_264[1:])) == [KEY_264]
