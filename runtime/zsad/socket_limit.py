@@ -80,19 +80,22 @@ def connect(
 def _connect_plain(host: str, port: int, deadline_s: float) -> socket.socket:
     """Try one address after the other; none may use up the time of those behind it."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    failed = OSError(f"{host} has no address")
     for left, (family, kind, protocol, _, address) in zip(
         range(len(found), 0, -1), found, strict=True
     ):
-        sock = socket.socket(family, kind, protocol)
+        try:
+            sock = socket.socket(family, kind, protocol)
+        except OSError:  # as where IPv6 is switched off
+            continue
         try:
             sock.settimeout(_left_s(deadline_s) / left)
             sock.connect(address)
             return sock
-        except OSError:
+        except OSError as error:
             sock.close()
-            if left == 1:
-                raise
-    raise OSError(f"{host} has no address")
+            failed = error
+    raise failed
 
 
 def _left_s(deadline_s: float) -> float:

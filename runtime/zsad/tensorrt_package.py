@@ -18,14 +18,17 @@ def load_tensorrt(name: str) -> Any:
     """Return the package `name`, one of `RTX` and `NATIVE`.
 
     Raises:
-        InputError: It is not installed.
+        InputError: It is not installed, or cannot be imported.
     """
     try:
         return importlib.import_module(name)
-    except ImportError as error:
-        if name == RTX:
+    except Exception as error:  # what is half installed raises what it likes
+        if name == RTX and isinstance(error, ImportError):
             raise MissingExtraError("tensorrt_rtx", "rtx", "TensorRT-RTX") from None
-        reason = "which is not installed" if error.name == name else f"which fails: {error}"
+        if name == RTX:
+            raise InputError(f"TensorRT-RTX's '{RTX}' fails: {error}: install it anew") from None
+        is_missing = isinstance(error, ImportError) and error.name == name
+        reason = "which is not installed" if is_missing else f"which fails: {error}"
         raise InputError(
             f"this machine's GPU needs NVIDIA's 'tensorrt', {reason} (JetPack brings it; elsewhere "
             "pip install 'zsad[tensorrt]')"

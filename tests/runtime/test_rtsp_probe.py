@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from zsad.sources.health import Cause
+from zsad.sources.opencv import Offer
 from zsad.sources.rtsp_probe import probe_rtsp
 from zsad.sources.stream import StreamError
 
@@ -78,7 +79,7 @@ def test_each_answer_has_its_cause(serve, answer, cause, words):
 
 
 def test_a_stream_that_is_described_gives_the_name_of_its_codec(serve):
-    assert probe_rtsp(f"rtsp://{serve(lambda request: reply(200, body=SDP))}", 1) == "H264"
+    assert probe_rtsp(f"rtsp://{serve(lambda request: reply(200, body=SDP))}", 1).video == "H264"
 
 
 def test_nobody_listening_is_refused_and_no_such_host_is_not_found():
@@ -100,7 +101,7 @@ def test_basic_credentials_are_sent_once_they_are_asked_for(serve):
         token = base64.b64encode(b"admin:p@ss").decode()
         return reply(200, body=SDP) if f"Basic {token}" in request else reply(401, BASIC)
 
-    assert probe_rtsp(f"rtsp://admin:p%40ss@{serve(answer)}", 1) == "H264"
+    assert probe_rtsp(f"rtsp://admin:p%40ss@{serve(answer)}", 1).video == "H264"
     assert "Authorization" not in requests[0]
     assert "p%40ss" not in requests[1]
 
@@ -118,7 +119,7 @@ def test_digest_credentials_are_those_of_the_standard(serve):
         return reply(200, body=SDP) if good else reply(401, DIGEST)
 
     address = serve(answer)
-    assert probe_rtsp(f"rtsp://admin:secret@{address}", 1) == "H264"
+    assert probe_rtsp(f"rtsp://admin:secret@{address}", 1).video == "H264"
     assert probe_rtsp(f"rtsp://admin:wrong@{address}", 1).cause is Cause.AUTH
 
 
@@ -132,7 +133,9 @@ def test_a_stream_that_was_moved_is_asked_for_where_it_is_now_with_the_same_pass
 
     there = serve(answer)
     here = serve(lambda request: moved(f"rtsp://{there}"))
-    assert probe_rtsp(f"rtsp://admin:secret@{here}", 1) == "H264"
+    offer = Offer("H264", f"rtsp://admin:secret@{there}")
+    assert probe_rtsp(f"rtsp://admin:secret@{here}", 1) == offer
+    assert "secret" not in repr(offer)
     found = probe_rtsp(f"rtsp://{here}", 1)
     assert (found.cause, found.detail) == (Cause.AUTH, "user or password is refused (RTSP 401)")
 
@@ -142,6 +145,7 @@ def test_a_stream_that_was_moved_is_asked_for_where_it_is_now_with_the_same_pass
     [
         ("/live", "the stream was moved 5 times and again"),
         ("http://cam/live", "the server moved the stream to http://cam/live (RTSP 302)"),
+        ("rtsp://cam:99999/x", "the server moved the stream to rtsp://cam:99999/x (RTSP 302)"),
         ("rtsp://op:secret@127.0.0.1:1/x", "127.0.0.1:1 refuses the connection"),
     ],
 )

@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import re
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import threading
@@ -203,6 +205,41 @@ def copy(source, target):
         target.shutdown(socket.SHUT_RDWR)
 
 
+def test_a_server_that_sends_to_another_of_its_streams_is_followed(serve, started):
+    """By the name that it was asked by, as servers do that know no name of their own."""
+    server = serve(sys.executable, str(FAKES / "fake_camera.py"), "rtsp")
+    with socket.create_server(("127.0.0.1", 0)) as front:
+        threading.Thread(target=forward, args=(front, server.port), daemon=True).start()
+        camera = started(f"rtsp://u:p@127.0.0.1:{front.getsockname()[1]}/old")
+        np.testing.assert_array_equal(wait_until(camera.take).image_bgr, picture())
+        assert "as the size of RAW pictures is not read" in camera.health.opened_as
+        camera.close()
+        front.shutdown(socket.SHUT_RDWR)
+
+
+def forward(front, port):
+    """Be the server at `port`, one connection after another, whose stream was moved to /live."""
+    while True:
+        try:
+            client = front.accept()[0]
+        except OSError:
+            return
+        with contextlib.suppress(OSError), client:
+            request = client.recv(4096)
+            while place := re.match(rb"\w+ (rtsp://[^/]+)/old ", request):
+                number = re.search(rb"CSeq: \d+", request)[0]
+                moved = b"302 Moved\r\nLocation: " + place[1] + b"/live"
+                status = moved if request.startswith(b"DESCRIBE") else b"200 OK"
+                client.sendall(b"RTSP/1.0 " + status + b"\r\n" + number + b"\r\n\r\n")
+                request = client.recv(4096)
+            with socket.create_connection(("127.0.0.1", port)) as server:
+                server.sendall(request)
+                back = threading.Thread(target=copy, args=(server, client), daemon=True)
+                back.start()
+                copy(client, server)
+                back.join()
+
+
 @pytest.fixture
 def pair():
     """A relay, the server's end of it and FFmpeg's."""
@@ -241,6 +278,34 @@ def test_a_stream_of_any_length_passes_byte_for_byte_both_ways(pair):
     assert received(client) == stream
     sender.join()
     assert relay.change is None
+
+
+def test_the_last_packet_of_a_picture_does_not_wait_for_a_receipt(pair):
+    _, server, client = pair
+    server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    lengths, pictures, sent_s, late_s = [*[1396] * 5, 300], 25, [], []
+
+    def send():
+        for _ in range(pictures):
+            for length in lengths:
+                server.sendall(b"$\0" + struct.pack("!H", length) + bytes(length))
+                time.sleep(0.001)
+            sent_s.append(time.monotonic())
+            # As after FFmpeg's own requests: it keeps a receipt back for 40 ms.
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+            time.sleep(0.05)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    for number in range(pictures):
+        missing = sum(4 + length for length in lengths)
+        while missing:
+            missing -= len(client.recv(missing))
+        come_s = time.monotonic()
+        wait_until(lambda n=number: len(sent_s) > n)
+        late_s.append(come_s - sent_s[number])
+    sender.join()
+    assert np.median(late_s) < 0.015
 
 
 def test_after_its_end_ffmpeg_still_takes_leave_of_the_server(pair):

@@ -82,6 +82,12 @@ def test_numbers_in_a_header():
         BitReader(bytes(20)).golomb()
 
 
+def test_a_set_that_claims_more_than_the_standard_allows_is_given_up_at_once():
+    order = [1, (0, 1), 0, 0, 256, *[0] * 300]
+    with pytest.raises(ValueError, match="256 offsets"):
+        h264_sequence(header((66, 8), (0, 16), 0, 0, *order, 0, (0, 1), 9, 9, (1, 1), (0, 2)))
+
+
 def test_a_divided_unit_counts_once_by_its_beginning():
     begins, goes_on = bytes([0x7C, 0x85]), bytes([0x7C, 0x05])
     assert list(h264_units(begins + KEY_264[1:])) == [KEY_264]
@@ -127,6 +133,15 @@ def test_a_description_that_is_out_of_date_is_no_change():
     assert read(slice_of_no_key) == (1920, 1080), "pictures may be refreshed bit by bit"
 
 
+def test_a_description_that_is_damaged_does_not_stop_the_stream():
+    watch = RtspWatch()
+    damaged = "a=fmtp:96 sprop-parameter-sets=Z\N{LATIN SMALL LETTER E WITH ACUTE}=,aM48gA=="
+    stream = described(*VIDEO, damaged) + b"".join(pictures((1920, 1080)))
+    assert watch.pass_on(stream) == stream
+    watch.pass_on(b"".join(pictures((100, 50))))
+    assert watch.change == ((1920, 1080), (100, 50))
+
+
 def test_key_frames_of_vp8_and_every_picture_of_jpeg_say_their_size():
     frame = bytes([0x10, 0, 0]) + b"\x9d\x01\x2a" + struct.pack("<HH", 640 | 0x4000, 480)
     assert vp8_size(b"\x10" + frame) == (640, 480)
@@ -148,7 +163,8 @@ def packet(payload, channel=0, kind=96, head=b"\x80"):
 
 def described(*lines):
     body = "\r\n".join(("v=0", "s=camera", "t=0 0", *lines)) + "\r\n"
-    return f"RTSP/1.0 200 OK\r\nCSeq: 2\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+    answer = f"RTSP/1.0 200 OK\r\nCSeq: 2\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    return answer.encode("latin-1")
 
 
 VIDEO = ("m=video 0 RTP/AVP 96", "a=rtpmap:96 H264/90000")
@@ -234,6 +250,7 @@ def test_what_is_no_rtsp_is_passed_on_at_once():
         b"\x00\x01\x02\x03" * 10,
         b"A" * 70_000,
         b"A\r\nContent-Length: 99999999\r\n\r\n",
+        b"A\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
     ):
         watch = RtspWatch()
         assert watch.pass_on(stream) == stream

@@ -122,6 +122,19 @@ def test_an_address_that_swallows_all_leaves_time_for_the_next(monkeypatch):
                 connect("camera", 80, LIMIT_S)
 
 
+def test_an_address_of_a_kind_that_this_machine_lacks_is_passed_over(monkeypatch):
+    """As where IPv6 is switched off and a name has an address of it all the same."""
+    lacking = (9999, socket.SOCK_STREAM, 6, "", ("::1", 80))
+    with socket.create_server(("127.0.0.1", 0)) as good:
+        fit = (socket.AF_INET, socket.SOCK_STREAM, 6, "", good.getsockname())
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [lacking, fit])
+        with connect("camera", 80, LIMIT_S) as sock:
+            assert sock.getpeername() == good.getsockname()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [fit, lacking])
+    with pytest.raises(ConnectionRefusedError):
+        connect("camera", 80, LIMIT_S)
+
+
 def test_an_ipv6_address_without_a_port_has_the_standard_one(monkeypatch):
     asked = []
 

@@ -21,7 +21,7 @@ from zsad.sources.authorization import Credentials, authorization
 from zsad.sources.config import CameraConfig
 from zsad.sources.health import Cause
 from zsad.sources.multipart import Multipart, is_whole_jpeg, jpeg_size_wh
-from zsad.sources.opencv import UrlOpener
+from zsad.sources.opencv import Offer, UrlOpener
 from zsad.sources.stream import Backing, Reading, Stream, StreamError
 
 _BLOCK = 1 << 16
@@ -118,7 +118,8 @@ class HttpOpener:
         answer.close()
         if kind.startswith(("text/", "image/")):
             raise StreamError(Cause.CODEC, f"the answer is {kind}, not a stream of pictures")
-        return UrlOpener(self._config, lambda address, timeout_s: kind).open(closing)
+        opener = UrlOpener(self._config, lambda address, timeout_s: Offer(kind, address))
+        return opener.open(closing)
 
     def _ask(self) -> _Answer:
         url = urlsplit(self._config.source)

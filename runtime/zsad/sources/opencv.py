@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from zsad.sources.config import CameraConfig
@@ -30,7 +31,21 @@ _USUAL_RATE_HZ = 25.0
 _WAITED = 0.3
 _LONGEST_BACKLOG_S = 1.0
 
-Probe = Callable[[str, float], "StreamError | str"]
+
+@dataclass(frozen=True)
+class Offer:
+    """What a server offers at a URL.
+
+    Attributes:
+        video: Its codec's name in a session description, or its MIME type.
+        address: Where it is, if its server sent to another; credentials included.
+    """
+
+    video: str
+    address: str = field(repr=False)
+
+
+Probe = Callable[[str, float], "StreamError | Offer"]
 """Asks the server of a URL, within seconds, what is wrong, or else what it offers."""
 
 
@@ -151,7 +166,7 @@ class UrlOpener:
             StreamError: It cannot be opened; the cause is the server's where it can be asked.
         """
         found = self._ask()
-        relay = self._relayed(_prepare_ffmpeg())
+        relay = self._relayed(_prepare_ffmpeg(), found)
         with contextlib.ExitStack() as undone:
             if relay is not None:
                 undone.callback(relay.close)
@@ -166,12 +181,14 @@ class UrlOpener:
             relay,
         )
 
-    def _relayed(self, options: str) -> Relay | None:
+    def _relayed(self, options: str, found: StreamError | Offer | None) -> Relay | None:
         if self._open_relay is None or _TCP not in options:
             return None
-        return self._open_relay(self._config.source, self._config.open_timeout_s)
+        # FFmpeg, which knows the server by the relay's address, might be sent back to that.
+        address = found.address if isinstance(found, Offer) else self._config.source
+        return self._open_relay(address, self._config.open_timeout_s)
 
-    def _captured(self, relay: Relay | None, found: StreamError | str | None) -> Any:
+    def _captured(self, relay: Relay | None, found: StreamError | Offer | None) -> Any:
         import cv2
 
         config = self._config
@@ -196,7 +213,7 @@ class UrlOpener:
             skip_backlog(capture)
         return capture
 
-    def _ask(self) -> StreamError | str | None:
+    def _ask(self) -> StreamError | Offer | None:
         if self._probe is None:
             return None
         found = self._probe(self._config.source, self._config.open_timeout_s)
@@ -205,16 +222,16 @@ class UrlOpener:
             raise found
         return found
 
-    def _why(self, found: StreamError | str | None, waited_s: float) -> StreamError:
+    def _why(self, found: StreamError | Offer | None, waited_s: float) -> StreamError:
         timed_out = waited_s >= _TIMED_OUT * self._config.open_timeout_s
         if found is None:
             cause = Cause.TIMEOUT if timed_out else Cause.FAILED
             return StreamError(cause, f"FFmpeg cannot open it within {waited_s:.1f} s")
         if isinstance(found, StreamError):
             return found
-        if timed_out and (found.upper() in _DECODED or "/" in found):
+        if timed_out and (found.video.upper() in _DECODED or "/" in found.video):
             return StreamError(Cause.NO_DATA, f"it sent no picture within {waited_s:.0f} s")
-        return StreamError(Cause.CODEC, f"FFmpeg does not open its video, which is {found}")
+        return StreamError(Cause.CODEC, f"FFmpeg does not open its video, which is {found.video}")
 
     def _reason(self) -> str:
         if self._config.resolved_kind == "rtsp":

@@ -11,6 +11,7 @@ from zsad.sources.bits import BitReader
 SizeWH = tuple[int, int]
 
 _WITH_CHROMA_FORMAT = (44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244)
+_MOST_OFFSETS = 255
 _ENOUGH = 32
 """Bytes of a slice or a picture parameter set that hold what is read of it."""
 
@@ -99,7 +100,9 @@ def _skip_h264_order(reader: BitReader) -> None:
         reader.bits(1)
         reader.golomb()
         reader.golomb()
-        for _ in range(reader.golomb()):
+        if (offsets := reader.golomb()) > _MOST_OFFSETS:
+            raise ValueError(f"{offsets} offsets in a cycle of pictures")
+        for _ in range(offsets):
             reader.golomb()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Callable, Iterator
 
@@ -61,7 +60,7 @@ def _described_units(parameters: str) -> Iterator[bytes]:
         for text in sets.split(","):
             try:
                 yield base64.b64decode(text)
-            except binascii.Error:
+            except ValueError:
                 continue
 
 

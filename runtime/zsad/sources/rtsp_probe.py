@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from zsad.socket_limit import connect, limited
+from zsad.sources.address import has_host
 from zsad.sources.authorization import Credentials, authorization, without_credentials
 from zsad.sources.health import Cause
+from zsad.sources.opencv import Offer
 from zsad.sources.stream import StreamError
 
 _PORTS = {"rtsp": 554, "rtsps": 322}
@@ -29,8 +31,8 @@ class _Answer:
     body: str
 
 
-def probe_rtsp(address: str, timeout_s: float) -> StreamError | str:
-    """Return why a server does not describe the stream; the name of its codec if it does.
+def probe_rtsp(address: str, timeout_s: float) -> StreamError | Offer:
+    """Return why a server does not describe the stream; its codec and where it is if it does.
 
     A server that moved it to another is followed, with the credentials of the first, as FFmpeg
     does, which would follow in a circle until its time is over.
@@ -45,7 +47,7 @@ def probe_rtsp(address: str, timeout_s: float) -> StreamError | str:
             with connect_rtsp(url, deadline_s) as server:
                 answer = _describe(server, url, deadline_s)
             if (moved := _moved_to(answer, url)) is None:
-                return _judge(answer)
+                return _judge(answer, url)
             url = moved
     except (OSError, EOFError, ValueError) as error:
         return why_not(error, url, timeout_s)
@@ -79,7 +81,7 @@ def _moved_to(answer: _Answer, url: SplitResult) -> SplitResult | None:
     if not (300 <= answer.status < 400 and location):
         return None
     moved = urlsplit(urljoin(url.geturl(), str(location[1])))
-    if moved.scheme not in _PORTS:
+    if moved.scheme not in _PORTS or not has_host(moved.geturl()):
         return None
     user, at, _ = url.netloc.rpartition("@")
     return moved if "@" in moved.netloc else moved._replace(netloc=f"{user}{at}{moved.netloc}")
@@ -155,7 +157,7 @@ def _parse(received: bytes) -> _Answer:
     return _Answer(int(match[1]), head, body)
 
 
-def _judge(answer: _Answer) -> StreamError | str:
+def _judge(answer: _Answer, url: SplitResult) -> StreamError | Offer:
     if answer.status in (401, 403):
         return StreamError(Cause.AUTH, f"user or password is refused (RTSP {answer.status})")
     if answer.status == 404:
@@ -172,4 +174,4 @@ def _judge(answer: _Answer) -> StreamError | str:
         return StreamError(Cause.CODEC, "the stream describes no video")
     video = answer.body.partition("m=video")[2]
     codec = _CODEC.search(video)
-    return codec[1] if codec else "of no name"
+    return Offer(codec[1] if codec else "of no name", url.geturl())

@@ -125,6 +125,8 @@ class RtspRelay:
         """Move on what is there to read; return whether anything may still come."""
         if ready is self._listener:
             self._client, _ = self._listener.accept()
+            # Or the last packet of a picture waits for FFmpeg's receipt of those before, 40 ms.
+            self._client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             selector.unregister(self._listener)
             selector.register(self._client, selectors.EVENT_READ)
             return True

@@ -9,7 +9,7 @@ from zsad.sources.rtp_sizes import PayloadReader, payload_reader
 
 _INTERLEAVED = 0x24  # a dollar sign
 _LONGEST_TEXT = 1 << 16
-_LENGTH = re.compile(rb"^content-length:[ \t]*(\d+)", re.IGNORECASE | re.MULTILINE)
+_LENGTH = re.compile(rb"^content-length:[ \t]*(\d{1,9})", re.IGNORECASE | re.MULTILINE)
 _SECTION = re.compile(r"^m=(\w+) \S+ (\S+) (\d+)(.*?)(?=^m=|\Z)", re.MULTILINE | re.DOTALL)
 _STATIC = {26: "JPEG"}
 

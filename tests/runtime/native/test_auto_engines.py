@@ -178,6 +178,17 @@ def test_without_its_package_an_engine_is_one_line(install, artifact, monkeypatc
     assert line.startswith("auto: without tensorrt: this machine's GPU needs NVIDIA's 'tensorrt'")
 
 
+def test_a_package_that_is_broken_is_one_line_too(install, artifact, monkeypatch, said, tmp_path):
+    install()
+    build_native_engine(artifact)
+    (tmp_path / "tensorrt.py").write_text("raise OSError('libnvinfer.so.10: cannot open')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "tensorrt")
+    assert opened(artifact) == "cpu"
+    (line,) = said()
+    assert "'tensorrt', which fails: libnvinfer.so.10: cannot open" in line
+
+
 def test_a_damaged_engine_hides_no_older_one(install, artifact, prefer_engines):
     install()
     build_native_engine(artifact, options=BuildOptions(8))
