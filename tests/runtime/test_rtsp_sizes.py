@@ -248,6 +248,7 @@ def test_whatever_comes_is_passed_on_unharmed():
 def test_what_is_no_rtsp_is_passed_on_at_once():
     for stream in (
         b"\x00\x01\x02\x03" * 10,
+        b"x$\x00\x00\x04abcd",  # a stray letter between packets
         b"A" * 70_000,
         b"A\r\nContent-Length: 99999999\r\n\r\n",
         b"A\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",

@@ -128,6 +128,7 @@ class RtspRelay:
             # Or the last packet of a picture waits for FFmpeg's receipt of those before, 40 ms.
             self._client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             selector.unregister(self._listener)
+            self._listener.close()  # who else connects is refused, and does not wait
             selector.register(self._client, selectors.EVENT_READ)
             return True
         if ready is self._server:

@@ -9,6 +9,7 @@ from zsad.sources.rtp_sizes import PayloadReader, payload_reader
 
 _INTERLEAVED = 0x24  # a dollar sign
 _LONGEST_TEXT = 1 << 16
+_TEXT = re.compile(rb"[A-Z_]{4}")  # RTSP/1.0, or a request of the server's
 _LENGTH = re.compile(rb"^content-length:[ \t]*(\d{1,9})", re.IGNORECASE | re.MULTILINE)
 _SECTION = re.compile(r"^m=(\w+) \S+ (\S+) (\d+)(.*?)(?=^m=|\Z)", re.MULTILINE | re.DOTALL)
 _STATIC = {26: "JPEG"}
@@ -77,7 +78,7 @@ class RtspWatch:
         if end >= 0:
             found = _LENGTH.search(bytes(self._held[start:end]))
             length = end + 4 - start + (int(found[1]) if found else 0)
-        elif self._held[start : start + 1].isalpha() and len(self._held) - start < _LONGEST_TEXT:
+        elif _TEXT.match(self._held, start) and len(self._held) - start < _LONGEST_TEXT:
             return _LONGEST_TEXT
         if length > _LONGEST_TEXT:
             self._lost, self.unwatched = True, "what its server sends is no RTSP"
