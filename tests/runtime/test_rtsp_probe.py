@@ -159,3 +159,9 @@ def test_an_address_of_ipv6_is_shown_as_it_is_written():
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     assert f"[::1]:{port} " in probe_rtsp(f"rtsp://[::1]:{port}/x", 1).detail
+
+
+@pytest.mark.parametrize("address", ["rtsp://[::1/live", "rtsp://cam:99999/live", "rtsp:///live"])
+def test_an_address_that_is_none_is_a_cause_and_no_traceback(address):
+    found = probe_rtsp(address, 1.0)
+    assert (found.cause, "names no host" in found.detail) == (Cause.FAILED, True)

@@ -41,6 +41,8 @@ def probe_rtsp(address: str, timeout_s: float) -> StreamError | Offer:
         address: The `rtsp://` or `rtsps://` URL, credentials included.
         timeout_s: For connecting and all answers together.
     """
+    if not has_host(address):  # as one in a pipeline may be written
+        return StreamError(Cause.FAILED, "its RTSP address names no host and port")
     url, deadline_s = urlsplit(address), time.monotonic() + timeout_s
     try:
         for _ in range(1 + _MOST_MOVES):
