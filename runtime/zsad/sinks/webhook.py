@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from urllib.parse import SplitResult, urlsplit
 
 from zsad.errors import InputError
+from zsad.http_connection import connect_http
 from zsad.line.record import VerdictRecord
 from zsad.sinks.base import RefusedError, SinkCause, SinkError, sink_error
 from zsad.sinks.config import TlsConfig, WebhookConfig
 from zsad.sinks.payload import verdict_bytes
-from zsad.socket_limit import connect, limited
+from zsad.socket_limit import limited
 
 SIGNATURE = "Zsad-Signature"
 TIMESTAMP = "Zsad-Timestamp"
@@ -112,14 +113,7 @@ class WebhookSink:
         return self._connection
 
     def _connect(self, url: SplitResult) -> http.client.HTTPConnection:
-        host, port, context = str(url.hostname), url.port or 80, self._context()
-        connection = http.client.HTTPConnection(host, port)
-        if context is not None:
-            port = url.port or 443
-            connection = http.client.HTTPSConnection(host, port, context=context)
-        limit_s = self._config.timeout_s
-        connection.sock = connect(host, port, limit_s, context)
-        return connection
+        return connect_http(url, self._config.timeout_s, self._context())
 
     def _context(self) -> ssl.SSLContext | None:
         """Return what a server is verified by, read anew: an authority's file may be replaced."""

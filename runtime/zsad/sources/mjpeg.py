@@ -15,8 +15,9 @@ from urllib.parse import SplitResult, urlsplit
 
 import numpy as np
 
+from zsad.http_connection import connect_http
 from zsad.preprocess import MAX_PIXELS
-from zsad.socket_limit import connect, limited
+from zsad.socket_limit import limited
 from zsad.sources.authorization import Credentials, authorization
 from zsad.sources.config import CameraConfig
 from zsad.sources.health import Cause
@@ -178,15 +179,8 @@ def _request(url: SplitResult, path: str, value: str | None, deadline_s: float) 
 
 def _connection(url: SplitResult, deadline_s: float) -> http.client.HTTPConnection:
     """Return an open connection. No proxy: a camera is never behind the office's."""
-    # Without a port http.client takes the end of an IPv6 address for one.
-    host, port, context = url.hostname or "", url.port or 80, None
-    connection = http.client.HTTPConnection(host, port)
-    if url.scheme.lower() == "https":
-        port, context = url.port or 443, ssl.create_default_context()
-        connection = http.client.HTTPSConnection(host, port, context=context)
-    left_s = deadline_s - time.monotonic()
-    connection.sock = connect(host, port, left_s, context)
-    return connection
+    context = ssl.create_default_context() if url.scheme.lower() == "https" else None
+    return connect_http(url, deadline_s - time.monotonic(), context)
 
 
 def _refusal(status: int, place: str) -> StreamError:

@@ -39,12 +39,8 @@ def h264_sequence(payload: bytes) -> tuple[int, SizeWH]:
     if fields == 2:
         reader.bits(1)
     reader.bits(1)  # direct_8x8_inference
-    left, right, top, bottom = _cropped(reader)
-    unit_x, unit_y = _chroma_steps(chroma)
-    return number, (
-        width - unit_x * (left + right),
-        fields * (rows - unit_y * (top + bottom)),
-    )
+    shown, shown_rows = _cropped(reader, chroma, width, rows)
+    return number, (shown, fields * shown_rows)
 
 
 def h265_sequence(payload: bytes) -> tuple[int, SizeWH]:
@@ -66,9 +62,7 @@ def h265_sequence(payload: bytes) -> tuple[int, SizeWH]:
     if chroma == 3 and reader.flag():
         chroma = 0
     width, height = reader.golomb(), reader.golomb()
-    left, right, top, bottom = _cropped(reader)
-    unit_x, unit_y = _chroma_steps(chroma)
-    return number, (width - unit_x * (left + right), height - unit_y * (top + bottom))
+    return number, _cropped(reader, chroma, width, height)
 
 
 def _h264_chroma(reader: BitReader) -> int:
@@ -115,14 +109,13 @@ def _skip_h265_profile(reader: BitReader, sub_layers: int) -> None:
         reader.bits(88 * profile + 8 * level)
 
 
-def _cropped(reader: BitReader) -> tuple[int, int, int, int]:
+def _cropped(reader: BitReader, chroma: int, width: int, height: int) -> SizeWH:
+    """What is left of a coded size; what is cut off is counted in samples of chroma."""
     if not reader.flag():
-        return 0, 0, 0, 0
-    return reader.golomb(), reader.golomb(), reader.golomb(), reader.golomb()
-
-
-def _chroma_steps(chroma: int) -> tuple[int, int]:
-    return (2 if chroma in (1, 2) else 1), (2 if chroma == 1 else 1)
+        return width, height
+    left, right, top, bottom = (reader.golomb() for _ in range(4))
+    unit_x, unit_y = (2 if chroma in (1, 2) else 1), (2 if chroma == 1 else 1)
+    return width - unit_x * (left + right), height - unit_y * (top + bottom)
 
 
 class ParameterSets:
