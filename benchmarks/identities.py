@@ -2,10 +2,11 @@
 
     python benchmarks/identities.py --backbone ViT-B-16 --json benchmarks/results/identities.json
 
-Both forms run in PyTorch eager and, exported, in ONNX Runtime on the CPU, in turns; their outputs
-are the same, or it fails. An engine finds some identities by itself, which the two ratios show. A
-part's times are multiplied by how often an image meets it, and stand beside the vision tower's, so
-that a large ratio of little is seen to be little.
+Both forms run in PyTorch eager and, exported, in ONNX Runtime on the CPU, in rounds of changing
+order; they are compared within a round, and their outputs are the same, or it fails. An engine
+finds some identities by itself, which the two ratios show. A part's times are multiplied by how
+often an image meets it, and stand beside the vision tower's, so that a large ratio of little is
+seen to be little.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 import click
 
 from accuracy_table import markdown
 from options import json_option
-from timing import Stages, take_turns, timed_run
+from rounds import Open, Round, drift, median_ms, notes, ratios, take_rounds
+from timing import Stages, timed_run
 from zsad.command import Command
 
 if TYPE_CHECKING:
@@ -42,8 +45,9 @@ class Saving:
         identity: What it says.
         naive_ms: Median of the form that it replaces, in ONNX Runtime.
         ms: Median of the form in the graph, in ONNX Runtime.
-        times_faster: Their ratio.
-        eager_times_faster: The same in PyTorch eager.
+        times_faster: Their ratio within a round, the median of all rounds.
+        lowest, highest: The smallest and the largest of these ratios.
+        eager_times_faster: As `times_faster`, in PyTorch eager.
         saved_share: Time saved, over that of the vision tower, in ONNX Runtime.
         naive_gflop: Arithmetic of the form that it replaces, in 1e9.
         gflop: Of the form in the graph.
@@ -53,6 +57,8 @@ class Saving:
     naive_ms: float
     ms: float
     times_faster: float
+    lowest: float
+    highest: float
     eager_times_faster: float
     saved_share: float
     naive_gflop: float
@@ -61,11 +67,14 @@ class Saving:
 
 @click.command(cls=Command)
 @click.option("--backbone", "name", default="ViT-B-16", show_default=True)
-@click.option("--runs", type=click.IntRange(2), default=30, show_default=True, help="Timed runs.")
-@click.option("--warm-up", type=click.IntRange(0), default=3, show_default=True)
-@click.option("--threads", type=click.IntRange(1), help="Threads. Default: ONNX Runtime's choice.")
+@click.option("--rounds", type=click.IntRange(2), default=6, show_default=True, help="All of them.")
+@click.option("--runs", type=click.IntRange(1), default=9, show_default=True, help="In a round.")
+@click.option("--warm-up", type=click.IntRange(0), default=3, show_default=True, help="Likewise.")
+@click.option("--threads", type=click.IntRange(1), help="Threads. Default: the library's choice.")
 @json_option
-def main(name: str, runs: int, warm_up: int, threads: int | None, json_path: Path | None) -> None:
+def main(
+    name: str, rounds: int, runs: int, warm_up: int, threads: int | None, json_path: Path | None
+) -> None:
     """Time every identity against what it replaces and print the table."""
     from identity_forms import pairs
     from machine import describe
@@ -74,18 +83,22 @@ def main(name: str, runs: int, warm_up: int, threads: int | None, json_path: Pat
 
     pretrained = None if name == "tiny" else "random:0"
     backbone = load_backbone(name, pretrained=pretrained, pos_resize="bilinear")
-    savings = measure(pairs(backbone), backbone.vision, runs, warm_up, threads)
-    click.echo(table(savings))
+    found = pairs(backbone)
+    measured = take_rounds(contenders(found, backbone.vision, threads), rounds, runs, warm_up)
+    savings = [saving(pair, measured, *flops(pair)) for pair in found]
+    drifted = drift(measured)
+    click.echo("\n".join([table(savings), *notes(drifted)]))
     if json_path is not None:
-        record = {"backbone": name, "runs": runs, "warm_up": warm_up, "threads": threads}
-        write_json(json_path, {"machine": describe(), **record, "savings": savings})
+        asked = {"backbone": name, "runs": runs, "warm_up": warm_up, "threads": threads}
+        result = {"savings": savings, "drift": drifted, "rounds": measured}
+        write_json(json_path, {"machine": describe(), **asked, **result})
         click.echo(str(json_path))
 
 
-def measure(
-    found: Sequence[Pair], tower: VisionTower, runs: int, warm_up: int, threads: int | None
-) -> list[Saving]:
-    """Time both forms of every pair, and the tower, in turns.
+def contenders(
+    found: Sequence[Pair], tower: VisionTower, threads: int | None
+) -> Mapping[str, Open]:
+    """Return the tower and both forms of every pair, exported and in eager, ready to be timed.
 
     Raises:
         RuntimeError: The two forms of a pair differ.
@@ -93,36 +106,41 @@ def measure(
     import torch
 
     from identity_forms import ImageFeature
-    from method_costs import flop_run
 
     if threads is not None:
         torch.set_num_threads(threads)
     image = torch.randn(1, 3, *tower.image_hw)
-    contenders = {TOWER: exported(ImageFeature(tower), image, threads)}
+    runs = {TOWER: exported(ImageFeature(tower), image, threads)}
     for pair in found:
         check_same(pair)
         for form, module in (("naive", pair.naive), ("ours", pair.ours)):
-            contenders[f"{form} {pair.name}"] = exported(module, pair.example, threads)
-            contenders[f"eager {form} {pair.name}"] = eager(module, pair.example)
-    timed = take_turns(contenders, runs, warm_up)
-    medians = {name: latency.stages_ms["total"] for name, latency in timed.items()}
-    return [
-        saving(pair, medians, *(flop_run(m, pair.example) for m in (pair.naive, pair.ours)))
-        for pair in found
-    ]
+            runs[f"{form} {pair.name}"] = exported(module, pair.example, threads)
+            runs[f"eager {form} {pair.name}"] = eager(module, pair.example)
+    return {name: lambda run=run: run for name, run in runs.items()}
 
 
-def saving(pair: Pair, medians: Mapping[str, float], naive_flop: int, flop: int) -> Saving:
-    """Return what a pair saves of an image, given the medians of all contenders."""
-    naive_ms, ms = (pair.times * medians[f"{form} {pair.name}"] for form in ("naive", "ours"))
-    slow, fast = (medians[f"eager {form} {pair.name}"] for form in ("naive", "ours"))
+def flops(pair: Pair) -> tuple[int, int]:
+    """Return the arithmetic of one run of either form."""
+    from method_costs import flop_run
+
+    return flop_run(pair.naive, pair.example), flop_run(pair.ours, pair.example)
+
+
+def saving(pair: Pair, measured: Sequence[Round], naive_flop: int, flop: int) -> Saving:
+    """Return what a pair saves of an image, given the rounds of all contenders."""
+    naive, ours = (f"{form} {pair.name}" for form in ("naive", "ours"))
+    naive_ms, ms = (pair.times * median_ms(measured, name) for name in (naive, ours))
+    faster = sorted(ratios(measured, naive, ours))
+    eager_faster = ratios(measured, f"eager {naive}", f"eager {ours}")
     return Saving(
         identity=pair.name,
         naive_ms=naive_ms,
         ms=ms,
-        times_faster=naive_ms / ms,
-        eager_times_faster=slow / fast,
-        saved_share=(naive_ms - ms) / medians[TOWER],
+        times_faster=median(faster),
+        lowest=faster[0],
+        highest=faster[-1],
+        eager_times_faster=median(eager_faster),
+        saved_share=(naive_ms - ms) / median_ms(measured, TOWER),
         naive_gflop=pair.times * naive_flop / 1e9,
         gflop=pair.times * flop / 1e9,
     )
@@ -187,6 +205,7 @@ def table(savings: Sequence[Saving]) -> str:
         "naive, ms",
         "ms",
         "times as fast",
+        "over the rounds",
         "in eager",
         "saved, of the tower",
         "GFLOP",
@@ -197,6 +216,7 @@ def table(savings: Sequence[Saving]) -> str:
             f"{each.naive_ms:.2f}",
             f"{each.ms:.2f}",
             f"{each.times_faster:.2f}",
+            f"{each.lowest:.2f} to {each.highest:.2f}",
             f"{each.eager_times_faster:.2f}",
             f"{each.saved_share:.1%}",
             f"{each.naive_gflop:.3f} -> {each.gflop:.3f}",

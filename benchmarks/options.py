@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from zsad.backends import BACKENDS
+from zsad.command import check_writable
 from zsad.errors import InputError
 from zsad.precision import PRECISIONS
 
@@ -17,10 +18,11 @@ class _Unwritable(click.ClickException):
 
 def check_folder(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
     """Refuse a file that cannot be written where it is to be, before hours of measuring."""
-    if path is not None and not path.parent.is_dir():
-        raise _Unwritable(f"folder {path.parent} does not exist: make it first")
-    if path is not None and path.is_dir():
-        raise _Unwritable(f"{path} is a folder: name a file")
+    try:
+        if path is not None:
+            check_writable(path)
+    except InputError as error:
+        raise _Unwritable(str(error)) from None
     return path
 
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from zsad.backends import BACKENDS
-from zsad.command import Command, FiniteRange
-from zsad.errors import InputError
+from zsad.command import Command, FiniteRange, check_writable
 from zsad.precision import PRECISIONS
 
 if TYPE_CHECKING:
@@ -168,9 +167,9 @@ def main(
     from zsad_calibration.options import debounce_of, inspection_of, score_kind_of
     from zsad_calibration.summary import summary_lines
 
-    for file in (recipe, names_out):  # before the parts are judged, which takes minutes
-        if file is not None and not file.parent.is_dir():
-            raise InputError(f"folder {file.parent} does not exist: make it first")
+    for file in (recipe, names_out):
+        if file is not None:
+            check_writable(file)
     # An older recipe may be added to or replaced, any other file may not.
     old = read_recipe(recipe) if recipe.exists() else None
     inspection = inspection_of(old, roi, ignored, tiles)

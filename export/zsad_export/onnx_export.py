@@ -16,6 +16,7 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 import torch
+from onnxscript.optimizer import fold_constants
 from torch import Tensor, nn
 
 from zsad.schema import sha256_file
@@ -91,6 +92,7 @@ def _write(
     model, traced = program.model, program.exported_program
     assert traced is not None
     norms = sum(n.target == torch.ops.aten.layer_norm.default for n in traced.graph.nodes)
+    _fold_transposed_weights(model)
     _share_equal_weights(model.graph)
     _name_after_modules(model.graph)
     _strip_metadata(model)
@@ -142,6 +144,15 @@ def _name_types(graph: ir.Graph) -> None:
                 d if isinstance(d, int) else names.get(str(d.value), d.value) for d in value.shape
             ]
             value.shape = ir.Shape(dims)
+
+
+def _fold_transposed_weights(model: ir.Model) -> None:
+    """Store a linear's weight as it is multiplied by, where the exporter left a Transpose.
+
+    It does so where the weight had several users, as of blocks that windows run through, too, and
+    only joined them after it had folded.
+    """
+    fold_constants(model, should_fold=lambda node: node.op_type == "Transpose")
 
 
 def _share_equal_weights(graph: ir.Graph) -> None:

@@ -6,8 +6,10 @@ import errno
 import logging
 import math
 import sys
+import tempfile
 import threading
 import traceback
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -62,6 +64,22 @@ class Command(click.Command):
         except KeyboardInterrupt:
             click.echo(f"{ctx.command_path}: interrupted", err=True)
             ctx.exit(_INTERRUPTED)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a file that cannot be written, before the minutes or hours whose result it is for.
+
+    Raises:
+        InputError: It is a folder, its own folder does not exist, or nothing can be written there.
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"folder {path.parent} does not exist: make it first")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: name a file")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise InputError(f"nothing can be written into {path.parent}: {error.strerror}") from None
 
 
 def _show_log() -> None:

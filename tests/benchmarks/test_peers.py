@@ -116,13 +116,27 @@ def test_our_artifact_answers_and_theirs_say_why_they_did_not(make_artifact, tmp
 
 @pytest.mark.slow
 def test_every_contender_of_ours_runs_on_the_embedded_backbone(tmp_path):
-    jobs = peers.our_peers(tmp_path, "tiny", ("cpu",), ("fp32",))
+    jobs = peers.our_peers(tmp_path, "tiny", ("cpu",), ("fp32", "int8"))
     rows = measure([(peer, peers._with(SETUP, extra)) for peer, extra in jobs], tmp_path, None, 2)
     named = {row["title"]: row for row in rows}
     dive = named["**zsad DIVE**, fp32, cpu"]["score"]
     for title in ("DIVE, PyTorch eager", "DIVE, torch.compile"):
         assert named[title]["score"] == pytest.approx(dive, abs=1e-4)
+    assert named["**zsad DIVE**, int8, cpu"]["score"] == pytest.approx(dive, abs=5e-2)
+    assert named["**zsad winclip**, int8, cpu"]["ms"]["p50"] > 0
     assert "tiny" in named["open_clip, zero-shot class"]["error"]  # no name that open_clip knows
+
+
+def test_ratios_are_to_the_first_that_ran():
+    words = {"needs": "words", "cannot": ""}
+    ran = {"cold_start_s": 1.0, "peak_bytes": None, "disk_bytes": 2e6} | words
+    rows = [
+        {"title": "ours", "error": "no such graph"} | words,
+        {"title": "second", "ms": {"p50": 40.0}} | ran,
+        {"title": "third", "ms": {"p50": 20.0}} | ran,
+    ]
+    assert [line.split(" | ")[2] for line in table(rows).splitlines()[2:]] == ["", "1.00", "0.50"]
+    assert "| ours | no such graph |" in table(rows[:1])
 
 
 def test_a_missing_environment_is_refused():

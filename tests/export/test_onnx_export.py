@@ -26,10 +26,10 @@ def run_onnx(path, images):
 class Twice(torch.nn.Module):
     """One module that runs twice: the exporter folds a transposed copy of its weight for each."""
 
-    def __init__(self):
+    def __init__(self, width):
         super().__init__()
-        self.conv = torch.nn.Conv2d(3, 16, 8, 8)
-        self.mix = torch.nn.Linear(16, 16)
+        self.conv = torch.nn.Conv2d(3, width, 8, 8)
+        self.mix = torch.nn.Linear(width, width)
 
     def forward(self, images):
         tokens = self.conv(images).flatten(2).transpose(1, 2)
@@ -39,11 +39,17 @@ class Twice(torch.nn.Module):
         return logits.mean(dim=1).sigmoid(), full, logits.mean(dim=1)
 
 
-def test_a_module_that_runs_twice_has_one_weight(spec, images, tmp_path):
-    graph = DeploymentGraph(Twice(), spec, "fp32")
+@pytest.mark.parametrize("width", [16, 96])  # the exporter itself folds up to 8192 values
+def test_a_module_that_runs_twice_has_one_weight_as_it_is_multiplied_by(
+    width, spec, images, tmp_path
+):
+    graph = DeploymentGraph(Twice(width), spec, "fp32")
     export_onnx(graph, HW, tmp_path / "twice.onnx")
-    weights = onnx.load(tmp_path / "twice.onnx").graph.initializer
-    assert [tuple(w.dims) for w in weights].count((16, 16)) == 1
+    written = onnx.load(tmp_path / "twice.onnx").graph
+    weights = {w.name: tuple(w.dims) for w in written.initializer}
+    assert [*weights.values()].count((width, width)) == 1
+    products = [node.input[1] in weights for node in written.node if node.op_type == "MatMul"]
+    assert products == [True, True]
     expected = graph(torch.from_numpy(images))
     for found, tensor in zip(run_onnx(tmp_path / "twice.onnx", images), expected, strict=True):
         np.testing.assert_allclose(found, tensor.detach().numpy(), atol=1e-5)

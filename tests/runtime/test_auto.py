@@ -1,5 +1,6 @@
 """`--backend auto` with a clock that stands still and engines that say how long they take."""
 
+import dataclasses
 import json
 import logging
 import re
@@ -16,6 +17,7 @@ from zsad.backends import auto, open_backend
 from zsad.backends.auto import RUNS, open_fastest
 from zsad.backends.remembered import Situation, memory_file, recall_all
 from zsad.errors import InferenceError, InputError
+from zsad.parity_record import ParityRecord
 
 GRAPHS = {"cuda": "a" * 64, "cpu": "b" * 64, "openvino": "b" * 64}
 
@@ -29,6 +31,7 @@ class Engines:
         self.levels = {}
         self.now = 0.0
         self.opened = []
+        self.seen = []
         self.runs = 0
         self.open_now = 0
 
@@ -53,6 +56,7 @@ class Engine:
         if isinstance(self.ms, InferenceError):
             raise self.ms
         self.engines.runs += 1
+        self.engines.seen.append(feeds["image"])
         self.engines.now += self.ms / 1e3
         score = self.engines.scores.get(self.name, 0.25)
         level = self.engines.levels.get(self.name, 0.5)
@@ -67,7 +71,16 @@ class Engine:
 
 @pytest.fixture
 def artifact(make_artifact):
-    return Artifact.open(make_artifact())
+    """An artifact whose graphs have the hashes of `GRAPHS`."""
+    opened = Artifact.open(make_artifact(precisions=("fp32", "fp16")))
+    hashes = {"fp32": GRAPHS["cpu"], "fp16": GRAPHS["cuda"]}
+    graphs = {
+        precision: dataclasses.replace(graph, sha256=hashes[precision])
+        for precision, graph in opened.manifest.graphs.items()
+    }
+    files = opened.manifest.files | {graph.file: graph.sha256 for graph in graphs.values()}
+    manifest = dataclasses.replace(opened.manifest, graphs=graphs, files=files)
+    return dataclasses.replace(opened, manifest=manifest)
 
 
 @pytest.fixture(autouse=True)
@@ -192,18 +205,37 @@ def test_a_graph_that_answers_nan_still_opens_on_the_cpu(artifact):
     assert choose(artifact, engines) == "cpu"
 
 
-def test_another_graph_may_give_other_numbers(artifact):
+@pytest.mark.parametrize(
+    ("level", "allowed", "chosen"),
+    [
+        (0.5 + 0.02 + 2e-2 + 1e-4, 0.0, "cuda"),  # rounding, FP16's limit and FP32's
+        (0.5 + 0.02 + 2e-2 + 2e-4, 0.0, "cpu"),
+        (0.65, 0.2, "cuda"),  # --allow-parity-loss
+        (0.75, 0.2, "cpu"),
+        (np.nan, 0.2, "cpu"),
+        (np.inf, 0.2, "cpu"),
+    ],
+)
+def test_another_graph_may_be_off_by_its_parity(artifact, caplog, level, allowed, chosen):
+    record = ParityRecord(1, "cpu", 0.0, allowed, 0.0, None, None, "run on CPU")
+    manifest = dataclasses.replace(artifact.manifest, parity={"fp16": record})
     engines = Engines(cuda=1, cpu=20)
-    engines.scores["cuda"] = 0.3
-    assert choose(artifact, engines, names=("cuda", "cpu")) == "cuda"
+    engines.levels["cuda"] = level - 1e-9
+    allowing = dataclasses.replace(artifact, manifest=manifest)
+    assert choose(allowing, engines, names=("cuda", "cpu")) == chosen
+    assert ("cuda computes something else than cpu here" in caplog.text) == (chosen == "cpu")
 
 
-@pytest.mark.parametrize("level", [np.nan, np.inf])
-def test_another_graph_that_gives_no_numbers_is_never_taken(artifact, caplog, level):
-    engines = Engines(cuda=1, cpu=20)
-    engines.levels["cuda"] = level
-    assert choose(artifact, engines, names=("cuda", "cpu")) == "cpu"
-    assert "cuda computes something else than cpu here" in caplog.text
+def test_engines_are_held_against_each_other_on_a_golden_frame(make_artifact, reseal):
+    path = make_artifact()
+    image = np.random.default_rng(0).integers(0, 256, (8, 12, 3), np.uint8)
+    (path / "golden").mkdir()
+    Image.fromarray(image[..., ::-1]).save(path / "golden" / "part.png")
+    reseal(path)
+    engines = Engines(cpu=20, openvino=10)
+    choose(Artifact.open(path), engines)
+    assert len(engines.seen) == 2 * (1 + RUNS)
+    assert all(np.array_equal(seen, image[None]) for seen in engines.seen)
 
 
 @pytest.mark.parametrize("error", [InputError("cuda is damaged"), InferenceError("no memory")])

@@ -2,12 +2,13 @@
 
 import errno
 import os
+import tempfile
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from zsad.command import Command
+from zsad.command import Command, check_writable
 from zsad.errors import EngineError, InferenceError, InputError, ParityError
 
 
@@ -42,3 +43,22 @@ def test_a_name_that_is_too_long_is_no_bug_of_ours():
 def test_what_nobody_foresaw_keeps_its_traceback():
     result = run(OSError(errno.EIO, "broken"))
     assert result.exit_code == 1 and isinstance(result.exception, OSError)
+
+
+def test_a_file_that_cannot_be_written_is_refused_with_its_reason(tmp_path, monkeypatch):
+    check_writable(tmp_path / "x.json")
+    assert list(tmp_path.iterdir()) == []
+    for path, reason in (
+        (tmp_path / "none" / "x.json", f"folder {tmp_path / 'none'} does not exist: make it first"),
+        (tmp_path, f"{tmp_path} is a folder: name a file"),
+    ):
+        with pytest.raises(InputError) as refused:
+            check_writable(path)
+        assert str(refused.value) == reason
+
+    def refuse(dir):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(InputError, match=f"written into {tmp_path}: Permission denied"):
+        check_writable(tmp_path / "x.json")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from zsad.command import Command, FiniteRange
+from zsad.command import Command, FiniteRange, check_writable
 from zsad.errors import InputError
 from zsad_train.config import AMP, Job, TrainConfig
 from zsad_train.methods import (
@@ -103,10 +103,7 @@ def _check_out(out: Path, *, resume: bool, force: bool) -> None:
         raise InputError("--resume goes on and --force starts anew: give one of them")
     if resume and not out.is_file():
         raise InputError(f"nothing to resume: {out} does not exist; leave --resume out to start")
-    if not out.parent.is_dir():
-        raise InputError(f"folder {out.parent} does not exist: make it first")
-    if out.is_dir():
-        raise InputError(f"--out {out} is a folder: give the checkpoint's file name")
+    check_writable(out)
     if out.exists() and not (resume or force):
         raise InputError(f"{out} exists: go on with --resume, or overwrite it with --force")
 

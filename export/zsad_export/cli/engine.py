@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zsad.command import Command
+from zsad.command import Command, check_writable
 from zsad.errors import InputError
 from zsad_export.cli.sm import parse_sms
 
@@ -126,8 +126,7 @@ def _check_inspection(path: Path, rtx: bool) -> None:
     """Refuse, before a build that may take minutes, what cannot be inspected or written."""
     from zsad.device import find_gpu
 
-    if not path.parent.is_dir():
-        raise InputError(f"folder {path.parent} does not exist: make it first")
+    check_writable(path)
     if rtx:
         try:
             find_gpu()

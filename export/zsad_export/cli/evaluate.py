@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from zsad.backends import BACKENDS
-from zsad.command import Command
+from zsad.command import Command, check_writable
 from zsad.errors import InputError
 from zsad.precision import PRECISIONS
 
@@ -158,15 +157,7 @@ def _check_out(out: Path | None) -> None:
         return
     if out.suffix != ".json":
         raise InputError(f"--out {out} must end in .json; everything else goes beside it")
-    if not out.parent.is_dir():
-        raise InputError(f"folder {out.parent} does not exist: make it first")
-    if out.is_dir():
-        raise InputError(f"--out {out} is a folder: name a file")
-    # Before anything is judged: what cannot be kept is not worth the hours.
-    try:
-        tempfile.TemporaryFile(dir=out.parent).close()
-    except OSError as error:
-        raise InputError(f"nothing can be written into {out.parent}: {error.strerror}") from None
+    check_writable(out)
 
 
 def _read_names(path: Path | None) -> frozenset[str]:

@@ -20,7 +20,7 @@ import numpy as np
 import zsad
 from zsad.artifact import Artifact
 from zsad.backends.built_plan import PACKAGES, CandidateEngine
-from zsad.backends.frame import noise_frame
+from zsad.backends.frame import golden_feeds, noise_frame
 from zsad.backends.ort import PROVIDERS, import_onnxruntime
 from zsad.backends.remembered import (
     SCHEMA,
@@ -32,6 +32,8 @@ from zsad.backends.remembered import (
 )
 from zsad.errors import InferenceError, InputError
 from zsad.host import processor, usable_cores
+from zsad.manifest import Manifest
+from zsad.parity import LIMITS
 from zsad.types import Array
 
 if TYPE_CHECKING:
@@ -52,11 +54,8 @@ OPTIONAL = ("openvino",)
 
 AGREEMENT = 0.02
 """Largest difference of score and map from those of `cpu`, which runs everywhere, for one graph.
-Rounding stays below it; a kernel that is wrong does not."""
-
-OTHER_GRAPH = 1.0
-"""The same for another graph of the artifact, whose numbers are its own: scores and maps are in
-[0, 1], so what is farther off is no number, as an engine gives that overflows."""
+Rounding stays below it; a kernel that is wrong does not. Another graph of the artifact may be off
+by its own and the CPU's graph's parity on top."""
 
 Open = Callable[[str], "Backend"]
 
@@ -143,21 +142,26 @@ def open_fastest(
         else:
             LOG.info("auto: %s, remembered in %s", known.describe(), memory_file(situation))
             return opened
-    return open_one(_choose(situation, open_one, noise_frame(artifact), clock).backend)
+    return open_one(_choose(situation, open_one, artifact, clock).backend)
 
 
 def _works_now(
     failed: tuple[str, ...], artifact: Artifact, open_one: Open, clock: Callable[[], float]
 ) -> bool:
-    return bool(failed and _measure_all(failed, open_one, noise_frame(artifact), clock)[0])
+    return bool(failed and _measure_all(failed, open_one, _feeds(artifact), clock)[0])
+
+
+def _feeds(artifact: Artifact) -> Mapping[str, Array]:
+    """A frame that parity holds on, if the artifact has one."""
+    return next(iter(golden_feeds(artifact)), None) or noise_frame(artifact)
 
 
 def _choose(
-    situation: Situation, open_one: Open, feeds: Mapping[str, Array], clock: Callable[[], float]
+    situation: Situation, open_one: Open, artifact: Artifact, clock: Callable[[], float]
 ) -> Choice:
     LOG.info("auto: measuring %s, once for %s", ", ".join(situation.graphs), _once_for(situation))
-    runs, errors = _measure_all(situation.graphs, open_one, feeds, clock)
-    wrong = _wrong(runs, situation.graphs)
+    runs, errors = _measure_all(situation.graphs, open_one, _feeds(artifact), clock)
+    wrong = _wrong(runs, _limits(artifact.manifest, situation.graphs))
     seconds = {name: run.seconds for name, run in runs.items() if name not in wrong}
     if not seconds:
         raise errors["cpu"]
@@ -188,12 +192,28 @@ class _Run:
     outputs: Mapping[str, Array]
 
 
-def _wrong(runs: Mapping[str, _Run], graphs: Mapping[str, str]) -> list[str]:
-    """Return those that give something else than `cpu` for the same graph, or no numbers."""
+def _limits(manifest: Manifest, graphs: Mapping[str, str]) -> dict[str, float]:
+    """Return how far each may be off `cpu`, given the graph that each runs."""
+    exact = graphs["cpu"]
+    return {
+        name: AGREEMENT
+        + (0.0 if graph == exact else _parity(manifest, graph) + _parity(manifest, exact))
+        for name, graph in graphs.items()
+    }
+
+
+def _parity(manifest: Manifest, graph: str) -> float:
+    """Return how far a graph may be off the reference; what the user allowed it counts too."""
+    precision = next(p for p, file in manifest.graphs.items() if file.sha256 == graph)
+    held = [LIMITS[precision], *filter(None, [manifest.parity.get(precision)])]
+    return max(max(each.score_max_abs, each.map_max_abs) for each in held)
+
+
+def _wrong(runs: Mapping[str, _Run], limits: Mapping[str, float]) -> list[str]:
+    """Return those that give something else than `cpu`, or no numbers."""
     if "cpu" not in runs:
         return []
     expected = runs["cpu"].outputs
-    limits = {n: AGREEMENT if graphs[n] == graphs["cpu"] else OTHER_GRAPH for n in runs}
     others = [name for name in runs if name != "cpu"]
     return [name for name in others if not _apart(runs[name].outputs, expected) <= limits[name]]
 

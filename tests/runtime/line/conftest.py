@@ -11,9 +11,17 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from judges_rig import CAMERAS
 from waiting import wait_until
 
+from zsad.golden import GoldenFrame, GoldenOutputs
+from zsad.line.config import EngineConfig, LineConfig
+from zsad.line.judges import LineJudges
+from zsad.line.latency import Latencies
+from zsad.line.monitor import Monitor
+from zsad.line.recipes import read_recipes
 from zsad.recipe import write_recipe
+from zsad.watch.config import ReplayConfig, WatchConfig
 
 FAKES = Path(__file__).parents[2] / "fakes"
 FRAMES = 12
@@ -58,6 +66,54 @@ def drop(line_folder):
         os.rename(line_folder / f"{name}.png", line_folder / "drop" / f"{name}.png")
 
     return put
+
+
+@pytest.fixture
+def artifact(make_artifact, reseal):
+    """Two graphs that do the same, and golden frames that say what it is."""
+    from zsad_export.golden import write_golden
+
+    path = make_artifact(precisions=("fp32", "fp16"))
+    levels = (20, 90, 200)
+    frames = [GoldenFrame(f"grey{g}", np.full((8, 12, 3), g, np.uint8)) for g in levels]
+    maps = np.stack([np.full((8, 12), np.float32(g / 255)) for g in levels])
+    write_golden(path, frames, GoldenOutputs(np.float32([g / 255 for g in levels]), maps))
+    reseal(path)
+    return path
+
+
+@pytest.fixture
+def doubts():
+    """Why the judges doubted what they had said, in order."""
+    return []
+
+
+@pytest.fixture
+def open_judges(artifact, make_recipe, tmp_path, doubts):
+    """Return `open(recipes by camera, **watch)`: judges, their monitor and what they audited."""
+    opened = []
+
+    def open_them(recipes, precision="fp32", backend="cpu", max_batch=4, **replay):
+        for name, recipe in recipes.items():
+            write_recipe(tmp_path / f"{name}.json", recipe)
+        config = LineConfig(
+            "press",
+            str(artifact),
+            CAMERAS,
+            str(tmp_path / "ledger"),
+            recipes={name: str(tmp_path / f"{name}.json") for name in recipes},
+            engine=EngineConfig(backend, precision, threads=1, max_batch=max_batch),
+            watch=WatchConfig(ReplayConfig(**replay)),
+        )
+        monitor, changes = Monitor("press", {}, Latencies()), []
+        judges = LineJudges(config, read_recipes(config), monitor, changes.append, doubts.append)
+        monitor.ready()
+        opened.append(judges)
+        return judges, monitor, changes
+
+    yield open_them
+    for judges in opened:
+        judges.close()
 
 
 @pytest.fixture

@@ -4,89 +4,14 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-from fake_device import FakeDevice
-from fake_execution import Context
+from judges_rig import verdicts
 from onnx import numpy_helper
 
 from zsad.artifact import Artifact
-from zsad.backends import auto, open_backend
+from zsad.backends import open_backend
 from zsad.backends.ort import OrtBackend
-from zsad.engine_cache import BuildOptions
 from zsad.errors import InferenceError, InputError
-from zsad.golden import GoldenFrame, GoldenOutputs
-from zsad.line.accounts import Ticket
-from zsad.line.config import EngineConfig, LineConfig
-from zsad.line.judge import Taken
-from zsad.line.judges import LineJudges
-from zsad.line.latency import Latencies
-from zsad.line.monitor import Monitor
-from zsad.line.recipes import read_recipes
 from zsad.line.status import LineState
-from zsad.recipe import write_recipe
-from zsad.sources import CameraConfig, Frame
-from zsad.watch.config import ReplayConfig, WatchConfig
-
-CAMERAS = (CameraConfig("top", "rtsp://127.0.0.1:1"), CameraConfig("side", "rtsp://127.0.0.1:2"))
-
-
-@pytest.fixture
-def artifact(make_artifact, reseal):
-    """Two graphs that do the same, and golden frames that say what it is."""
-    from zsad_export.golden import write_golden
-
-    path = make_artifact(precisions=("fp32", "fp16"))
-    levels = (20, 90, 200)
-    frames = [GoldenFrame(f"grey{g}", np.full((8, 12, 3), g, np.uint8)) for g in levels]
-    maps = np.stack([np.full((8, 12), np.float32(g / 255)) for g in levels])
-    write_golden(path, frames, GoldenOutputs(np.float32([g / 255 for g in levels]), maps))
-    reseal(path)
-    return path
-
-
-@pytest.fixture
-def doubts():
-    """Why the judges doubted what they had said, in order."""
-    return []
-
-
-@pytest.fixture
-def open_judges(artifact, make_recipe, tmp_path, doubts):
-    """Return `open(recipes by camera, **watch)`: judges, their monitor and what they audited."""
-    opened = []
-
-    def open_them(recipes, precision="fp32", backend="cpu", max_batch=4, **replay):
-        for name, recipe in recipes.items():
-            write_recipe(tmp_path / f"{name}.json", recipe)
-        config = LineConfig(
-            "press",
-            str(artifact),
-            CAMERAS,
-            str(tmp_path / "ledger"),
-            recipes={name: str(tmp_path / f"{name}.json") for name in recipes},
-            engine=EngineConfig(backend, precision, threads=1, max_batch=max_batch),
-            watch=WatchConfig(ReplayConfig(**replay)),
-        )
-        monitor, changes = Monitor("press", {}, Latencies()), []
-        judges = LineJudges(config, read_recipes(config), monitor, changes.append, doubts.append)
-        monitor.ready()
-        opened.append(judges)
-        return judges, monitor, changes
-
-    yield open_them
-    for judges in opened:
-        judges.close()
-
-
-def take(judges, camera, level, number=1):
-    image = np.full((8, 12, 3), level, np.uint8)
-    frame = Frame(str(number), image, None, time.monotonic())
-    return Taken(Ticket(number, camera, time.monotonic()), frame, judges.identity(camera))
-
-
-def verdicts(judges, *levels):
-    frames = [take(judges, c, v, n) for n, (c, v) in enumerate(levels)]
-    found = {one.taken.ticket.number: one.view for one in judges.judge(frames)}
-    return [found[number] for number in range(len(frames))]
 
 
 def test_each_camera_has_its_own_threshold_on_the_one_engine(
@@ -359,60 +284,3 @@ def test_an_artifact_that_is_not_there_is_an_input_error(open_judges, artifact):
     (artifact / "manifest.json").unlink()
     with pytest.raises(InputError):
         open_judges({})
-
-
-class Ageing(Context):
-    """Gives half of every score and map once `engine.trt.aged` is set."""
-
-    def _run(self, addresses):
-        super()._run(addresses)
-        if getattr(self.engine.trt, "aged", False):
-            for name in ("score", "anomaly_map"):
-                self._memory(name, addresses[name])[...] *= 0.5
-
-
-@pytest.fixture
-def device(artifact, monkeypatch, tmp_path):
-    """A device with an engine that `auto` takes, since every candidate counts as fast."""
-    from zsad_export.engine import build_native_engine
-
-    fake = FakeDevice(monkeypatch, tmp_path / "cache", context=Ageing)
-    monkeypatch.setattr(auto, "MARGIN", 1e9)
-    build_native_engine(Artifact.open(artifact), "fp32", BuildOptions(max_batch=4))
-    return fake
-
-
-def test_auto_judges_with_an_engine_that_takes_the_batches_of_the_line(
-    open_judges, artifact, make_recipe, device
-):
-    recipes = {"top": make_recipe(artifact, 0.3), "side": make_recipe(artifact, 0.7)}
-    found = []
-    for max_batch in (4, 5):
-        judges, _, _ = open_judges(recipes, backend="auto", max_batch=max_batch)
-        views = verdicts(judges, ("top", 128), ("side", 128))
-        assert [view.verdict for view in views] == ["NG", "OK"]
-        found.append((views[0].backend, views[0].engine is not None))
-        judges.close()
-    assert found == [("tensorrt", True), ("cpu", False)]
-
-
-def test_an_engine_that_auto_took_gives_way_as_one_that_was_named(
-    open_judges, artifact, make_recipe, device, monkeypatch
-):
-    recipes = {"top": make_recipe(artifact, 0.3)}
-    judges, monitor, _ = open_judges(recipes, backend="auto", every_s=0.01)
-    assert "(tensorrt)" in monitor.status().backend
-    device.trt.aged = True
-    until_s = time.monotonic() + 10
-    while "(tensorrt)" in monitor.status().backend and time.monotonic() < until_s:
-        judges.check()
-    assert "(cpu)" in monitor.status().backend
-    assert "fp32 on tensorrt is out of parity" in monitor.status().alarms[0]
-    assert verdicts(judges, ("top", 128))[0].score == pytest.approx(128 / 255, abs=1e-3)
-    judges.close()
-    # At the next start auto remembers the engine, and the replay refuses it before any verdict.
-    judges, monitor, changes = open_judges(recipes, backend="auto", every_s=0)
-    assert "(cpu)" in monitor.status().backend and "out of parity" in changes[0].reason
-    assert verdicts(judges, ("top", 128))[0].verdict == "NG"
-    judges.close()
-    device.gpu.check_clean()

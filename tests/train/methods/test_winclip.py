@@ -29,7 +29,7 @@ def test_the_map_is_the_harmonic_mean_of_windows_and_of_scales(make_winclip, bat
             for left in range(5 - side):
                 places = [(r, c) for r in range(top, top + side) for c in range(left, left + side)]
                 window = torch.tensor([[4 * r + c for r, c in places]])
-                _, (feature,) = method.backbone.vision.encode_windows(image, [window])
+                (feature,) = method.backbone.vision(image, windows=[window]).windows
                 for r, c in places:
                     over[r][c].append(probability(feature, method.text).item())
         means = [[len(s) / sum(1 / v for v in s) for s in row] for row in over]

@@ -17,21 +17,21 @@ def close(actual, expected):
 def test_a_window_of_every_patch_is_the_image(make_clip, images):
     tower = VisionTower(make_clip().visual)
     patches = tower.grid_hw[0] * tower.grid_hw[1]
-    image, (window,) = tower.encode_windows(images, [torch.arange(patches)[None]])
-    close(image, tower(images).image)
-    close(window[:, 0], image)
+    found = tower(images, taps=(), windows=[torch.arange(patches)[None]])
+    close(found.image, tower(images).image)
+    close(found.windows[0][:, 0], found.image)
 
 
 def test_a_window_sees_its_own_patches_only_and_knows_their_place(make_clip, images):
     tower = VisionTower(make_clip().visual)
     windows = torch.tensor([[0, 1], [1, 0], [2, 3]])
-    _, (before,) = tower.encode_windows(images, [windows])
+    (before,) = tower(images, windows=[windows]).windows
     close(before[:, 0], before[:, 1])  # a set of patches with positions, in no order
     changed = images.clone()
     changed[:, :, : tower.patch_px, 2 * tower.patch_px :] += 1
-    _, (after,) = tower.encode_windows(changed, [windows])
+    (after,) = tower(changed, windows=[windows]).windows
     close(after[:, 0], before[:, 0])
     assert not torch.allclose(after[:, 2], before[:, 2], atol=1e-3)
     same = torch.ones_like(images)
-    _, (placed,) = tower.encode_windows(same, [windows])
+    (placed,) = tower(same, windows=[windows]).windows
     assert not torch.allclose(placed[:, 0], placed[:, 2], atol=1e-4)

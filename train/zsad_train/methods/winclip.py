@@ -140,9 +140,9 @@ class WinClip(Method):
 
     def forward(self, images: Tensor) -> Prediction:
         """Score images: the image score is that of the whole, the map that of all scales."""
-        image, windows = self.backbone.vision.encode_windows(images, self.scales.windows)
-        score_logit = self._logit(image)
-        grid = self.scales(score_logit, [self._logit(window) for window in windows])
+        found = self.backbone.vision(images, taps=(), windows=self.scales.windows)
+        score_logit = self._logit(found.image)
+        grid = self.scales(score_logit, [self._logit(window) for window in found.windows])
         return Prediction(score_logit.sigmoid(), self.smooth(grid).clamp(0, 1), score_logit)
 
     def _logit(self, features: Tensor) -> Tensor:
@@ -168,7 +168,7 @@ class BakedWinClip(nn.Module):
 
     def forward(self, images: Tensor) -> Prediction:
         """Score images (B, 3, H, W) float, normalised; equals `WinClip.forward`."""
-        image, windows = self.vision.encode_windows(images, self.scales.windows)
-        score_logit = self.head(image)
-        grid = self.scales(score_logit, [self.head(window) for window in windows])
+        found = self.vision(images, taps=(), windows=self.scales.windows)
+        score_logit = self.head(found.image)
+        grid = self.scales(score_logit, [self.head(window) for window in found.windows])
         return Prediction(score_logit.sigmoid(), self.smooth(grid).clamp(0, 1), score_logit)

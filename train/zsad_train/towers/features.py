@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 from torch import Tensor
@@ -23,23 +24,22 @@ class VisionFeatures:
         tokens: Per tap (B, P, width), the same patches before the projection; empty unless asked
             for.
         entropies: Per block asked for, (B, P) float32, of the ordinary path's attention.
+        windows: Per scale asked for, (B, n, D), those of its windows, like `image`.
     """
 
     image: Tensor
     patches: tuple[Tensor, ...]
     tokens: tuple[Tensor, ...] = ()
     entropies: tuple[Tensor, ...] = ()
+    windows: tuple[Tensor, ...] = ()
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Return all of them in a fixed order."""
-        return (self.image, *self.patches, *self.tokens, *self.entropies)
+        return (self.image, *self.patches, *self.tokens, *self.entropies, *self.windows)
 
     def like(self, tensors: Sequence[Tensor]) -> VisionFeatures:
         """Return features of the same kind with other `tensors`, in that order."""
-        taps, kept = len(self.patches), len(self.tokens)
-        return VisionFeatures(
-            image=tensors[0],
-            patches=tuple(tensors[1 : 1 + taps]),
-            tokens=tuple(tensors[1 + taps : 1 + taps + kept]),
-            entropies=tuple(tensors[1 + taps + kept :]),
-        )
+        image, *rest = tensors
+        after = iter(rest)
+        kinds = (self.patches, self.tokens, self.entropies, self.windows)
+        return VisionFeatures(image, *(tuple(islice(after, len(kind))) for kind in kinds))

@@ -83,6 +83,7 @@ class VisionTower(nn.Module):
         project_patches: bool = True,
         entropy_blocks: Sequence[int] = (),
         entropy_heads: EntropyHeads = "mean",
+        windows: Sequence[Tensor] = (),
     ) -> VisionFeatures:
         """Encode images; block indices are 0-based or negative from the end.
 
@@ -108,6 +109,9 @@ class VisionTower(nn.Module):
             project_patches: Give the projected patches; DAPO has layers of its own in their place.
             entropy_blocks: Blocks whose attention entropy is read (EntroAD); it changes nothing.
             entropy_heads: Where the mean over heads is taken.
+            windows: Per scale (n, k) long: the k patches, in raster order, of n windows. Each goes
+                through all blocks as if it were an image of its own: CLS and its patches, at their
+                places in the image, without prompts (WinCLIP 4.2).
 
         Raises:
             InputError: Wrong image size, a block that does not exist, two injections after one
@@ -122,7 +126,7 @@ class VisionTower(nn.Module):
             entropy_blocks,
             entropy_heads,
         )
-        tokens = self._embed(images, prompts)
+        tokens = embedded = self._embed(images, prompts)
         vv = tokens[:, self._patch_rows]
         patches: dict[int, Tensor] = {}
         kept: dict[int, Tensor] = {}
@@ -146,41 +150,20 @@ class VisionTower(nn.Module):
             patches=tuple(patches[tap] for tap in plan.taps if project_patches),
             tokens=() if tokens_as is None else tuple(kept[tap] for tap in plan.taps),
             entropies=tuple(entropies[index] for index in plan.entropies),
+            windows=tuple(self._encode_windows(embedded, each) for each in windows),
         )
 
-    def encode_windows(
-        self, images: Tensor, windows: Sequence[Tensor]
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Encode images whole and in windows, each window as if it were an image (WinCLIP 4.2).
-
-        A window is CLS and its own patches, at their places in the image, through all blocks.
-
-        Args:
-            images: (B, 3, H, W) float at `image_hw`, RGB, normalised by the backbone's mean/std.
-            windows: Per scale (n, k) long: the k patches, in raster order, of n windows.
-
-        Returns:
-            Image features (B, D), and per scale those of its windows (B, n, D); not normalised.
-
-        Raises:
-            InputError: Wrong image size.
-        """
-        tokens = self._embed(images, None)
-        found = []
-        for patches in windows:
-            picked = tokens[:, 1:].index_select(1, patches.flatten())
-            picked = picked.reshape(-1, *patches.shape, self.width)  # (B, n, k, width)
-            cls_token = tokens[:, :1, None].expand(-1, patches.shape[0], -1, -1)
-            each = torch.cat([cls_token, picked], dim=2).flatten(0, 1)  # (B n, 1 + k, width)
-            found.append(self._encode(each).reshape(-1, patches.shape[0], self.embed_dim))
-        return self._encode(tokens), tuple(found)
-
-    def _encode(self, tokens: Tensor) -> Tensor:
+    def _encode_windows(self, embedded: Tensor, windows: Tensor) -> Tensor:
+        """Return the features (B, n, D) of windows (n, k) of embedded tokens (B, N, width)."""
+        picked = embedded[:, 1:].index_select(1, windows.flatten())
+        picked = picked.reshape(-1, *windows.shape, self.width)  # (B, n, k, width)
+        cls_token = embedded[:, :1, None].expand(-1, windows.shape[0], -1, -1)
+        tokens = torch.cat([cls_token, picked], dim=2).flatten(0, 1)  # (B n, 1 + k, width)
         for index, block in enumerate(self.blocks):
             cls_only = index == self.depth - 1 and not self._pools_patches
             tokens, _, _ = self._run_block(block, tokens, tokens, False, cls_only)
-        projected: Tensor = self._pool(tokens, True) @ self.proj
-        return projected
+        pooled = self._pool(tokens, True) @ self.proj
+        return pooled.reshape(-1, windows.shape[0], self.embed_dim)
 
     def _embed(self, images: Tensor, prompts: Tensor | None) -> Tensor:
         check_size(images, self.image_hw)
