@@ -162,8 +162,8 @@ class VisionTower(nn.Module):
         for index, block in enumerate(self.blocks):
             cls_only = index == self.depth - 1 and not self._pools_patches
             tokens, _, _ = self._run_block(block, tokens, tokens, False, cls_only)
-        pooled = self._pool(tokens, True) @ self.proj
-        return pooled.reshape(-1, windows.shape[0], self.embed_dim)
+        projected: Tensor = self._pool(tokens, True) @ self.proj
+        return projected.reshape(-1, windows.shape[0], self.embed_dim)
 
     def _embed(self, images: Tensor, prompts: Tensor | None) -> Tensor:
         check_size(images, self.image_hw)
