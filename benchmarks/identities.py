@@ -116,7 +116,11 @@ def contenders(
         for form, module in (("naive", pair.naive), ("ours", pair.ours)):
             runs[f"{form} {pair.name}"] = exported(module, pair.example, threads)
             runs[f"eager {form} {pair.name}"] = eager(module, pair.example)
-    return {name: lambda run=run: run for name, run in runs.items()}
+    return {name: _ready(run) for name, run in runs.items()}
+
+
+def _ready(run: Callable[[], Stages]) -> Open:
+    return lambda: run
 
 
 def flops(pair: Pair) -> tuple[int, int]:
