@@ -54,7 +54,8 @@ FEATURE_CACHE_GB = 20.0
 @click.option("--seeds", type=click.IntRange(1), help="Runs, from seed 0 [default: 1; 3].")
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True,
               help="Runs at a time of --protocol.")  # fmt: skip
-@click.option("--work", type=click.Path(path_type=Path), help="Keeps the checkpoints; resumes.")
+@click.option("--work", type=click.Path(file_okay=False, path_type=Path),
+              help="Keeps the checkpoints; resumes.")  # fmt: skip
 @click.option("--feature-cache", type=click.Path(path_type=Path), metavar="DIR",
               help="As of zsad-train: shared by epochs and seeds.")  # fmt: skip
 @json_option

@@ -25,6 +25,7 @@ from method_costs import write_untrained
 from options import json_option
 from peer_loop import Setup
 from peer_process import PeerError, started
+from zsad.backends import BACKENDS
 from zsad.command import Command
 from zsad.errors import InputError
 
@@ -80,7 +81,7 @@ THEIRS = (
 @click.option("--good-frames", type=click.IntRange(1), default=50, show_default=True,
               help="For those that learn from good parts.")  # fmt: skip
 @click.option("--backend", "backends", multiple=True, default=("cpu",), show_default=True,
-              help="What runs our artifacts; repeatable.")  # fmt: skip
+              type=click.Choice(BACKENDS), help="What runs our artifacts; repeatable.")  # fmt: skip
 @click.option("--precision", "precisions", multiple=True, default=("fp32",), show_default=True,
               type=click.Choice(["fp32", "int8"]), help="Of ours; repeatable.")  # fmt: skip
 @click.option("--backbone", default=BACKBONE, show_default=True, help="Of ours and open_clip.")

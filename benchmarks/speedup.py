@@ -37,7 +37,12 @@ class ExportFailedError(ZsadError):
 
 
 @click.command(cls=Command)
-@click.option("--work", type=click.Path(path_type=Path), required=True, help="Folder to work in.")
+@click.option(
+    "--work",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder to keep.",
+)
 @click.option("--method", "methods", multiple=True, default=("dive", "faprompt"), show_default=True)
 @click.option("--backbone", "backbones", multiple=True, default=("ViT-B-16",), show_default=True)
 @click.option(
