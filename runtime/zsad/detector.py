@@ -13,6 +13,7 @@ from zsad.arithmetic import ARITHMETIC, Arithmetic
 from zsad.artifact import Artifact
 from zsad.backends import Backend, open_backend
 from zsad.backends.table import RECORDING
+from zsad.backends.threads import Threads
 from zsad.closeable import Closeable
 from zsad.decision import Decision
 from zsad.errors import InputError
@@ -75,7 +76,7 @@ class Detector(Closeable):
         recipe: str | Path | Recipe | None = None,
         precision: Precision | None = None,
         backend: str = "auto",
-        threads: int | None = None,
+        threads: int | Threads | None = None,
         batch: int = 1,
     ) -> Detector:
         """Open an artifact directory, verify every file of it and load one graph.
@@ -89,7 +90,7 @@ class Detector(Closeable):
                 which a CPU only emulates.
             backend: One of `zsad.backends.BACKENDS`. One that is named is used or is an error;
                 `auto` is the fastest here that computes what the graph says.
-            threads: Threads of the CPU; None leaves the number to the engine.
+            threads: Threads of the CPU; None leaves the number to the engine, and they spin.
             batch: Frames that `predict_batch` will get at most; `auto` takes no engine that was
                 built for fewer.
 
@@ -103,7 +104,7 @@ class Detector(Closeable):
         at_once = images_at_once(batch, tiles)
         engine = open_backend(artifact, precision, backend, threads, covered, at_once)
         try:
-            return cls(artifact, engine, loaded, threads=threads)
+            return cls(artifact, engine, loaded, threads=Threads.of(threads).count)
         except InputError:
             engine.close()
             raise

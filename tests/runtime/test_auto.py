@@ -16,6 +16,7 @@ from zsad.artifact import Artifact
 from zsad.backends import auto, open_backend
 from zsad.backends.auto import RUNS, open_fastest
 from zsad.backends.remembered import Situation, memory_file, recall_all
+from zsad.backends.threads import Threads
 from zsad.errors import InferenceError, InputError
 from zsad.parity_record import ParityRecord
 
@@ -95,7 +96,7 @@ def situation(**changes):
         "versions": {"onnxruntime": "1.32.0"},
         "cpu": "a processor",
         "cores": 2,
-        "threads": None,
+        "threads": Threads(),
     }
     return Situation(**facts | changes)
 
@@ -145,7 +146,8 @@ def test_a_choice_is_remembered_and_said_with_its_reason(artifact, caplog):
         {"versions": {"onnxruntime": "1.33.0"}},
         {"cpu": "another processor"},
         {"cores": 4},
-        {"threads": 1},
+        {"threads": Threads(1)},
+        {"threads": Threads(spin=False)},
         {"engines": {"openvino": "d" * 64}},
     ],
 )
@@ -315,14 +317,14 @@ def test_an_engine_that_pip_did_not_install_says_its_version_itself(monkeypatch)
     sys.modules["openvino_by_hand"].__version__ = "2026.4.1"
     monkeypatch.setattr(auto, "OPTIONAL", ("openvino_by_hand",))
     graphs = {"cpu": "b" * 64, "openvino_by_hand": "b" * 64}
-    assert auto.situation_of(graphs, None).versions["openvino_by_hand"] == "2026.4.1"
+    assert auto.situation_of(graphs, Threads()).versions["openvino_by_hand"] == "2026.4.1"
 
 
 def test_an_engine_that_does_not_import_is_left_to_fail_as_a_candidate(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino_by_hand", None)
     monkeypatch.setattr(auto, "OPTIONAL", ("openvino_by_hand",))
     graphs = {"cpu": "b" * 64, "openvino_by_hand": "b" * 64}
-    assert auto.situation_of(graphs, None).versions["openvino_by_hand"] == "unknown"
+    assert auto.situation_of(graphs, Threads()).versions["openvino_by_hand"] == "unknown"
 
 
 def test_a_folder_with_the_name_of_an_engine_is_no_engine(monkeypatch, tmp_path):

@@ -11,6 +11,7 @@ from onnx import external_data_helper
 from zsad.artifact import Artifact
 from zsad.backends import open_backend
 from zsad.backends.base import choose_precision
+from zsad.backends.threads import Threads
 from zsad.errors import InferenceError, InputError
 
 IMAGE = {"image": np.full((1, 8, 12, 3), 51, np.uint8)}
@@ -226,6 +227,19 @@ def test_a_provider_that_loads_is_used_without_silent_fallback(fake, make_artifa
     assert (names, fallback, options.intra_op_num_threads) == ([CUDA, CPU], 0, 3)
     assert vars(options)["session.force_spinning_stop"] == "1"
     assert capsys.readouterr().out == ""
+
+
+def test_threads_spin_within_a_run_unless_told_otherwise(make_artifact):
+    artifact, key = Artifact.open(make_artifact()), "session.intra_op.allow_spinning"
+    with open_backend(artifact, backend="cpu", threads=2) as backend:
+        options = backend._session.get_session_options()
+        assert options.intra_op_num_threads == 2
+        with pytest.raises(RuntimeError, match=key):  # as the library likes
+            options.get_session_config_entry(key)
+    with open_backend(artifact, backend="cpu", threads=Threads(2, spin=False)) as backend:
+        options = backend._session.get_session_options()
+        assert options.intra_op_num_threads == 2
+        assert options.get_session_config_entry(key) == "0"
 
 
 def test_tensorrt_keeps_its_engines_per_graph(fake, make_artifact, tmp_path):

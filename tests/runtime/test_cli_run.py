@@ -16,7 +16,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from zsad.backends import open_backend
 from zsad.backends.auto import candidates
+from zsad.backends.threads import Threads
 from zsad.cli.run import main
 from zsad.recipe import Recipe, write_recipe
 from zsad.results import read_results
@@ -62,6 +64,21 @@ def test_without_out_the_rows_go_to_standard_output(make_artifact, grey_folder):
     assert [row["verdict"] for row in rows] == ["UNCALIBRATED"] * 2
     assert "2 captured = 2 judged" in outcome.stderr
     assert "no --recipe" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "used"), [((), Threads()), (("--threads", 1, "--no-spin"), Threads(1, spin=False))]
+)
+def test_threads_are_what_was_asked_for(make_artifact, grey_folder, monkeypatch, flags, used):
+    asked = []
+
+    def open_noting(artifact, precision, backend, threads, *others):
+        asked.append(threads)
+        return open_backend(artifact, precision, backend, threads, *others)
+
+    monkeypatch.setattr("zsad.detector.open_backend", open_noting)
+    outcome = invoke(make_artifact(), "--images", grey_folder(), "--limit", 1, *flags)
+    assert (outcome.exit_code, asked) == (0, [used])
 
 
 def test_one_bad_image_is_a_row_and_the_run_succeeds(make_artifact, grey_folder, tmp_path):

@@ -8,6 +8,7 @@ from fake_device import FakeDevice
 
 from zsad.artifact import Artifact
 from zsad.backends.remembered import SCHEMA, Choice, Situation, remember
+from zsad.backends.threads import Threads
 from zsad.cli.doctor import main
 from zsad.doctor import camera_checks, engine_checks, machine_checks, software_checks, survey
 from zsad.doctor.check import Check
@@ -180,7 +181,7 @@ def test_a_missing_openvino_names_the_extra(monkeypatch):
 
 def test_what_auto_remembers_is_listed_with_its_file(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    situation = Situation({"cpu": "a", "openvino": "a"}, {}, "a processor", 2, None)
+    situation = Situation({"cpu": "a", "openvino": "a"}, {}, "a processor", 2, Threads())
     path = remember(Choice(SCHEMA, situation, "openvino", {"cpu": 20.0, "openvino": 10.0}, (), ()))
     expected = f"openvino, 10 ms a frame (cpu 20 ms); to measure again, delete {path}"
     assert named(software_checks(), "backend auto").detail == expected

@@ -30,6 +30,7 @@ from zsad.backends.remembered import (
     recall,
     remember,
 )
+from zsad.backends.threads import Threads
 from zsad.errors import InferenceError, InputError
 from zsad.host import processor, usable_cores
 from zsad.manifest import Manifest
@@ -81,7 +82,7 @@ def _is_installed(name: str) -> bool:
 
 def situation_of(
     graphs: Mapping[str, str],
-    threads: int | None,
+    threads: Threads,
     engines: Mapping[str, CandidateEngine] | None = None,
 ) -> Situation:
     """Return what the choice depends on here and now.

@@ -10,6 +10,7 @@ from zsad.artifact import Artifact
 from zsad.backends import auto
 from zsad.backends.built_plan import built_engines
 from zsad.backends.table import BACKENDS, ON_CPU, OPENERS
+from zsad.backends.threads import Threads
 from zsad.errors import InputError
 from zsad.manifest import Manifest, Precision, TensorSpec
 from zsad.types import Array
@@ -69,7 +70,7 @@ def open_backend(
     artifact: Artifact,
     precision: Precision | None = None,
     backend: str = "auto",
-    threads: int | None = None,
+    threads: int | Threads | None = None,
     calibrated: Collection[str] = (),
     batch: int = 1,
 ) -> Backend:
@@ -79,7 +80,7 @@ def open_backend(
         artifact: A verified artifact.
         precision: The graph to load; None chooses, see `choose_precision`.
         backend: One of `BACKENDS`.
-        threads: Threads of a CPU engine; None leaves the number to the engine.
+        threads: Threads of a CPU engine; None leaves the number to the engine, and they spin.
         calibrated: Hashes of the graphs that a recipe covers, preferred when choosing.
         batch: Images in one run at most, as far as that is known; `auto` takes no engine that was
             built for fewer.
@@ -90,8 +91,9 @@ def open_backend(
     """
     if backend not in BACKENDS:
         raise InputError(f"unknown backend '{backend}': choose one of {', '.join(BACKENDS)}")
-    if threads is not None and threads < 1:
-        raise InputError(f"threads must be at least 1, found {threads}")
+    used = Threads.of(threads)
+    if used.count is not None and used.count < 1:
+        raise InputError(f"threads must be at least 1, found {used.count}")
     if precision is not None:
         artifact.graph(precision)
 
@@ -99,7 +101,7 @@ def open_backend(
         return precision or choose_precision(artifact.manifest, name, calibrated)
 
     def open_one(name: str) -> Backend:
-        return _open(artifact, graph_of(name), name, threads)
+        return _open(artifact, graph_of(name), name, used)
 
     if backend != "auto":
         return open_one(backend)
@@ -108,7 +110,7 @@ def open_backend(
     if len(names) == 1:
         return open_one(names[0])
     graphs = {name: artifact.graph(graph_of(name)).sha256 for name in names}
-    return auto.open_fastest(artifact, auto.situation_of(graphs, threads, engines), open_one)
+    return auto.open_fastest(artifact, auto.situation_of(graphs, used, engines), open_one)
 
 
 def choose_precision(manifest: Manifest, name: str, calibrated: Collection[str] = ()) -> Precision:
@@ -130,7 +132,7 @@ def choose_precision(manifest: Manifest, name: str, calibrated: Collection[str] 
     return cast(Precision, (covered or order)[0])
 
 
-def _open(artifact: Artifact, precision: Precision, name: str, threads: int | None) -> Backend:
+def _open(artifact: Artifact, precision: Precision, name: str, threads: Threads) -> Backend:
     opened = OPENERS[name](artifact, precision, name, threads)
     try:
         _check_contract(opened, artifact)

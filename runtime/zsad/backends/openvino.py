@@ -14,6 +14,7 @@ import numpy as np
 
 from zsad.artifact import Artifact
 from zsad.backends.reduced import PASSED, check_reduced
+from zsad.backends.threads import DEFAULT_THREADS, Threads
 from zsad.device_cache import device_cache
 from zsad.errors import InferenceError, InputError, MissingExtraError
 from zsad.manifest import Precision, TensorSpec
@@ -57,7 +58,11 @@ class OpenVinoBackend:
     engine_sha256: str | None = None  # what it keeps of a compilation is its own affair
 
     def __init__(
-        self, artifact: Artifact, precision: Precision, name: str, threads: int | None = None
+        self,
+        artifact: Artifact,
+        precision: Precision,
+        name: str,
+        threads: Threads = DEFAULT_THREADS,
     ) -> None:
         """Compile the graph of `precision`; `name` is a key of `HINTS`.
 
@@ -79,7 +84,7 @@ class OpenVinoBackend:
         if name in EXACT:
             self._check(artifact, threads)
 
-    def _check(self, artifact: Artifact, threads: int | None) -> None:
+    def _check(self, artifact: Artifact, threads: Threads) -> None:
         folder = _cache(self._openvino, artifact.graph(self.precision).sha256, self.name)
         exact = partial(OpenVinoBackend, artifact, self.precision, EXACT[self.name], threads)
         check_reduced(artifact, self, exact, None if folder is None else folder / PASSED)
@@ -125,7 +130,7 @@ class OpenVinoBackend:
         self.close()
 
 
-def _compile(openvino: Any, path: Path, graph_sha256: str, name: str, threads: int | None) -> Any:
+def _compile(openvino: Any, path: Path, graph_sha256: str, name: str, threads: Threads) -> Any:
     core = openvino.Core()
     if HINTS[name] == "bf16" and not has_bfloat16(core):
         raise InputError(
@@ -140,8 +145,8 @@ def _compile(openvino: Any, path: Path, graph_sha256: str, name: str, threads: i
     }
     if (folder := _cache(openvino, graph_sha256, name)) is not None:
         config["CACHE_DIR"] = str(folder)
-    if threads is not None:
-        config["INFERENCE_NUM_THREADS"] = str(threads)
+    if threads.count is not None:
+        config["INFERENCE_NUM_THREADS"] = str(threads.count)
     try:
         compiled = core.compile_model(core.read_model(str(path)), "CPU", config)
     except RuntimeError as error:

@@ -14,6 +14,7 @@ import numpy as np
 
 from zsad.artifact import Artifact
 from zsad.backends.ort_graph import SessionReplay
+from zsad.backends.threads import DEFAULT_THREADS, Threads
 from zsad.device_cache import device_cache
 from zsad.errors import InferenceError, InputError
 from zsad.manifest import Precision, TensorSpec
@@ -68,7 +69,11 @@ class OrtBackend:
     engine_sha256: str | None = None
 
     def __init__(
-        self, artifact: Artifact, precision: Precision, name: str, threads: int | None = None
+        self,
+        artifact: Artifact,
+        precision: Precision,
+        name: str,
+        threads: Threads = DEFAULT_THREADS,
     ) -> None:
         """Load the graph of `precision` with the provider that `name` stands for.
 
@@ -121,7 +126,7 @@ class OrtBackend:
         self.close()
 
 
-def _open_session(path: Path, graph_sha256: str, name: str, threads: int | None) -> Any:
+def _open_session(path: Path, graph_sha256: str, name: str, threads: Threads) -> Any:
     ort = import_onnxruntime()
     wanted = PROVIDERS[name][0]
     offered = ort.get_available_providers()
@@ -160,15 +165,17 @@ def _open_session(path: Path, graph_sha256: str, name: str, threads: int | None)
     return session
 
 
-def _session_options(ort: Any, threads: int | None) -> Any:
+def _session_options(ort: Any, threads: Threads) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = 3  # errors; warnings about node placement are not for users
     # Threads that spin between frames take the cores from cameras, decoders and other lines.
-    # Within a run they may, and all else is the library's default, too: what any of it gives on a
-    # machine, benchmarks/session_options.py measures.
+    # Within a run they may unless told otherwise, and all else is the library's default, too: what
+    # any of it gives on a machine, benchmarks/session_options.py measures.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    if threads is not None:
-        options.intra_op_num_threads = threads
+    if not threads.spin:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if threads.count is not None:
+        options.intra_op_num_threads = threads.count
     return options
 
 

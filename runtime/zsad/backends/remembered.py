@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from zsad.backends.threads import Threads
 from zsad.device_cache import device_cache
 from zsad.errors import InputError
 from zsad.schema import from_json, read_json, sha256_of, write_json
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Situation:
         versions: Of the engines, and of zsad, which sets their options.
         cpu: The processor's name.
         cores: Logical cores that the process may use.
-        threads: Threads that were asked for; None leaves them to each engine.
+        threads: Those that were asked for.
         engines: Hash of the file that a candidate would load, by backend, where `zsad-engine` built
             one: with an engine more, or another one, the choice is another.
     """
@@ -34,7 +35,7 @@ class Situation:
     versions: Mapping[str, str]
     cpu: str
     cores: int
-    threads: int | None
+    threads: Threads
     engines: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -8,27 +8,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from zsad.artifact import Artifact
     from zsad.backends.base import Backend
+    from zsad.backends.threads import Threads
     from zsad.manifest import Precision
 
-    Opener = Callable[[Artifact, Precision, str, int | None], Backend]
+    Opener = Callable[[Artifact, Precision, str, Threads], Backend]
 
 
-def _onnxruntime(
-    artifact: Artifact, precision: Precision, name: str, threads: int | None
-) -> Backend:
+def _onnxruntime(artifact: Artifact, precision: Precision, name: str, threads: Threads) -> Backend:
     from zsad.backends.ort import OrtBackend
 
     return OrtBackend(artifact, precision, name, threads)
 
 
-def _tensorrt(artifact: Artifact, precision: Precision, name: str, threads: int | None) -> Backend:
+def _tensorrt(artifact: Artifact, precision: Precision, name: str, threads: Threads) -> Backend:
     from zsad.backends.tensorrt import TensorRtBackend
 
     del threads  # they are the CPU's
     return TensorRtBackend(artifact, precision, name)
 
 
-def _openvino(artifact: Artifact, precision: Precision, name: str, threads: int | None) -> Backend:
+def _openvino(artifact: Artifact, precision: Precision, name: str, threads: Threads) -> Backend:
     from zsad.backends.openvino import OpenVinoBackend
 
     return OpenVinoBackend(artifact, precision, name, threads)

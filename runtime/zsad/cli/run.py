@@ -66,6 +66,12 @@ _STREAM_SAVE_EVERY = 30
 )
 @click.option("--threads", type=click.IntRange(1), help="Threads of the CPU.")
 @click.option(
+    "--spin/--no-spin",
+    default=True,
+    show_default=True,
+    help="Whether they keep their cores while they wait; not beside busy neighbours.",
+)
+@click.option(
     "--scale-16bit",
     type=click.Choice(["10", "12", "14", "16", "minmax"]),
     help="Take 16-bit images, by the camera's significant bits or each stretched to its range."
@@ -97,6 +103,7 @@ def main(
     precision: Precision | None,
     backend: str,
     threads: int | None,
+    spin: bool,
     scale_16bit: Scale16 | None,
     limit: int | None,
     duration_s: float | None,
@@ -120,6 +127,7 @@ def main(
         raise InputError("--check needs --config FILE, the line that is to be checked")
     if artifact is None:
         raise InputError("say what judges: ARTIFACT, or --config FILE for a whole line")
+    from zsad.backends.threads import Threads
     from zsad.detector import Detector
     from zsad.outputs import check_folder
     from zsad.recipe import agreed_scale
@@ -132,7 +140,8 @@ def main(
     frames = _open_frames(images, source, scale_16bit, stall_s)
     if save_every is None:
         save_every = 1 if images is not None else _STREAM_SAVE_EVERY
-    with frames, Detector.load(artifact, recipe, precision, backend, threads) as detector:
+    used = Threads(threads, spin)
+    with frames, Detector.load(artifact, recipe, precision, backend, used) as detector:
         _announce(detector)
         detector.warm_up()
         _run(detector, frames, out, save_every, Limits(limit, duration_s))

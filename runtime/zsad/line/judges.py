@@ -7,6 +7,7 @@ from pathlib import Path
 
 from zsad.artifact import Artifact
 from zsad.backends import open_backend
+from zsad.backends.threads import Threads
 from zsad.detector import Detector
 from zsad.errors import InputError
 from zsad.inspection.tiles import images_at_once
@@ -137,10 +138,12 @@ class LineJudges:
     def _load(self, precision: Precision | None, backend: str) -> Detector:
         artifact = Artifact.open(self._config.artifact)
         covered = covered_by_most(self._calibrated, artifact, backend)
-        threads = self._config.engine.threads
+        asked = self._config.engine
+        threads = Threads(asked.threads, asked.spin)
         engine = open_backend(artifact, precision, backend, threads, covered, self._at_once())
+        recipe = next(iter(self._recipes.values()))
         try:
-            return Detector(artifact, engine, next(iter(self._recipes.values())), threads=threads)
+            return Detector(artifact, engine, recipe, threads=threads.count)
         except InputError:
             engine.close()
             raise

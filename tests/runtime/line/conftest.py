@@ -93,7 +93,7 @@ def open_judges(artifact, make_recipe, tmp_path, doubts):
     """Return `open(recipes by camera, **watch)`: judges, their monitor and what they audited."""
     opened = []
 
-    def open_them(recipes, precision="fp32", backend="cpu", max_batch=4, **replay):
+    def open_them(recipes, precision="fp32", backend="cpu", max_batch=4, spin=True, **replay):
         for name, recipe in recipes.items():
             write_recipe(tmp_path / f"{name}.json", recipe)
         config = LineConfig(
@@ -102,7 +102,7 @@ def open_judges(artifact, make_recipe, tmp_path, doubts):
             CAMERAS,
             str(tmp_path / "ledger"),
             recipes={name: str(tmp_path / f"{name}.json") for name in recipes},
-            engine=EngineConfig(backend, precision, threads=1, max_batch=max_batch),
+            engine=EngineConfig(backend, precision, 1, spin, max_batch),
             watch=WatchConfig(ReplayConfig(**replay)),
         )
         monitor, changes = Monitor("press", {}, Latencies()), []

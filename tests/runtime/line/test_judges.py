@@ -26,6 +26,13 @@ def test_each_camera_has_its_own_threshold_on_the_one_engine(
     assert "model.fp32.onnx on CPUExecutionProvider (cpu)" in monitor.status().backend
 
 
+def test_threads_do_not_spin_where_the_line_says_so(open_judges, artifact, make_recipe):
+    judges, _, _ = open_judges({"top": make_recipe(artifact, 0.3)}, spin=False)
+    options = judges._detector.backend._session.get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert options.intra_op_num_threads == 1
+
+
 def test_a_camera_without_a_recipe_gives_scores(open_judges, artifact, make_recipe):
     judges, _, _ = open_judges({"top": make_recipe(artifact, 0.3)})
     top, side = verdicts(judges, ("top", 128), ("side", 128))
