@@ -16,6 +16,7 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 import torch
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript.optimizer import fold_constants
 from torch import Tensor, nn
 
@@ -92,7 +93,7 @@ def _write(
     model, traced = program.model, program.exported_program
     assert traced is not None
     norms = sum(n.target == torch.ops.aten.layer_norm.default for n in traced.graph.nodes)
-    _fold_transposed_weights(model)
+    _fold_weights(model)
     _share_equal_weights(model.graph)
     _name_after_modules(model.graph)
     _strip_metadata(model)
@@ -146,13 +147,15 @@ def _name_types(graph: ir.Graph) -> None:
             value.shape = ir.Shape(dims)
 
 
-def _fold_transposed_weights(model: ir.Model) -> None:
-    """Store a linear's weight as it is multiplied by, where the exporter left a Transpose.
+def _fold_weights(model: ir.Model) -> None:
+    """Store weights as they are multiplied by, where the exporter left a Slice or Transpose.
 
-    It does so where the weight had several users, as of blocks that windows run through, too, and
-    only joined them after it had folded.
+    It folds large weights only where one node reads them: not those of blocks that windows run
+    through, too, whose readers it joins later, nor a packed projection that is read in parts. One
+    that is read whole as well, as by EntroAD's other branch, is stored both ways.
     """
-    fold_constants(model, should_fold=lambda node: node.op_type == "Transpose")
+    fold_constants(model, should_fold=lambda node: node.op_type in ("Slice", "Transpose"))
+    RemoveUnusedNodesPass()(model)
 
 
 def _share_equal_weights(graph: ir.Graph) -> None:
