@@ -98,7 +98,8 @@ $(PEERS)/.installed: benchmarks/peers-requirements.txt
 	touch $@
 
 peers: $(STAMP) $(PEERS)/.installed  ## What a user would pick instead, side by side (another 6 GB)
-	$(BIN)/python benchmarks/peers.py --peers-python $(PEERS)/bin/python
+	$(BIN)/python benchmarks/peers.py --peers-python $(PEERS)/bin/python --backend cpu --backend openvino \
+		--precision fp32 --precision int8 --json $(PEERS)/peers.json
 
 clean:  ## Remove what the commands above left, the environment included
 	rm -rf $(VENV) $(PEERS) $(JETPACK6) $(AARCH64) $(SYSTEMD) $(SOAK) demo-out dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

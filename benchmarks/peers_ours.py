@@ -7,6 +7,8 @@ from typing import Any, cast
 
 from peer_loop import Contender, Loaded, Setup, main
 
+_TOWERS = "towers.pt"
+
 
 def _load_artifact(setup: Setup) -> Loaded:
     from zsad.artifact import Artifact
@@ -22,6 +24,16 @@ def _load_artifact(setup: Setup) -> Loaded:
     names = ["manifest.json", graph.file, *([graph.data] if graph.data else [])]
     files = tuple(artifact.path / name for name in names)
     return Loaded(lambda frame_bgr: detector.predict(frame_bgr).score, files)
+
+
+def _write_towers(setup: Setup) -> None:
+    """Write both towers, which a checkpoint names and does not hold."""
+    import torch
+
+    from zsad_train.checkpoint import build_method, load_checkpoint
+
+    backbone = build_method(load_checkpoint(Path(setup.source))).backbone
+    torch.save(backbone.state_dict(), Path(setup.folder) / _TOWERS)
 
 
 def _load_eager(setup: Setup, compiled: bool = False) -> Loaded:
@@ -41,7 +53,8 @@ def _load_eager(setup: Setup, compiled: bool = False) -> Loaded:
         anomaly_map.numpy()
         return float(score[0])
 
-    return Loaded(run, (Path(setup.source),), ("text encoded with every frame",))
+    files = (Path(setup.source), Path(setup.folder) / _TOWERS)
+    return Loaded(run, files, ("text encoded with every frame",))
 
 
 def _load_compiled(setup: Setup) -> Loaded:
@@ -77,8 +90,8 @@ def _load_open_clip(setup: Setup) -> Loaded:
 
 CONTENDERS = {
     "zsad": Contender(_load_artifact),
-    "eager": Contender(_load_eager),
-    "compiled": Contender(_load_compiled),
+    "eager": Contender(_load_eager, _write_towers),
+    "compiled": Contender(_load_compiled, _write_towers),
     "open_clip": Contender(_load_open_clip),
 }
 

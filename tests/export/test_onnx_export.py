@@ -1,4 +1,5 @@
 import os
+from collections import Counter
 
 import numpy as np
 import onnx
@@ -9,10 +10,15 @@ from onnx import TensorProto, helper
 
 from zsad.errors import ParityError
 from zsad.schema import sha256_file
+from zsad_calibration.int8.linears import find_linears
 from zsad_export.graph import DeploymentGraph
 from zsad_export.onnx_contract import WEIGHTS_HASH, check_model
 from zsad_export.onnx_export import export_onnx
 from zsad_export.reference import reference_input
+from zsad_train.batches import preprocess_spec
+from zsad_train.methods import method_class
+from zsad_train.methods.base import TrainingWords
+from zsad_train.towers import load_backbone
 
 HW = (32, 40)
 OUTPUTS = ("score", "anomaly_map", "score_logit")
@@ -53,6 +59,26 @@ def test_a_module_that_runs_twice_has_one_weight_as_it_is_multiplied_by(
     expected = graph(torch.from_numpy(images))
     for found, tensor in zip(run_onnx(tmp_path / "twice.onnx", images), expected, strict=True):
         np.testing.assert_allclose(found, tensor.detach().numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "tails", "calls"), [("winclip", 0, 3), ("anomalyclip", 0, 1), ("faprompt", 3, 1)]
+)
+def test_every_linear_of_a_block_multiplies_by_a_stored_weight(name, tails, calls, tmp_path):
+    backbone = load_backbone("tiny")  # its projections are larger than the exporter folds
+    words = TrainingWords(("plate",), ("broken plate",), ("intact plate",))
+    method = method_class(name)
+    baked = method(backbone, method.presets[name], words).eval().bake()
+    hw = backbone.vision.image_hw
+    graph = DeploymentGraph(baked, preprocess_spec(backbone.info), "fp32")
+    export_onnx(graph, hw, tmp_path / "graph.onnx")
+    linears = find_linears(onnx.load(tmp_path / "graph.onnx").graph)
+    found = Counter(linear.block for linear in linears)
+    # A last block that is read at one row projects queries apart from keys and values.
+    expected = {f"vision.blocks.{index}": 4 for index in range(7)} | {"vision.blocks.7": 5}
+    expected |= {f"prompts.tail.blocks.{index}": 4 + (index == tails - 1) for index in range(tails)}
+    assert found == expected
+    assert min(len(linear.calls) for linear in linears) == calls
 
 
 @pytest.fixture(scope="module")

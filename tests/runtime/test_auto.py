@@ -228,6 +228,13 @@ def test_another_graph_may_be_off_by_its_parity(artifact, caplog, level, allowed
     assert ("cuda computes something else than cpu here" in caplog.text) == (chosen == "cpu")
 
 
+@pytest.mark.parametrize(("off", "chosen"), [(0.02 + 5e-3 + 1e-4, "cuda"), (0.026, "cpu")])
+def test_its_score_is_held_to_the_limits_of_scores(artifact, off, chosen):
+    engines = Engines(cuda=1, cpu=20)
+    engines.scores["cuda"] = 0.25 + off - 1e-6
+    assert choose(artifact, engines, names=("cuda", "cpu")) == chosen
+
+
 def test_engines_are_held_against_each_other_on_a_golden_frame(make_artifact, reseal):
     path = make_artifact()
     image = np.random.default_rng(0).integers(0, 256, (8, 12, 3), np.uint8)

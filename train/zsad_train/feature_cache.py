@@ -35,11 +35,10 @@ from zsad_train.feature_shelf import SUFFIX, Shelf
 from zsad_train.methods.base import Batch, Method
 from zsad_train.precision import autocast
 from zsad_train.towers import VisionFeatures
+from zsad_train.towers.features import GROUPS
 
 TWICE = 8
 """Samples that are read a second time: data that changes from epoch to epoch cannot be cached."""
-
-_GROUPS = ("patches", "tokens", "entropies")
 
 
 @dataclass(frozen=True)
@@ -213,7 +212,7 @@ def _weights_hash(module: nn.Module) -> str:
 
 def _packed(features: VisionFeatures, index: int) -> bytes:
     named = {"image": features.image}
-    for group in _GROUPS:
+    for group in GROUPS:
         named |= {f"{group}.{i}": tensor for i, tensor in enumerate(getattr(features, group))}
     rows = {name: tensor[index : index + 1].contiguous() for name, tensor in named.items()}
     packed: bytes = save(rows)
@@ -229,7 +228,7 @@ def _read(path: Path) -> VisionFeatures:
         ) from None
     groups = (
         tuple(found[f"{group}.{i}"] for i in range(sum(n.startswith(f"{group}.") for n in found)))
-        for group in _GROUPS
+        for group in GROUPS
     )
     return VisionFeatures(found["image"], *groups)
 

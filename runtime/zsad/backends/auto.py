@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 import zsad
 from zsad.artifact import Artifact
@@ -57,6 +58,9 @@ AGREEMENT = 0.02
 """Largest difference of score and map from those of `cpu`, which runs everywhere, for one graph.
 Rounding stays below it; a kernel that is wrong does not. Another graph of the artifact may be off
 by its own and the CPU's graph's parity on top."""
+
+_Difference = npt.NDArray[np.float64]
+"""Of the score and of the map, the largest each."""
 
 Open = Callable[[str], "Backend"]
 
@@ -154,7 +158,7 @@ def _works_now(
 
 def _feeds(artifact: Artifact) -> Mapping[str, Array]:
     """A frame that parity holds on, if the artifact has one."""
-    return next(iter(golden_feeds(artifact)), None) or noise_frame(artifact)
+    return next(golden_feeds(artifact), None) or noise_frame(artifact)
 
 
 def _choose(
@@ -193,37 +197,41 @@ class _Run:
     outputs: Mapping[str, Array]
 
 
-def _limits(manifest: Manifest, graphs: Mapping[str, str]) -> dict[str, float]:
+def _limits(manifest: Manifest, graphs: Mapping[str, str]) -> dict[str, _Difference]:
     """Return how far each may be off `cpu`, given the graph that each runs."""
     exact = graphs["cpu"]
+    rounding = np.full(2, AGREEMENT)
     return {
-        name: AGREEMENT
-        + (0.0 if graph == exact else _parity(manifest, graph) + _parity(manifest, exact))
+        name: rounding
+        if graph == exact
+        else rounding + _parity(manifest, graph) + _parity(manifest, exact)
         for name, graph in graphs.items()
     }
 
 
-def _parity(manifest: Manifest, graph: str) -> float:
+def _parity(manifest: Manifest, graph: str) -> _Difference:
     """Return how far a graph may be off the reference; what the user allowed it counts too."""
     precision = next(p for p, file in manifest.graphs.items() if file.sha256 == graph)
     limits, found = LIMITS[precision], manifest.parity.get(precision)
-    allowed = max(limits.score_max_abs, limits.map_max_abs)
-    return allowed if found is None else max(allowed, found.score_max_abs, found.map_max_abs)
+    allowed = np.array([limits.score_max_abs, limits.map_max_abs])
+    known = allowed if found is None else np.array([found.score_max_abs, found.map_max_abs])
+    largest: _Difference = np.maximum(allowed, known)
+    return largest
 
 
-def _wrong(runs: Mapping[str, _Run], limits: Mapping[str, float]) -> list[str]:
+def _wrong(runs: Mapping[str, _Run], limits: Mapping[str, _Difference]) -> list[str]:
     """Return those that give something else than `cpu`, or no numbers."""
     if "cpu" not in runs:
         return []
     expected = runs["cpu"].outputs
     others = [name for name in runs if name != "cpu"]
-    return [name for name in others if not _apart(runs[name].outputs, expected) <= limits[name]]
+    return [n for n in others if not np.all(_apart(runs[n].outputs, expected) <= limits[n])]
 
 
-def _apart(found: Mapping[str, Array], expected: Mapping[str, Array]) -> float:
+def _apart(found: Mapping[str, Array], expected: Mapping[str, Array]) -> _Difference:
     # NumPy's maximum, unlike Python's, keeps a NaN.
     names = ("score", "anomaly_map")
-    return float(np.max([np.abs(np.subtract(found[k], expected[k])).max() for k in names]))
+    return np.array([np.abs(np.subtract(found[k], expected[k])).max() for k in names], np.float64)
 
 
 def _measure_all(

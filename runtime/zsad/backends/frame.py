@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -24,14 +25,15 @@ def noise_frame(artifact: Artifact) -> dict[str, Array]:
     return {"image": image, **constant_inputs(artifact)}
 
 
-def golden_feeds(artifact: Artifact) -> list[dict[str, Array]]:
-    """Return what a run of an artifact's graph takes for each golden frame, one frame a run.
+def golden_feeds(artifact: Artifact) -> Iterator[dict[str, Array]]:
+    """Yield what a run of an artifact's graph takes for each golden frame, one frame a run.
 
     Maps of noise span little, those of these scenes what the model tells apart. They come with the
     text as it is now, so they serve to compare engines, not to compare with the reference.
 
-    Returns:
-        One entry per frame by name; none where the artifact has no golden frames.
+    Yields:
+        One entry per frame in the order of their names, as it is read; none where the artifact has
+        no golden frames.
 
     Raises:
         InputError: A frame cannot be read.
@@ -39,5 +41,6 @@ def golden_feeds(artifact: Artifact) -> list[dict[str, Array]]:
     names = (PurePosixPath(name) for name in sorted(artifact.manifest.files))
     frames = [n for n in names if n.parent == PurePosixPath("golden") and n.suffix == ".png"]
     spec, constants = artifact.manifest.preprocess, constant_inputs(artifact)
-    images = (resize_exact(read_image(artifact.file(str(name))), spec) for name in frames)
-    return [{"image": image[None], **constants} for image in images]
+    for name in frames:
+        image = resize_exact(read_image(artifact.file(str(name))), spec)
+        yield {"image": image[None], **constants}

@@ -79,7 +79,7 @@ def check_reduced(
     """
     if passed is not None and passed.exists():
         return
-    feeds = golden_feeds(artifact) or [noise_frame(artifact)]
+    feeds = [*golden_feeds(artifact)] or [noise_frame(artifact)]
     found = [reduced.infer(each) for each in feeds]
     with open_exact() as exact:
         expected = [exact.infer(each) for each in feeds]

@@ -47,7 +47,7 @@ class Choice:
         backend: Its name.
         ms: Milliseconds per frame, of every candidate that ran, by backend.
         failed: Candidates that could not be opened or failed while they ran.
-        wrong: Candidates that gave something else than `cpu` for the same graph.
+        wrong: Candidates that gave something else than `cpu`.
     """
 
     schema: int

@@ -12,8 +12,8 @@ class Threads:
     Attributes:
         count: How many; None leaves the number to the engine.
         spin: Whether ONNX Runtime's wait for the next operator of a run without giving up their
-            core. That is the fastest where nothing else wants the cores, and far the slowest where
-            something does (docs/cpu.md).
+            core. That is faster where nothing else wants the cores, and slower where something does
+            (docs/cpu.md). No other engine has the choice.
     """
 
     count: int | None = None

@@ -69,7 +69,8 @@ _STREAM_SAVE_EVERY = 30
     "--spin/--no-spin",
     default=True,
     show_default=True,
-    help="Whether they keep their cores while they wait; not beside busy neighbours.",
+    help="Whether ONNX Runtime's threads keep their cores while they wait for each other;"
+    " --no-spin is for machines that have other work, too.",
 )
 @click.option(
     "--scale-16bit",
@@ -153,9 +154,8 @@ def _refuse_others(context: click.Context) -> None:
     for parameter in context.command.params:
         name = str(parameter.name)
         if name not in ("config", "check") and context.get_parameter_source(name) is given:
-            raise InputError(
-                f"{parameter.opts[0]} goes without --config: say it in the line's file"
-            )
+            said = "/".join([*parameter.opts, *parameter.secondary_opts])
+            raise InputError(f"{said} goes without --config: say it in the line's file")
 
 
 def _open_frames(

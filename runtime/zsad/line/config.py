@@ -26,22 +26,22 @@ class EngineConfig:
         backend: One of `zsad.backends.BACKENDS`.
         precision: The graph to run; None takes one that every recipe covers, or else the most.
         threads: Threads of the CPU; None leaves the number to the engine.
-        spin: Whether they keep their cores while they wait for each other; false where decoders,
-            other lines or programs want the cores, too (docs/cpu.md).
         max_batch: Frames in one run at most; an engine must have been built for as many.
         max_wait_ms: How long the first frame of a batch waits for others. 0 takes what is there.
         idle_check_s: Without frames, the engine proves this often that it still answers.
         hang_s: No progress for this long is a fault.
+        spin: Whether the threads of ONNX Runtime keep their cores while they wait for each other;
+            false where decoders, other lines or programs want the cores, too (docs/cpu.md).
     """
 
     backend: str = "auto"
     precision: Precision | None = None
     threads: int | None = None
-    spin: bool = True
     max_batch: int = 4
     max_wait_ms: float = 0.0
     idle_check_s: float = 1.0
     hang_s: float = 10.0
+    spin: bool = True
 
     def __post_init__(self) -> None:
         """Check the values."""

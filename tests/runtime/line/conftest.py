@@ -102,7 +102,7 @@ def open_judges(artifact, make_recipe, tmp_path, doubts):
             CAMERAS,
             str(tmp_path / "ledger"),
             recipes={name: str(tmp_path / f"{name}.json") for name in recipes},
-            engine=EngineConfig(backend, precision, 1, spin, max_batch),
+            engine=EngineConfig(backend, precision, 1, max_batch, spin=spin),
             watch=WatchConfig(ReplayConfig(**replay)),
         )
         monitor, changes = Monitor("press", {}, Latencies()), []

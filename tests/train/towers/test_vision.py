@@ -371,9 +371,11 @@ def test_tokens_are_what_the_patches_are_projected_from(make_clip, images, vv):
 
 def test_features_can_be_taken_apart_and_put_together(make_clip, images):
     tower = VisionTower(make_clip().visual)
-    found = tower(images, taps=(0, 1), tokens_as="raw", entropy_blocks=(0,))
+    windows = [torch.tensor([[0, 1]]), torch.tensor([[0], [2]])]
+    found = tower(images, taps=(0, 1), tokens_as="raw", entropy_blocks=(0,), windows=windows)
     again = found.like([tensor + 1 for tensor in found.tensors()])
-    assert len(found.tensors()) == 1 + 2 + 2 + 1
+    assert len(found.tensors()) == 1 + 2 + 2 + 1 + 2
+    close(again.windows[1], found.windows[1] + 1)
     close(again.tokens[1], found.tokens[1] + 1)
     close(again.entropies[0], found.entropies[0] + 1)
     close(again.image, found.image + 1)

@@ -9,6 +9,9 @@ from typing import Literal
 
 from torch import Tensor
 
+GROUPS = ("patches", "tokens", "entropies", "windows")
+"""What `VisionFeatures` holds beside the image feature, each several tensors."""
+
 TokenNorm = Literal["ln_post", "raw"]
 """How tokens are kept that a tap projects: after the last LayerNorm, or as the block left them."""
 
@@ -35,11 +38,11 @@ class VisionFeatures:
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Return all of them in a fixed order."""
-        return (self.image, *self.patches, *self.tokens, *self.entropies, *self.windows)
+        return (self.image, *(tensor for group in GROUPS for tensor in getattr(self, group)))
 
     def like(self, tensors: Sequence[Tensor]) -> VisionFeatures:
         """Return features of the same kind with other `tensors`, in that order."""
         image, *rest = tensors
         after = iter(rest)
-        kinds = (self.patches, self.tokens, self.entropies, self.windows)
-        return VisionFeatures(image, *(tuple(islice(after, len(kind))) for kind in kinds))
+        sizes = (len(getattr(self, group)) for group in GROUPS)
+        return VisionFeatures(image, *(tuple(islice(after, size)) for size in sizes))

@@ -161,7 +161,7 @@ class VisionTower(nn.Module):
         tokens = torch.cat([cls_token, picked], dim=2).flatten(0, 1)  # (B n, 1 + k, width)
         for index, block in enumerate(self.blocks):
             cls_only = index == self.depth - 1 and not self._pools_patches
-            tokens, _, _ = self._run_block(block, tokens, tokens, False, cls_only)
+            tokens, _, _ = self._checkpointed(block, tokens, tokens, False, cls_only, None)
         projected: Tensor = self._pool(tokens, True) @ self.proj
         return projected.reshape(-1, windows.shape[0], self.embed_dim)
 
@@ -184,7 +184,20 @@ class VisionTower(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         cls_only = plan.last_is_cls_only and index == self.depth - 1
         heads = plan.entropy_heads if index in plan.entropies else None
-        arguments = (self.blocks[index], tokens, vv, plan.runs_vv(index), cls_only, heads)
+        return self._checkpointed(
+            self.blocks[index], tokens, vv, plan.runs_vv(index), cls_only, heads
+        )
+
+    def _checkpointed(
+        self,
+        block: ResidualAttentionBlock,
+        tokens: Tensor,
+        vv: Tensor,
+        run_vv: bool,
+        cls_only: bool,
+        entropy_heads: EntropyHeads | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        arguments = (block, tokens, vv, run_vv, cls_only, entropy_heads)
         if self.grad_checkpointing and torch.is_grad_enabled():
             stepped: tuple[Tensor, Tensor, Tensor] = checkpoint(
                 self._run_block, *arguments, use_reentrant=False
@@ -199,7 +212,7 @@ class VisionTower(nn.Module):
         vv: Tensor,
         run_vv: bool,
         cls_only: bool,
-        entropy_heads: EntropyHeads | None = None,
+        entropy_heads: EntropyHeads | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return tokens, V-V stream and attention entropy, which is empty unless asked for."""
         queries = slice(0, 1) if cls_only and entropy_heads is None else None
