@@ -8,7 +8,8 @@ blocks (DIVE's deep injection).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
@@ -159,9 +160,10 @@ class VisionTower(nn.Module):
         picked = picked.reshape(-1, *windows.shape, self.width)  # (B, n, k, width)
         cls_token = embedded[:, :1, None].expand(-1, windows.shape[0], -1, -1)
         tokens = torch.cat([cls_token, picked], dim=2).flatten(0, 1)  # (B n, 1 + k, width)
+        run = self._runner()
         for index, block in enumerate(self.blocks):
             cls_only = index == self.depth - 1 and not self._pools_patches
-            tokens, _, _ = self._checkpointed(block, tokens, tokens, False, cls_only, None)
+            tokens, _, _ = run(block, tokens, tokens, False, cls_only)
         projected: Tensor = self._pool(tokens, True) @ self.proj
         return projected.reshape(-1, windows.shape[0], self.embed_dim)
 
@@ -184,26 +186,13 @@ class VisionTower(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         cls_only = plan.last_is_cls_only and index == self.depth - 1
         heads = plan.entropy_heads if index in plan.entropies else None
-        return self._checkpointed(
-            self.blocks[index], tokens, vv, plan.runs_vv(index), cls_only, heads
-        )
+        return self._runner()(self.blocks[index], tokens, vv, plan.runs_vv(index), cls_only, heads)
 
-    def _checkpointed(
-        self,
-        block: ResidualAttentionBlock,
-        tokens: Tensor,
-        vv: Tensor,
-        run_vv: bool,
-        cls_only: bool,
-        entropy_heads: EntropyHeads | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        arguments = (block, tokens, vv, run_vv, cls_only, entropy_heads)
+    def _runner(self) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+        """Return `_run_block`, under checkpointing where that is asked for."""
         if self.grad_checkpointing and torch.is_grad_enabled():
-            stepped: tuple[Tensor, Tensor, Tensor] = checkpoint(
-                self._run_block, *arguments, use_reentrant=False
-            )
-            return stepped
-        return self._run_block(*arguments)
+            return partial(checkpoint, self._run_block, use_reentrant=False)
+        return self._run_block
 
     def _run_block(
         self,
@@ -212,7 +201,7 @@ class VisionTower(nn.Module):
         vv: Tensor,
         run_vv: bool,
         cls_only: bool,
-        entropy_heads: EntropyHeads | None,
+        entropy_heads: EntropyHeads | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return tokens, V-V stream and attention entropy, which is empty unless asked for."""
         queries = slice(0, 1) if cls_only and entropy_heads is None else None
