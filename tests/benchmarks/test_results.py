@@ -74,6 +74,15 @@ def test_the_readme_prints_means_and_spreads_over_the_seeds():
                 assert f"{floor:.1f}" in row
 
 
+def test_the_readme_prints_what_the_variant_reached_apart():
+    record = json.loads((RESULTS / "accuracy-clip-tiny-grain.json").read_text("utf-8"))
+    assert record["job"]["backbone"] == "tiny-grain"
+    (found,) = record["outcomes"]
+    figure, floor = (100 * found[side]["image_auroc"] for side in ("figures", "floor"))
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert f"local flaws, {figure:.1f} over a floor of {floor:.1f}" in readme
+
+
 def test_the_methods_page_prints_the_costs_that_were_counted():
     record = json.loads((RESULTS / "method-costs.json").read_text("utf-8"))
     costs = [Cost(**each) for each in record["costs"]]

@@ -10,6 +10,9 @@ from zsad_train.tiny import codec, loader
 from zsad_train.tiny.cache import open_cache
 from zsad_train.tiny.config import TINY, VOCABULARY, build_tiny
 from zsad_train.tiny.validate import auroc, separation
+from zsad_train.towers import source
+
+WEIGHTS_FILE = loader.EMBEDDED["tiny"].file
 
 
 @pytest.fixture(scope="module")
@@ -80,11 +83,11 @@ def test_a_changed_file_is_refused_in_one_line(tmp_path, monkeypatch, change):
         data[-1000] ^= 1
     if change != "missing":
         kept = len(data) // 2 if change == "cut" else len(data)
-        (tmp_path / loader.WEIGHTS_FILE).write_bytes(bytes(data[:kept]))
+        (tmp_path / WEIGHTS_FILE).write_bytes(bytes(data[:kept]))
     monkeypatch.setattr(loader.resources, "files", lambda package: tmp_path)
     with pytest.raises(InputError, match="reinstall zsad") as caught:
         tiny.load_tiny()
-    assert "\n" not in str(caught.value) and loader.WEIGHTS_FILE in str(caught.value)
+    assert "\n" not in str(caught.value) and WEIGHTS_FILE in str(caught.value)
 
 
 def test_bytes_that_are_no_weights_are_refused():
@@ -92,8 +95,28 @@ def test_bytes_that_are_no_weights_are_refused():
         codec.read(b"nonsense", "w")
 
 
-def test_the_published_hash_is_that_of_the_file():
-    assert hashlib.sha256(loader.weights_bytes()).hexdigest() == tiny.WEIGHTS_SHA256
+@pytest.mark.parametrize("name", tiny.EMBEDDED)
+def test_the_published_hash_is_that_of_the_file(name):
+    assert hashlib.sha256(loader.weights_bytes(name)).hexdigest() == tiny.EMBEDDED[name].sha256
+
+
+def test_every_embedded_backbone_can_be_named():
+    assert tuple(tiny.EMBEDDED) == source.TINY
+
+
+def test_what_a_variant_leaves_out_is_that_of_its_base(tmp_path, monkeypatch):
+    base = loader.read_state("tiny")
+    changed = {"visual.proj": base["visual.proj"] + 1}
+    codec.write(changed, tmp_path / "other.safetensors", {})
+    data = (tmp_path / "other.safetensors").read_bytes()
+    (tmp_path / WEIGHTS_FILE).write_bytes(loader.weights_bytes())
+    other = loader.Embedded("other.safetensors", hashlib.sha256(data).hexdigest(), base="tiny")
+    monkeypatch.setattr(loader, "EMBEDDED", {**loader.EMBEDDED, "other": other})
+    monkeypatch.setattr(loader.resources, "files", lambda package: tmp_path)
+    state = loader.read_state("other")
+    assert state.keys() == base.keys() and len(data) < 100_000
+    assert torch.equal(state["visual.proj"], changed["visual.proj"].half().float())
+    assert torch.equal(state["token_embedding.weight"], base["token_embedding.weight"])
 
 
 def test_trained_towers_separate_unseen_classes_and_random_ones_do_not(trained, val_cache):
@@ -103,6 +126,15 @@ def test_trained_towers_separate_unseen_classes_and_random_ones_do_not(trained, 
     # 64 images are enough for pixels, and too few to bound the image score.
     assert measured.pixel_auroc > 0.75
     assert random.pixel_auroc < 0.65
+
+
+def test_the_variant_finds_flaws_of_grain_that_tiny_passes_over(tmp_path):
+    flaws = open_cache(tmp_path, "grains", 48, seed=9, size=224)
+    config = loader.EMBEDDED["tiny-grain"].config
+    variant = separation(tiny.load_tiny("tiny-grain"), config, flaws, len(flaws))
+    plain = separation(tiny.load_tiny(), TINY, flaws, len(flaws))
+    assert variant.pixel_auroc > 0.85
+    assert variant.image_auroc > plain.image_auroc + 0.1
 
 
 def test_patch_tokens_are_those_of_open_clip(trained):

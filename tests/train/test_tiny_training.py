@@ -13,7 +13,7 @@ from zsad.data.synthetic.classes import classes_of
 from zsad.errors import InputError
 from zsad_train.tiny import codec
 from zsad_train.tiny.batches import batches, normalised, patch_cover, shard
-from zsad_train.tiny.cache import chained, open_cache
+from zsad_train.tiny.cache import Cache, chained, open_cache
 from zsad_train.tiny.config import VOCABULARY, TinyConfig
 from zsad_train.tiny.objective import Objective, Weights, _true_of
 from zsad_train.tiny.phrases import (
@@ -23,9 +23,9 @@ from zsad_train.tiny.phrases import (
     with_tones_swapped,
     without_place,
 )
-from zsad_train.tiny.train import main, publish, train
+from zsad_train.tiny.train import last_report, main, publish, train
 from zsad_train.tiny.training import STAGES, Recipe, Training
-from zsad_train.tiny.views import Views, _degrade, _overlay, _warp
+from zsad_train.tiny.views import Views, _cut_out, _degrade, _overlay, _warp
 
 SMALL = TinyConfig(64, 32, 1, 16, 16, 32, 1)
 RECIPE = Recipe(
@@ -64,6 +64,24 @@ def test_a_cache_holds_what_the_generator_draws(cache, folder):
     assert (cache.captions[5], cache.defect_types[5]) == (sample.caption, sample.defect_type)
     assert "train-24-3-64" in [path.name for path in folder.iterdir()]
     assert not list(folder.glob("*.part"))
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_a_view_from_nearby_shows_so_much_of_the_side(share):
+    ramp = np.broadcast_to(np.arange(0, 256, 4, dtype=np.uint8), (1, 64, 64))[..., None]
+    masks = np.zeros((1, 64, 8), np.uint8)
+    cache = Cache(ramp.repeat(3, -1), masks, ("a",), ("good",), ("a",))
+    rng = np.random.default_rng(0)
+    cut, mask = _cut_out(rng, cache, 0, 64, (share, share))
+    assert cut.shape == (64, 64, 3) and not mask.any()
+    assert int(cut.max()) - int(cut.min()) == pytest.approx(256 * share, abs=5)
+
+
+def test_views_from_nearby_hold_larger_flaws(cache):
+    def covered(**shares):
+        return np.mean([batch.covered.mean() for batch in take(cache, range(24), **shares)])
+
+    assert covered(closer=1.0) > 1.5 * covered()
 
 
 def test_a_batch_depends_on_its_step_alone(cache):
@@ -271,6 +289,41 @@ def test_a_continued_run_begins_with_the_given_weights(folder, tmp_path, monkeyp
     found = second.model.state_dict()
     assert all(torch.equal(found[name], value) for name, value in state.items())
     assert not second.model.token_embedding.weight.requires_grad
+
+
+def test_a_variant_keeps_what_it_changed_alone_and_is_measured_on_its_own_split(
+    tmp_path, folder, monkeypatch
+):
+    monkeypatch.setattr("zsad_train.tiny.train._GENERATED_PX", 64)
+    monkeypatch.setattr("zsad_train.tiny.train._VAL_IMAGES", 8)
+    start = {name: value.clone() for name, value in Training(RECIPE).model.state_dict().items()}
+    recipe = replace(
+        RECIPE,
+        images=(("grains", 24),),
+        validation=("val", "grains"),
+        steps=2,
+        starts_from="start",
+        variant="other",
+    )
+    training = train(recipe, tmp_path, folder, report_every=2, start=start)
+    monkeypatch.setattr("zsad_train.tiny.train.read_state", lambda name: start)
+    file = publish(training, tmp_path)
+    state = codec.read(file.read_bytes(), "other")
+    assert file.name == "other.safetensors"
+    assert "visual.proj" in state and "token_embedding.weight" not in state
+    report = last_report(tmp_path)
+    assert {"image_auroc", "grains_image_auroc"} <= report.keys()
+
+
+def test_a_continued_run_may_see_larger_images(folder):
+    start = Training(RECIPE).model.state_dict()
+    side = 2 * RECIPE.config.image_size
+    larger = replace(RECIPE, config=replace(RECIPE.config, image_size=side), starts_from="start")
+    model = Training(larger, start=start).model
+    before, after = (s["visual.positional_embedding"] for s in (start, model.state_dict()))
+    assert len(after) - 1 == 4 * (len(before) - 1) and torch.equal(after[0], before[0])
+    # Antialiased bicubic weights sum to 1: the mean over the image stays, borders aside.
+    assert torch.allclose(after[1:].mean(0), before[1:].mean(0), atol=0.05)
 
 
 def test_a_later_stage_goes_on_from_weights_that_its_recipe_names(tmp_path, folder, monkeypatch):

@@ -32,7 +32,8 @@ def _option(flag: str, name: str, help_text: str, **kwargs: Any) -> Callable[...
 @click.command(cls=Command)
 @_option("--method", "method", "What to train.", type=click.Choice([*METHODS, *UNTRAINED]))
 @_option("--preset", "preset", "Options by name: dive-paper, METHOD-released [default: --method].")
-@_option("--backbone", "backbone", "`tiny` or an open_clip name (ViT-L-14-336-quickgelu).")
+@_option("--backbone", "backbone",
+         "`tiny`, `tiny-grain` or an open_clip name (ViT-L-14-336-quickgelu).")  # fmt: skip
 @_option("--pretrained", "pretrained", "open_clip tag, path to weights, or `random`.")
 @_option("--image-size", "image_size", "Input side in pixels [default: the backbone's].", type=int)
 @_option("--data", "data", "Training data: synthetic, folder:PATH, ...", metavar="SPEC")

@@ -67,7 +67,7 @@ class Job:
         abnormal_prompts: Overrides the preset's, if not None; not every method has it.
         vv_from_block: Overrides the preset's, if not None.
         descriptions: JSON file of the description bank; None is the built-in one.
-        backbone: `tiny` or an open_clip name.
+        backbone: `tiny`, `tiny-grain` or an open_clip name.
         pretrained: open_clip tag, path to weights or `random`; None is what `tiny` embeds.
         image_size: Input side in pixels; None is the backbone's own.
         data: Training data, a spec of `zsad.data`.

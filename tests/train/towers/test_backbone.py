@@ -57,9 +57,9 @@ def test_random_backbone_is_frozen_seeded_and_says_what_it_is(small_vit):
 @pytest.fixture
 def fake_tiny(make_clip, monkeypatch):
     tiny = types.SimpleNamespace(
-        load_tiny=make_clip,
-        build_tiny=lambda: CLIP(**open_clip.get_model_config("small-vit")),
-        WEIGHTS_SHA256="c0ffee",
+        load_tiny=lambda name: make_clip(),
+        build_tiny=lambda config: CLIP(**open_clip.get_model_config("small-vit")),
+        EMBEDDED={"tiny": types.SimpleNamespace(sha256="c0ffee", config=None)},
         MEAN=(0.1, 0.2, 0.3),
         STD=(0.4, 0.5, 0.6),
     )

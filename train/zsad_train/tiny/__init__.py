@@ -1,6 +1,6 @@
 """The embedded backbone `tiny`: a small CLIP trained on generated data, and how it was made."""
 
 from zsad_train.tiny.config import IMAGE_SIZE, MEAN, STD, build_tiny
-from zsad_train.tiny.loader import WEIGHTS_SHA256, load_tiny
+from zsad_train.tiny.loader import EMBEDDED, load_tiny
 
-__all__ = ["IMAGE_SIZE", "MEAN", "STD", "WEIGHTS_SHA256", "build_tiny", "load_tiny"]
+__all__ = ["EMBEDDED", "IMAGE_SIZE", "MEAN", "STD", "build_tiny", "load_tiny"]

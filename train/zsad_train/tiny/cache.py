@@ -18,7 +18,10 @@ from tqdm import tqdm
 
 from zsad.data.synthetic import SyntheticDataset
 from zsad.data.types import Sample
+from zsad_train.tiny.grains import GRAINS, Grains
 from zsad_train.tiny.photographs import PHOTOGRAPHS, Photographs
+
+_Dataset = SyntheticDataset | Photographs | Grains
 
 _MANY = 1000
 """From here on starting processes pays."""
@@ -107,13 +110,15 @@ def open_cache(folder: Path, split: str, count: int, seed: int, size: int) -> Ca
     )
 
 
-def _dataset(split: str, count: int, seed: int, size: int) -> SyntheticDataset | Photographs:
+def _dataset(split: str, count: int, seed: int, size: int) -> _Dataset:
     if split == PHOTOGRAPHS:
         return Photographs(count, seed, size)
+    if split == GRAINS:
+        return Grains(count, seed, size)
     return SyntheticDataset(split, count, seed, size)
 
 
-def _samples(dataset: SyntheticDataset | Photographs) -> Iterator[Sample]:
+def _samples(dataset: _Dataset) -> Iterator[Sample]:
     """Every sample in order, drawn on all cores where there are many."""
     indices = range(len(dataset))
     bar = partial(tqdm, total=len(dataset), desc=f"drawing {dataset.name}", mininterval=5)
@@ -124,7 +129,7 @@ def _samples(dataset: SyntheticDataset | Photographs) -> Iterator[Sample]:
         yield from bar(pool.map(dataset.__getitem__, indices, chunksize=32))
 
 
-def _draw(home: Path, dataset: SyntheticDataset | Photographs) -> None:
+def _draw(home: Path, dataset: _Dataset) -> None:
     unfinished = home.with_name(f"{home.name}.{os.getpid()}.part")
     unfinished.mkdir(parents=True)
     count, size = len(dataset), dataset.size

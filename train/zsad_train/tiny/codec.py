@@ -21,13 +21,14 @@ _ROWS, _SCALES = f"{_TABLE}.int8", f"{_TABLE}.scale"
 
 
 def encode(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A float32 state dict to the tensors of the file."""
+    """A float32 state dict, or part of one, to the tensors of the file."""
     packed = {
         name: value.to(torch.float16).contiguous()
         for name, value in state.items()
         if name != _TABLE
     }
-    packed[_ROWS], packed[_SCALES] = quantise_rows(state[_TABLE])
+    if _TABLE in state:
+        packed[_ROWS], packed[_SCALES] = quantise_rows(state[_TABLE])
     return packed
 
 
@@ -38,7 +39,8 @@ def decode(packed: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for name, value in packed.items()
         if name not in (_ROWS, _SCALES)
     }
-    state[_TABLE] = packed[_ROWS].to(torch.float32) * packed[_SCALES].to(torch.float32)
+    if _ROWS in packed:
+        state[_TABLE] = packed[_ROWS].to(torch.float32) * packed[_SCALES].to(torch.float32)
     return state
 
 

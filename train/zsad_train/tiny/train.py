@@ -28,7 +28,7 @@ from zsad.errors import InputError
 from zsad.schema import write_json
 from zsad_train.tiny import codec
 from zsad_train.tiny.cache import Cache, chained, open_cache
-from zsad_train.tiny.loader import WEIGHTS_FILE
+from zsad_train.tiny.loader import read_state
 from zsad_train.tiny.training import STAGES, Recipe, Training, check_recipe, means
 from zsad_train.tiny.validate import separation
 
@@ -61,7 +61,12 @@ def train(
         for split, count in recipe.images
     ]
     cache = chained(drawn)
-    val = open_cache(cache_folder, "val", _VAL_IMAGES, 1, _GENERATED_PX)
+    validation = {
+        "" if split == "val" else f"{split}_": open_cache(
+            cache_folder, split, _VAL_IMAGES, 1, _GENERATED_PX
+        )
+        for split in recipe.validation
+    }
     training = Training(recipe, _rows(recipe, cache_folder, start), start, device)
     if (out / "state.pt").is_file():
         training.resume(out / "state.pt")
@@ -76,7 +81,7 @@ def train(
         training.seconds += time.monotonic() - started
         training.save(out / "state.pt")
         if training.step % report_every == 0 or training.step == recipe.steps:
-            _report(out, training, terms, val)
+            _report(out, training, terms, validation)
             terms = []
         started = time.monotonic()
     bar.close()
@@ -102,26 +107,37 @@ def _taught_rows(cache_folder: Path, width: int) -> Tensor:
 
 
 def publish(training: Training, out: Path) -> Path:
-    """Write the weights as the package carries them; the codec rounds them."""
-    path = out / WEIGHTS_FILE
+    """Write the weights as the package carries them; the codec rounds them.
+
+    A variant's file holds only what differs from the backbone that it is a variant of.
+    """
+    name = training.recipe.variant or "tiny"
+    path = out / f"{name}.safetensors"
     recipe = json.dumps(asdict(training.recipe), sort_keys=True)
     state = {name: value.cpu() for name, value in training.model.state_dict().items()}
+    if training.recipe.variant is not None:
+        base = read_state("tiny")
+        state = {name: value for name, value in state.items() if not value.equal(base[name])}
     codec.write(state, path, {"recipe": recipe, "step": str(training.step)})
     return path
 
 
-def _report(out: Path, training: Training, terms: list[dict[str, float]], val: Cache) -> None:
+def _report(
+    out: Path, training: Training, terms: list[dict[str, float]], validation: Mapping[str, Cache]
+) -> None:
     training.model.eval()
-    last = training.step == training.recipe.steps
-    measured = separation(
-        training.model, training.recipe.config, val, len(val) if last else len(val) * 3 // 8
-    )
+    figures: dict[str, float] = {}
+    for prefix, cache in validation.items():
+        last = training.step == training.recipe.steps
+        count = len(cache) if last else len(cache) * 3 // 8
+        measured = asdict(separation(training.model, training.recipe.config, cache, count))
+        figures |= {prefix + name: round(value, 4) for name, value in measured.items()}
     training.model.train()  # steps go on after it
     line = {
         "step": training.step,
         "seconds": round(training.seconds),
         **{name: round(value, 4) for name, value in means(terms).items()},
-        **{name: round(value, 4) for name, value in asdict(measured).items()},
+        **figures,
     }
     with (out / _LOG).open("a", encoding="utf-8") as log:
         log.write(json.dumps(line) + "\n")

@@ -23,6 +23,9 @@ from zsad_train.tiny.initial import initialise
 from zsad_train.tiny.objective import Objective, Weights
 from zsad_train.tiny.pretrained import load_imagenet
 from zsad_train.tiny.views import Views
+from zsad_train.towers.positions import resize_positions, square_grid
+
+_POSITIONS = "visual.positional_embedding"
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Recipe:
     # Splits and how many samples of each are drawn; see `cache.open_cache`.
     images: tuple[tuple[str, int], ...] = (("pretrain", 36000), ("photographs", 24000))
     images_seed: int = 0
+    validation: tuple[str, ...] = ("val",)  # splits that reports measure
     learning_rate: float = 1e-3
     warm_up: int = 200
     weight_decay: float = 0.05
@@ -46,9 +50,11 @@ class Recipe:
     overlaid: float = 0.3  # see `views.Views`
     warped: float = 0.5
     degraded: float = 0.3
+    closer: float = 0.0
     clip_norm: float = 1.0
     seed: int = 0
     starts_from: str | None = None  # sha256 of the weights file that the run goes on from
+    variant: str | None = None  # its name, if it stands beside what it starts from
 
     @property
     def decay_step(self) -> int:
@@ -66,12 +72,44 @@ _MORE = replace(
 )
 """More images and larger batches: meant for a GPU."""
 
+_GRAINS = replace(
+    Recipe(),
+    images=(("grains", 40000), ("pretrain", 8000), ("photographs", 6000)),
+    validation=("val", "grains"),
+    steps=2000,
+    warm_up=50,
+    learning_rate=7e-4,
+    decay_from=0.0,
+    overlaid=0.1,
+    warped=0.3,
+    degraded=0.15,
+    closer=0.7,
+    seed=4,
+)
+"""Surfaces whose grain changes, seen from nearby: what is odd may be smaller than a patch."""
+
 STAGES = (
     Recipe(),
     replace(_MORE, steps=5000, learning_rate=1.2e-3, seed=1),
     replace(_MORE, steps=2700, learning_rate=8e-4, seed=2),
+    _GRAINS,
+    replace(_GRAINS, steps=1400, learning_rate=5e-4, closer=1.0, seed=5),
+    replace(
+        _GRAINS,
+        config=replace(TINY, image_size=560),
+        batch=8,
+        steps=400,
+        learning_rate=2e-4,
+        closer=0.0,
+        seed=6,
+        variant="tiny-grain",
+    ),
 )
-"""The runs that made the embedded weights, each going on from the weights of the one before."""
+"""The runs that made the embedded weights, each going on from the weights of the one before.
+
+The third leaves the published `tiny`; the later ones make a variant of it for one kind of
+surface.
+"""
 
 
 class Training:
@@ -102,7 +140,7 @@ class Training:
             if recipe.imagenet:
                 load_imagenet(features)
         else:
-            self.model.load_state_dict(dict(start))
+            self.model.load_state_dict(_at_size(start, self.model))
         if rows is not None:
             self.model.token_embedding.weight.requires_grad_(False).copy_(rows)
         self.model.to(self.device)
@@ -151,7 +189,7 @@ class Training:
         """
         recipe = self.recipe
         objective = Objective(self.model, recipe.weights, self._features)
-        views = Views(recipe.overlaid, recipe.warped, recipe.degraded)
+        views = Views(recipe.overlaid, recipe.warped, recipe.degraded, recipe.closer)
         steps = range(self.step, last_step)
         supply = batches(cache, recipe.config, views, recipe.batch, recipe.seed, steps, workers)
         self.model.train()
@@ -185,6 +223,15 @@ class Training:
 
     def _learned(self) -> list[Tensor]:
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+
+def _at_size(state: Mapping[str, Tensor], model: CLIP) -> dict[str, Tensor]:
+    """The state with its position table fitted to the model's input size."""
+    table = state[_POSITIONS]
+    fitted = resize_positions(
+        table, square_grid(table), model.visual.grid_size, "bicubic-antialias"
+    )
+    return {**state, _POSITIONS: fitted}
 
 
 def check_recipe(path: Path, recipe: Recipe) -> dict[str, Any]:

@@ -69,7 +69,9 @@ def _fit(image: Array, config: TinyConfig) -> ImageU8:
     target = (config.image_size, config.image_size)
     picture = np.asarray(image, np.uint8)
     if picture.shape[0] != config.image_size:
-        picture = np.asarray(cv2.resize(picture, target, interpolation=cv2.INTER_AREA), np.uint8)
+        smaller = picture.shape[0] > config.image_size
+        scaling = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+        picture = np.asarray(cv2.resize(picture, target, interpolation=scaling), np.uint8)
     return picture
 
 

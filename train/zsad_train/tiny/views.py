@@ -13,6 +13,9 @@ from zsad_train.tiny.cache import Cache
 
 _NEGATIVE_SHARE = 0.3
 _GREY_SHARE = 0.2
+_WHOLE = (0.7, 1.25)
+_NEAR = (0.3, 0.7)
+"""Of the side, how much a cut shows."""
 
 
 @dataclass(frozen=True)
@@ -24,20 +27,23 @@ class Views:
             that no class has, and that are no defect.
         warped: Share of the images that are turned by any angle, stretched and sheared.
         degraded: Share of the images that lose sharpness, or gain noise or compression blocks.
+        closer: Share of the images that are seen from nearby: a cut of 30 to 70 % of the side.
     """
 
     overlaid: float = 0.0
     warped: float = 0.0
     degraded: float = 0.0
+    closer: float = 0.0
 
 
 def view(
     rng: np.random.Generator, cache: Cache, index: int, target: int, views: Views
 ) -> tuple[ImageU8, ArrayBool, bool]:
     """One sample as a step sees it: (target, target, 3) BGR, its mask, whether it is a negative."""
-    image, mask = _cut_out(rng, cache, index, target)
+    near = views.closer > 0 and rng.random() < views.closer
+    image, mask = _cut_out(rng, cache, index, target, _NEAR if near else _WHOLE)
     if rng.random() < views.overlaid:
-        other = _cut_out(rng, cache, _normal_index(rng, cache), target)[0]
+        other = _cut_out(rng, cache, _normal_index(rng, cache), target, _WHOLE)[0]
         image = _overlay(rng, image, _recolour(rng, other))
     if rng.random() < views.warped:
         image, mask = _warp(rng, image, mask)
@@ -49,13 +55,17 @@ def view(
 
 
 def _cut_out(
-    rng: np.random.Generator, cache: Cache, index: int, target: int
+    rng: np.random.Generator,
+    cache: Cache,
+    index: int,
+    target: int,
+    share: tuple[float, float],
 ) -> tuple[ImageU8, ArrayBool]:
     """Cut out and turn one sample: (target, target, 3) and its mask."""
     image: ImageU8 = cache.images[index]
     side = image.shape[0]
     mask = np.unpackbits(cache.masks[index], axis=-1, count=side).astype(np.bool_)
-    cut = min(int(side * rng.uniform(0.7, 1.25)), side)
+    cut = min(int(side * rng.uniform(*share)), side)
     top, left = _corner(rng, mask, cut)
     image = np.asarray(image[top : top + cut, left : left + cut])
     mask = mask[top : top + cut, left : left + cut]

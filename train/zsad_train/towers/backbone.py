@@ -39,7 +39,7 @@ class BackboneInfo:
     pos_resize=info.pos_resize)` makes the same backbone again where the weights are still there.
 
     Attributes:
-        name: `tiny` or an open_clip model name.
+        name: `tiny`, `tiny-grain` or an open_clip model name.
         pretrained: open_clip tag, path to a weights file, `random:SEED`, or `embedded`.
         sha256: Hash of the weights file, hex; empty for random weights.
         quickgelu: Whether the MLPs use QuickGELU.
@@ -94,9 +94,10 @@ def load_backbone(
     """Load a CLIP as a frozen float32 backbone on the CPU.
 
     Args:
-        name: `tiny`, the embedded backbone, or any open_clip ViT with CLIP's own text tower.
+        name: `tiny` or `tiny-grain`, the embedded backbones, or any open_clip ViT with CLIP's own
+            text tower.
         pretrained: An open_clip tag (`openai`), a path to a weights file, or `random`
-            (`random:SEED`). None is allowed for `tiny` only and means its embedded weights.
+            (`random:SEED`). None is allowed for the embedded ones only: their own weights.
         image_size: Input size in pixels, one side or (height, width), a multiple of the patch;
             None is the model's own.
         pos_resize: `bicubic-antialias` (open_clip's) or `bilinear` (AnomalyCLIP's): how the
@@ -108,7 +109,7 @@ def load_backbone(
             impossible size.
     """
     name = name.replace("/", "-")
-    config = None if name == TINY else _config(name)
+    config = None if name in TINY else _config(name)
     source = resolve_source(name, pretrained, seed)
     if config is not None:  # refuse what is known to fail before a download
         _check_activation(name, config, source.quickgelu, source.label)
@@ -116,8 +117,8 @@ def load_backbone(
         wanted = native if image_size is None else image_size
         grid_for(as_hw(wanted), config["vision_cfg"]["patch_size"])
     file = _read(name, config, source)
-    clip = _build(config, source)
-    weights = file or _initial_weights(clip, source)
+    clip = _build(name, config, source)
+    weights = file or _initial_weights(name, clip, source)
     image_hw = as_hw(clip.visual.image_size if image_size is None else image_size)
     check_fit(clip, weights.tensors, name, source.label)
     load_tensors(clip, weights.tensors, image_hw, pos_resize)
@@ -137,8 +138,10 @@ def load_backbone(
 def _config(name: str) -> dict[str, Any]:
     known = open_clip.list_models()  # get_model_config would follow hf-hub: and local-dir: names
     if name not in known:
-        close = difflib.get_close_matches(name, [TINY, *known], n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"use {TINY} or an open_clip ViT"
+        close = difflib.get_close_matches(name, [*TINY, *known], n=3, cutoff=0.5)
+        hint = (
+            f"did you mean {' or '.join(close)}?" if close else f"use {TINY[0]} or an open_clip ViT"
+        )
         raise InputError(f"unknown backbone '{name}': {hint}")
     config: dict[str, Any] = open_clip.get_model_config(name)
     check_config(name, config)
@@ -167,19 +170,22 @@ def _check_activation(name: str, config: dict[str, Any], wanted: bool | None, la
     )
 
 
-def _build(config: dict[str, Any] | None, source: Source) -> CLIP:
+def _build(name: str, config: dict[str, Any] | None, source: Source) -> CLIP:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(source.seed)
         if config is not None:
             return CLIP(**config)
         from zsad_train import tiny
 
-        return tiny.load_tiny() if source.label == EMBEDDED else tiny.build_tiny()
+        if source.label == EMBEDDED:
+            return tiny.load_tiny(name)
+        return tiny.build_tiny(tiny.EMBEDDED[name].config)
 
 
-def _initial_weights(clip: CLIP, source: Source) -> Weights:
+def _initial_weights(name: str, clip: CLIP, source: Source) -> Weights:
     if source.label != EMBEDDED:
         return Weights(clip.state_dict(), sha256="")
     from zsad_train import tiny
 
-    return Weights(clip.state_dict(), tiny.WEIGHTS_SHA256, mean=tiny.MEAN, std=tiny.STD)
+    sha256 = tiny.EMBEDDED[name].sha256
+    return Weights(clip.state_dict(), sha256, mean=tiny.MEAN, std=tiny.STD)

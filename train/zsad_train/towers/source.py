@@ -13,7 +13,8 @@ from zsad.errors import InputError
 from zsad_train.towers.download import tag_config
 from zsad_train.towers.weights import Triple
 
-TINY = "tiny"
+TINY = ("tiny", "tiny-grain")
+"""The backbones whose weights the package carries."""
 EMBEDDED = "embedded"
 _RANDOM = "random"
 
@@ -48,7 +49,7 @@ def resolve_source(name: str, pretrained: str | None, seed: int | None) -> Sourc
         InputError: Nothing was named for a model that has no embedded weights, an unknown tag,
             or a bad seed.
     """
-    if name == TINY and pretrained in (None, EMBEDDED):
+    if name in TINY and pretrained in (None, EMBEDDED):
         return Source(EMBEDDED)
     if pretrained is None:
         raise InputError(
