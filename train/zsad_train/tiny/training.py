@@ -23,9 +23,7 @@ from zsad_train.tiny.initial import initialise
 from zsad_train.tiny.objective import Objective, Weights
 from zsad_train.tiny.pretrained import load_imagenet
 from zsad_train.tiny.views import Views
-from zsad_train.towers.positions import resize_positions, square_grid
-
-_POSITIONS = "visual.positional_embedding"
+from zsad_train.towers.weights import fit_positions
 
 
 @dataclass(frozen=True)
@@ -140,7 +138,8 @@ class Training:
             if recipe.imagenet:
                 load_imagenet(features)
         else:
-            self.model.load_state_dict(_at_size(start, self.model))
+            grid = self.model.visual.grid_size
+            self.model.load_state_dict(fit_positions(start, grid, "bicubic-antialias"))
         if rows is not None:
             self.model.token_embedding.weight.requires_grad_(False).copy_(rows)
         self.model.to(self.device)
@@ -223,15 +222,6 @@ class Training:
 
     def _learned(self) -> list[Tensor]:
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-
-
-def _at_size(state: Mapping[str, Tensor], model: CLIP) -> dict[str, Tensor]:
-    """The state with its position table fitted to the model's input size."""
-    table = state[_POSITIONS]
-    fitted = resize_positions(
-        table, square_grid(table), model.visual.grid_size, "bicubic-antialias"
-    )
-    return {**state, _POSITIONS: fitted}
 
 
 def check_recipe(path: Path, recipe: Recipe) -> dict[str, Any]:

@@ -40,6 +40,7 @@ def view(
     rng: np.random.Generator, cache: Cache, index: int, target: int, views: Views
 ) -> tuple[ImageU8, ArrayBool, bool]:
     """One sample as a step sees it: (target, target, 3) BGR, its mask, whether it is a negative."""
+    # Without a share nothing is drawn for it, so that the stages before it keep their views.
     near = views.closer > 0 and rng.random() < views.closer
     image, mask = _cut_out(rng, cache, index, target, _NEAR if near else _WHOLE)
     if rng.random() < views.overlaid:

@@ -111,13 +111,25 @@ def load_tensors(
     Raises:
         InputError: An impossible size, an unknown resize, or a table that is no square grid.
     """
-    visual, table = clip.visual, tensors[_TABLE].detach().float()
+    visual = clip.visual
     grid_hw = grid_for(image_hw, visual.patch_size[0])
-    fitted = resize_positions(table, square_grid(table), grid_hw, pos_resize)
-    visual.positional_embedding = nn.Parameter(fitted.clone(), requires_grad=False)
+    fitted = fit_positions(tensors, grid_hw, pos_resize)
+    visual.positional_embedding = nn.Parameter(fitted[_TABLE].clone(), requires_grad=False)
     visual.image_size, visual.grid_size = image_hw, grid_hw
     wanted = clip.state_dict().keys() - _UNUSED
-    clip.load_state_dict({k: fitted if k == _TABLE else tensors[k] for k in wanted}, strict=False)
+    clip.load_state_dict({k: fitted[k] for k in wanted}, strict=False)
+
+
+def fit_positions(
+    tensors: Mapping[str, Tensor], grid_hw: tuple[int, int], pos_resize: str
+) -> dict[str, Tensor]:
+    """Return the weights with their position table, float32, resized to a patch grid.
+
+    Raises:
+        InputError: An unknown resize, or a table that is no square grid.
+    """
+    table = tensors[_TABLE].detach().float()
+    return {**tensors, _TABLE: resize_positions(table, square_grid(table), grid_hw, pos_resize)}
 
 
 def _read_any(path: Path) -> tuple[Any, bool]:
