@@ -15,7 +15,7 @@ import numpy as np
 from zsad.data.synthetic.camera import photograph
 from zsad.data.synthetic.captions import describe_defect, describe_good
 from zsad.data.synthetic.colours import luma, random_colour
-from zsad.data.synthetic.dataset import MIN_AREA
+from zsad.data.synthetic.dataset import MIN_AREA, sample_rng
 from zsad.data.synthetic.marks import blob, soft
 from zsad.data.synthetic.noise import pixel_grid
 from zsad.data.types import GOOD, Sample
@@ -61,9 +61,7 @@ class Grains:
         return self.count
 
     def __getitem__(self, index: int) -> Sample:
-        if not 0 <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)}")
-        rng = np.random.default_rng(np.random.SeedSequence([self.seed, _STREAM, index]))
+        rng = sample_rng(index, len(self), self.seed, _STREAM)
         make = random_weave if rng.random() < _WOVEN_SHARE else random_grain
         normal: Field = make(rng, self.size)
         field = normal.draw(rng, self.size)

@@ -14,7 +14,7 @@ from zsad.data.synthetic.assembly import assemble
 from zsad.data.synthetic.canvas import Canvas
 from zsad.data.synthetic.classes import fitting_types, surface_canvas
 from zsad.data.synthetic.colours import luma
-from zsad.data.synthetic.dataset import render_canvas
+from zsad.data.synthetic.dataset import render_canvas, sample_rng
 from zsad.data.synthetic.fittings import fit
 from zsad.data.synthetic.pretrain_fittings import MORE_FITTINGS
 from zsad.data.types import GOOD, Sample
@@ -106,9 +106,7 @@ class Photographs:
         return self.count
 
     def __getitem__(self, index: int) -> Sample:
-        if not 0 <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)}")
-        rng = np.random.default_rng(np.random.SeedSequence([self.seed, _STREAM, index]))
+        rng = sample_rng(index, len(self), self.seed, _STREAM)
         canvas = self._canvas(rng)
         types = fitting_types(canvas.is_texture, "pretrain") if index % 2 else None
         noun = "surface" if canvas.is_texture else "object"

@@ -212,11 +212,20 @@ class SyntheticDataset:
         return self._scene(index, with_clean=True)[1]
 
     def _scene(self, index: int, with_clean: bool) -> tuple[str, Scene]:
-        if not 0 <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)}")
+        streams = (SPLITS.index(self.split), int(self.textures_only))
+        rng = sample_rng(index, len(self), self.seed, *streams)
         classes = self.classes
         class_name = classes[index // 2 % len(classes)]
         types = types_for(class_name, self.split, self.textures_only) if index % 2 else None
-        entropy = [self.seed, SPLITS.index(self.split), int(self.textures_only), index]
-        rng = np.random.default_rng(np.random.SeedSequence(entropy))
         return class_name, render(rng, class_name, types, self.size, with_clean)
+
+
+def sample_rng(index: int, count: int, *entropy: int) -> np.random.Generator:
+    """Return the random numbers of one of `count` samples, which no other sample touches.
+
+    Raises:
+        IndexError: There is no such sample.
+    """
+    if not 0 <= index < count:
+        raise IndexError(f"sample {index} of {count}")
+    return np.random.default_rng(np.random.SeedSequence([*entropy, index]))
