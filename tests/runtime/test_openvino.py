@@ -145,6 +145,18 @@ def test_compiled_graphs_are_kept_by_the_hash_of_the_graph(make_artifact, monkey
         assert len(list(folder.iterdir())) == 1
 
 
+def test_the_compile_cache_stays_below_its_limit(make_artifact, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("zsad.backends.openvino.CACHE_BYTES", 1)
+    for gain in (1.0, 2.0):
+        artifact = Artifact.open(make_artifact(f"gain-{gain}", gain=gain))
+        for _ in range(2):
+            with open_backend(artifact, backend="openvino") as backend:
+                assert backend.infer(GREY)["score"][0] == pytest.approx(0.2 * gain)
+    (kept,) = (tmp_path / "cache/zsad/openvino").rglob("*.blob")
+    assert kept.parents[1].name == artifact.graph().sha256
+
+
 def test_bfloat16_never_opens_what_was_compiled_for_float32(make_artifact, monkeypatch, tmp_path):
     if not has_bfloat16():
         pytest.skip("this CPU has no bfloat16")

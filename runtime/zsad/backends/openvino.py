@@ -15,7 +15,7 @@ import numpy as np
 from zsad.artifact import Artifact
 from zsad.backends.reduced import PASSED, check_reduced
 from zsad.backends.threads import DEFAULT_THREADS, Threads
-from zsad.device_cache import device_cache
+from zsad.device_cache import device_cache, make_room
 from zsad.errors import InferenceError, InputError, MissingExtraError
 from zsad.manifest import Precision, TensorSpec
 from zsad.types import Array
@@ -25,6 +25,9 @@ LOG = logging.getLogger(__name__)
 HINTS: Mapping[str, str] = {"openvino": "f32", "openvino-bf16": "bf16"}
 """Per backend, what float32 operators are computed in. Left to itself OpenVINO takes bfloat16
 wherever the CPU has it."""
+
+CACHE_BYTES = 8_000_000_000
+"""What the compile cache may take: five graphs of a ViT-L/14 at 518 px."""
 
 EXACT: Mapping[str, str] = {"openvino-bf16": "openvino"}
 """Per backend that rounds more than its graph asks for, the one that does not."""
@@ -143,7 +146,8 @@ def _compile(openvino: Any, path: Path, graph_sha256: str, name: str, threads: T
         # Pinned, every process takes the same first cores (openvinotoolkit/openvino issue 32444).
         "ENABLE_CPU_PINNING": "NO",
     }
-    if (folder := _cache(openvino, graph_sha256, name)) is not None:
+    folder = _cache(openvino, graph_sha256, name)
+    if folder is not None:
         config["CACHE_DIR"] = str(folder)
     if threads.count is not None:
         config["INFERENCE_NUM_THREADS"] = str(threads.count)
@@ -156,6 +160,8 @@ def _compile(openvino: Any, path: Path, graph_sha256: str, name: str, threads: T
         ) from None
     if (found := _effective_hint(compiled)) != HINTS[name]:
         raise InputError(f"backend '{name}' was asked for, but OpenVINO computes in {found} here")
+    if folder is not None:
+        make_room(folder.parents[1].glob("*/*"), folder, CACHE_BYTES)
     return compiled
 
 
@@ -171,6 +177,7 @@ def _cache(openvino: Any, graph_sha256: str, name: str) -> Path | None:
     folder = device_cache() / "openvino" / graph_sha256 / f"{name}-{version}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)  # its last use, before another process makes room
     except OSError as error:
         return _uncached(device_cache() / "openvino", error.strerror or "not writable")
     if not os.access(folder, os.W_OK):
