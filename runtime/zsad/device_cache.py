@@ -33,7 +33,7 @@ def make_room(entries: Iterable[Path], used: Path, limit: int) -> None:
         if entry.folder != used:
             # A process that has its files mapped keeps them; one that opens it writes it anew.
             shutil.rmtree(entry.folder, ignore_errors=True)
-            total -= entry.size
+            total -= 0 if entry.folder.exists() else entry.size
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class _Entry:
     def of(cls, folder: Path) -> _Entry | None:
         """Return the entry; None if another process removes it just now."""
         try:
-            size = sum(path.stat().st_size for path in folder.iterdir())
+            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
             return cls(folder, size, folder.stat().st_mtime)
         except OSError:
             return None

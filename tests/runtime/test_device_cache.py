@@ -32,6 +32,14 @@ def test_the_entry_in_use_stays_whatever_its_age_and_size(entries, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
+def test_what_cannot_be_removed_frees_nothing(entries, tmp_path, monkeypatch):
+    rmtree = shutil.rmtree
+    stuck = tmp_path / "a"
+    monkeypatch.setattr(shutil, "rmtree", lambda path, **_: path == stuck or rmtree(path))
+    make_room(entries, tmp_path / "d", 300)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "c", "d"]
+
+
 def test_an_entry_that_another_process_removed_is_no_error(entries, tmp_path):
     shutil.rmtree(tmp_path / "a")
     make_room(entries, tmp_path / "d", 300)

@@ -153,8 +153,21 @@ def test_the_compile_cache_stays_below_its_limit(make_artifact, monkeypatch, tmp
         for _ in range(2):
             with open_backend(artifact, backend="openvino") as backend:
                 assert backend.infer(GREY)["score"][0] == pytest.approx(0.2 * gain)
-    (kept,) = (tmp_path / "cache/zsad/openvino").rglob("*.blob")
-    assert kept.parents[1].name == artifact.graph().sha256
+    (kept,) = (tmp_path / "cache/zsad/openvino").iterdir()
+    assert kept.name == artifact.graph().sha256 and list(kept.rglob("*.blob"))
+
+
+def test_bfloat16_keeps_what_its_check_compiled(make_artifact, monkeypatch, tmp_path):
+    if not has_bfloat16():
+        pytest.skip("this CPU has no bfloat16")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("zsad.backends.openvino.CACHE_BYTES", 1)
+    artifact = Artifact.open(make_artifact())
+    for _ in range(2):
+        with open_backend(artifact, backend="openvino-bf16") as backend:
+            assert backend.infer(GREY)["score"][0] == pytest.approx(0.2, abs=1e-2)
+    folders = list((tmp_path / "cache/zsad/openvino" / artifact.graph().sha256).iterdir())
+    assert len(folders) == 2 and all(list(folder.glob("*.blob")) for folder in folders)
 
 
 def test_bfloat16_never_opens_what_was_compiled_for_float32(make_artifact, monkeypatch, tmp_path):

@@ -86,6 +86,8 @@ class OpenVinoBackend:
         self._request: Any = compiled.create_infer_request()
         if name in EXACT:
             self._check(artifact, threads)
+        graphs = device_cache() / "openvino"
+        make_room(graphs.glob("*"), graphs / graph.sha256, CACHE_BYTES)
 
     def _check(self, artifact: Artifact, threads: Threads) -> None:
         folder = _cache(self._openvino, artifact.graph(self.precision).sha256, self.name)
@@ -146,8 +148,7 @@ def _compile(openvino: Any, path: Path, graph_sha256: str, name: str, threads: T
         # Pinned, every process takes the same first cores (openvinotoolkit/openvino issue 32444).
         "ENABLE_CPU_PINNING": "NO",
     }
-    folder = _cache(openvino, graph_sha256, name)
-    if folder is not None:
+    if (folder := _cache(openvino, graph_sha256, name)) is not None:
         config["CACHE_DIR"] = str(folder)
     if threads.count is not None:
         config["INFERENCE_NUM_THREADS"] = str(threads.count)
@@ -160,8 +161,6 @@ def _compile(openvino: Any, path: Path, graph_sha256: str, name: str, threads: T
         ) from None
     if (found := _effective_hint(compiled)) != HINTS[name]:
         raise InputError(f"backend '{name}' was asked for, but OpenVINO computes in {found} here")
-    if folder is not None:
-        make_room(folder.parents[1].glob("*/*"), folder, CACHE_BYTES)
     return compiled
 
 
@@ -177,7 +176,7 @@ def _cache(openvino: Any, graph_sha256: str, name: str) -> Path | None:
     folder = device_cache() / "openvino" / graph_sha256 / f"{name}-{version}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        os.utime(folder)  # its last use, before another process makes room
+        os.utime(folder.parent)  # the graph's last use, before another process makes room
     except OSError as error:
         return _uncached(device_cache() / "openvino", error.strerror or "not writable")
     if not os.access(folder, os.W_OK):
