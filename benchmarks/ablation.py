@@ -98,8 +98,8 @@ def measure(changes: Mapping[str, Any], steps: int, share: float, cache: Path) -
     import cv2
     import torch
 
+    from zsad_train.tiny.recipes import STAGES
     from zsad_train.tiny.train import last_report, train
-    from zsad_train.tiny.training import STAGES
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

@@ -6,9 +6,9 @@ import pytest
 from click.testing import CliRunner
 
 import ablation
-from zsad_train.tiny import training
+from zsad_train.tiny import recipes
 from zsad_train.tiny.config import TinyConfig
-from zsad_train.tiny.training import Recipe
+from zsad_train.tiny.recipes import Recipe
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -20,7 +20,7 @@ SMALL = Recipe(
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(training, "STAGES", (SMALL,))
+    monkeypatch.setattr(recipes, "STAGES", (SMALL,))
     monkeypatch.setattr("zsad_train.tiny.train._GENERATED_PX", 64)
     monkeypatch.setattr("zsad_train.tiny.train._VAL_IMAGES", 8)
 

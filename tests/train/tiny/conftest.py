@@ -4,7 +4,7 @@ import pytest
 
 from zsad_train.tiny.cache import open_cache
 from zsad_train.tiny.config import TinyConfig
-from zsad_train.tiny.training import Recipe
+from zsad_train.tiny.recipes import Recipe
 
 
 @pytest.fixture(scope="session")

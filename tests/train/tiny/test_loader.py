@@ -1,4 +1,5 @@
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,16 +108,27 @@ def test_every_embedded_backbone_can_be_named():
 def test_what_a_variant_leaves_out_is_that_of_its_base(tmp_path, monkeypatch):
     base = loader.read_state("tiny")
     changed = {"visual.proj": base["visual.proj"] + 1}
-    codec.write(changed, tmp_path / "other.safetensors", {})
+    stands_on = {codec.BASE: tiny.EMBEDDED["tiny"].sha256}
+    codec.write(changed, tmp_path / "other.safetensors", stands_on)
     data = (tmp_path / "other.safetensors").read_bytes()
     (tmp_path / WEIGHTS_FILE).write_bytes(loader.weights_bytes())
-    other = loader.Embedded("other.safetensors", hashlib.sha256(data).hexdigest(), base="tiny")
+    other = loader.Embedded("other.safetensors", hashlib.sha256(data).hexdigest())
     monkeypatch.setattr(loader, "EMBEDDED", {**loader.EMBEDDED, "other": other})
     monkeypatch.setattr(loader.resources, "files", lambda package: tmp_path)
     state = loader.read_state("other")
     assert state.keys() == base.keys() and len(data) < 100_000
     assert torch.equal(state["visual.proj"], changed["visual.proj"].half().float())
     assert torch.equal(state["token_embedding.weight"], base["token_embedding.weight"])
+
+
+def test_a_variant_stands_on_one_base_and_no_other(monkeypatch):
+    data = loader.weights_bytes("tiny-grain")
+    assert codec.base_of(data) == tiny.EMBEDDED["tiny"].sha256
+    assert codec.base_of(loader.weights_bytes()) is None
+    republished = {**loader.EMBEDDED, "tiny": replace(loader.EMBEDDED["tiny"], sha256="0" * 64)}
+    monkeypatch.setattr(loader, "EMBEDDED", republished)
+    with pytest.raises(InputError, match=r"variant of weights [0-9a-f]{12}\.\.\., which this zsad"):
+        loader.whole_state(data, "tiny-grain.safetensors")
 
 
 def test_trained_towers_separate_unseen_classes_and_random_ones_do_not(trained, val_cache):

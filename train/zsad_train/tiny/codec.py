@@ -6,6 +6,7 @@ word within 1/254 of its row's largest value and the file under 20 MB.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +16,9 @@ import torch
 from torch import Tensor
 
 from zsad.errors import InputError
+
+BASE = "base_sha256"
+"""In the metadata of a file that holds part of a backbone: the hash of the file with the rest."""
 
 _TABLE = "token_embedding.weight"
 _ROWS, _SCALES = f"{_TABLE}.int8", f"{_TABLE}.scale"
@@ -70,3 +74,10 @@ def read(data: bytes, name: str) -> dict[str, Tensor]:
         return decode(packed)
     except (safetensors.SafetensorError, KeyError) as error:
         raise InputError(f"{name} is not a weights file of 'tiny': reinstall zsad") from error
+
+
+def base_of(data: bytes) -> str | None:
+    """The hash of the file that one stands on, read from its bytes; None if it is whole."""
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    found: str | None = header.get("__metadata__", {}).get(BASE)
+    return found

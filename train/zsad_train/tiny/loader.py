@@ -21,13 +21,11 @@ class Embedded:
     Attributes:
         file: Their file beside this module.
         sha256: Of the file.
-        base: The backbone whose tensors stand for those that the file leaves out.
         config: The geometry that they were trained in.
     """
 
     file: str
     sha256: str
-    base: str | None = None
     config: TinyConfig = TINY
 
 
@@ -37,8 +35,7 @@ EMBEDDED = {
     ),
     "tiny-grain": Embedded(
         "tiny-grain.safetensors",
-        "f8e05517e665ee7adae99582a578321ca3801eaf5d5b6d519d7ee9f2290b68c7",
-        base="tiny",
+        "14c2ba6566182193a4920bb3ffad5a6208638e4c1611f2d756fb7d532bcb3ea7",
         config=replace(TINY, image_size=560),
     ),
 }
@@ -72,9 +69,31 @@ def read_state(name: str = "tiny") -> dict[str, Tensor]:
     Raises:
         InputError: The weights file is missing, changed or unreadable.
     """
-    weights = EMBEDDED[name]
-    base = {} if weights.base is None else read_state(weights.base)
-    return base | codec.read(weights_bytes(name), weights.file)
+    return whole_state(weights_bytes(name), EMBEDDED[name].file)
+
+
+def whole_state(data: bytes, label: str) -> dict[str, Tensor]:
+    """The state dict of a weights file; an embedded backbone gives what a variant's leaves out.
+
+    Args:
+        data: The file's bytes.
+        label: What a message calls it.
+
+    Raises:
+        InputError: The bytes are not such a file, or are a variant of other weights than the
+            package carries.
+    """
+    state = codec.read(data, label)
+    wanted = codec.base_of(data)
+    if wanted is None:
+        return state
+    base = next((name for name, each in EMBEDDED.items() if each.sha256 == wanted), None)
+    if base is None:
+        raise InputError(
+            f"{label} is a variant of weights {wanted[:12]}..., which this zsad does not carry: "
+            "install the zsad that it came with"
+        )
+    return read_state(base) | state
 
 
 def load_tiny(name: str = "tiny") -> CLIP:

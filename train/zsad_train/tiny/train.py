@@ -1,4 +1,4 @@
-"""Trains `tiny` on generated data: `python -m zsad_train.tiny.train --out DIR`.
+"""Trains the embedded backbones on generated data: `python -m zsad_train.tiny.train --out DIR`.
 
 It takes several stages; each after the first goes on from the weights of the one before.
 
@@ -28,8 +28,10 @@ from zsad.errors import InputError
 from zsad.schema import write_json
 from zsad_train.tiny import codec
 from zsad_train.tiny.cache import Cache, chained, open_cache
-from zsad_train.tiny.loader import read_state
-from zsad_train.tiny.training import STAGES, Recipe, Training, check_recipe, means
+from zsad_train.tiny.config import build_tiny
+from zsad_train.tiny.loader import EMBEDDED, read_state, whole_state
+from zsad_train.tiny.recipes import STAGES, Recipe
+from zsad_train.tiny.training import Training, check_recipe, means
 from zsad_train.tiny.validate import separation
 
 _GENERATED_PX = 224
@@ -61,12 +63,7 @@ def train(
         for split, count in recipe.images
     ]
     cache = chained(drawn)
-    validation = {
-        "" if split == "val" else f"{split}_": open_cache(
-            cache_folder, split, _VAL_IMAGES, 1, _GENERATED_PX
-        )
-        for split in recipe.validation
-    }
+    validation = _validation(recipe, cache_folder)
     training = Training(recipe, _rows(recipe, cache_folder, start), start, device)
     if (out / "state.pt").is_file():
         training.resume(out / "state.pt")
@@ -86,6 +83,16 @@ def train(
         started = time.monotonic()
     bar.close()
     return training
+
+
+def _validation(recipe: Recipe, cache_folder: Path) -> dict[str, Cache]:
+    """Return what reports measure, by the prefix of its figures' names."""
+    return {
+        "" if split == "val" else f"{split}_": open_cache(
+            cache_folder, split, _VAL_IMAGES, 1, _GENERATED_PX
+        )
+        for split in recipe.validation
+    }
 
 
 def _rows(recipe: Recipe, cache_folder: Path, start: Mapping[str, Tensor] | None) -> Tensor | None:
@@ -109,16 +116,21 @@ def _taught_rows(cache_folder: Path, width: int) -> Tensor:
 def publish(training: Training, out: Path) -> Path:
     """Write the weights as the package carries them; the codec rounds them.
 
-    A variant's file holds only what differs from the backbone that it is a variant of.
+    A variant's file holds only what differs from the backbone that it is a variant of, and the hash
+    of that one's file.
     """
     name = training.recipe.variant or "tiny"
     path = out / f"{name}.safetensors"
-    recipe = json.dumps(asdict(training.recipe), sort_keys=True)
+    metadata = {
+        "recipe": json.dumps(asdict(training.recipe), sort_keys=True),
+        "step": str(training.step),
+    }
     state = {name: value.cpu() for name, value in training.model.state_dict().items()}
     if training.recipe.variant is not None:
         base = read_state("tiny")
         state = {name: value for name, value in state.items() if not value.equal(base[name])}
-    codec.write(state, path, {"recipe": recipe, "step": str(training.step)})
+        metadata[codec.BASE] = EMBEDDED["tiny"].sha256
+    codec.write(state, path, metadata)
     return path
 
 
@@ -194,11 +206,21 @@ def main(
     state = None
     if start is not None:
         data = start.read_bytes()
-        state = codec.read(data, str(start))
+        state = _start_state(data, start, recipe)
         recipe = replace(recipe, starts_from=hashlib.sha256(data).hexdigest())
     training = train(recipe, out, cache or out / "cache", 250, state, device, workers)
     path = publish(training, out)
     click.echo(f"{path}: sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}")
+
+
+def _start_state(data: bytes, path: Path, recipe: Recipe) -> dict[str, Tensor]:
+    state = whole_state(data, str(path))
+    if missing := sorted(build_tiny(recipe.config).state_dict().keys() - state.keys()):
+        raise InputError(
+            f"{path} is no whole backbone, '{missing[0]}' is missing: give the file that the stage"
+            " before wrote"
+        )
+    return state
 
 
 if __name__ == "__main__":
