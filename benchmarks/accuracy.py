@@ -44,7 +44,8 @@ FEATURE_CACHE_GB = 20.0
 @click.option("--test-on", multiple=True, metavar="SPEC", help="Instead of --set; repeatable.")
 @click.option("--protocol", type=click.Choice(["dive"]),
               help="Limited against rich priors, on generated data.")  # fmt: skip
-@click.option("--backbone", default="tiny", show_default=True, help="`tiny` or an open_clip name.")
+@click.option("--backbone", default="tiny", show_default=True,
+              help="`tiny`, `tiny-grain` or an open_clip name.")  # fmt: skip
 @click.option("--pretrained", help="open_clip tag or path to weights.")
 @click.option("--image-size", type=int, help="Input side in pixels [default: the backbone's].")
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training data.")

@@ -35,7 +35,8 @@ those between are left out."""
 
 
 @click.command(cls=Command)
-@click.option("--backbone", default="tiny", show_default=True, help="`tiny` or an open_clip name.")
+@click.option("--backbone", default="tiny", show_default=True,
+              help="`tiny`, `tiny-grain` or an open_clip name.")  # fmt: skip
 @click.option("--pretrained", help="open_clip tag or path to weights.")
 @click.option("--data", default="synthetic", show_default=True, help="Spec with masks.")
 @click.option("--split", default="val", show_default=True, help="Its split.")

@@ -80,8 +80,9 @@ def main(
     from machine import describe
     from zsad.schema import write_json
     from zsad_train.towers import load_backbone
+    from zsad_train.towers.source import TINY
 
-    pretrained = None if name == "tiny" else "random:0"
+    pretrained = None if name in TINY else "random:0"
     backbone = load_backbone(name, pretrained=pretrained, pos_resize="bilinear")
     found = pairs(backbone)
     measured = take_rounds(contenders(found, backbone.vision, threads), rounds, runs, warm_up)

@@ -30,7 +30,7 @@ class BackboneRecord:
     """The CLIP that the graph was made from.
 
     Attributes:
-        name: open_clip name, or `tiny` for the embedded one.
+        name: open_clip name, or `tiny` or `tiny-grain`, which the package carries.
         pretrained: Tag or file name of the weights; `random` for random weights.
         sha256: Hash of the weights file, empty for random weights.
         quickgelu: Whether the towers use x * sigmoid(1.702 x).

@@ -120,7 +120,7 @@ def untrained_checkpoint(
         name: A key of `UNTRAINED`.
         thing: What the images show, for the sentences: a part's name, or just "object".
         backbone: `tiny`, `tiny-grain` or an open_clip name.
-        pretrained: open_clip tag, path to weights or `random`; None is what `tiny` embeds.
+        pretrained: open_clip tag, path to weights or `random`; None is what the package carries.
         image_size: Input side in pixels; None is the backbone's own.
 
     Raises:

@@ -68,7 +68,7 @@ class Job:
         vv_from_block: Overrides the preset's, if not None.
         descriptions: JSON file of the description bank; None is the built-in one.
         backbone: `tiny`, `tiny-grain` or an open_clip name.
-        pretrained: open_clip tag, path to weights or `random`; None is what `tiny` embeds.
+        pretrained: open_clip tag, path to weights or `random`; None is what the package carries.
         image_size: Input side in pixels; None is the backbone's own.
         data: Training data, a spec of `zsad.data`.
         split: Its split; `all` pools those of a public set, whose train split has no defects.

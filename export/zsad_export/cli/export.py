@@ -42,7 +42,9 @@ def _choice_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help=f"Or one that needs no training ({', '.join(UNTRAINED)}); with --ckpt the method whose "
     "authors' code wrote that file.",
 )
-@click.option("--backbone", help="With --method: an open_clip name. [default: tiny]")
+@click.option(
+    "--backbone", help="With --method: `tiny`, `tiny-grain` or an open_clip name. [default: tiny]"
+)
 @click.option("--object", "thing", help="Without --ckpt: what the images show. [default: object]")
 @click.option(
     "--out",

@@ -115,3 +115,10 @@ def test_a_cache_holds_the_samples(tmp_path):
     sample = Grains(6, 5, 64)[3]
     assert np.array_equal(cache.images[3], sample.image_bgr)
     assert cache.captions[3] == sample.caption
+
+
+def test_one_weave_in_eleven_is_nearly_the_cloth_of_the_test_set():
+    rng = np.random.default_rng(0)
+    drawn = (random_weave(rng, 224) for _ in range(4000))
+    near = [abs(w.down - 0.6) < 0.05 and abs(w.right - 0.35) < 0.05 for w in drawn]
+    assert np.mean(near) == pytest.approx(1 / 11, abs=0.012)  # as the model card says

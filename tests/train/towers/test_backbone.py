@@ -97,7 +97,7 @@ def test_tokenize_gives_clip_ids_padded_to_the_context(small_vit):
     ("name", "options", "line"),
     [
         ("ViT-L-14-366", {"pretrained": "random"}, "unknown backbone .* mean ViT-L-14-336"),
-        ("zzz", {"pretrained": "random"}, "unknown backbone 'zzz': use tiny or an open_clip ViT"),
+        ("zzz", {"pretrained": "random"}, "'zzz': use tiny, tiny-grain or an open_clip ViT"),
         ("hf-hub:org/model", {"pretrained": "random"}, "unknown backbone 'hf-hub:org-model'"),
         ("local-dir:/tmp", {"pretrained": "random"}, "unknown backbone 'local-dir:-tmp'"),
         ("ViT-B-32", {}, "'ViT-B-32' needs weights: .*'openai'.*'random'"),

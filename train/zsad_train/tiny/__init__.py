@@ -1,4 +1,4 @@
-"""The embedded backbone `tiny`: a small CLIP trained on generated data, and how it was made."""
+"""The embedded backbones: small CLIPs trained on generated data, and how they were made."""
 
 from zsad_train.tiny.config import IMAGE_SIZE, MEAN, STD, build_tiny
 from zsad_train.tiny.loader import EMBEDDED, load_tiny

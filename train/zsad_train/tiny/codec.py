@@ -73,7 +73,10 @@ def read(data: bytes, name: str) -> dict[str, Tensor]:
         packed = safetensors.torch.load(data)
         return decode(packed)
     except (safetensors.SafetensorError, KeyError) as error:
-        raise InputError(f"{name} is not a weights file of 'tiny': reinstall zsad") from error
+        raise InputError(
+            f"{name} is not a weights file of zsad_train.tiny.train: give the .safetensors that it"
+            " left in its --out"
+        ) from error
 
 
 def base_of(data: bytes) -> str | None:

@@ -67,8 +67,9 @@ class Grain:
 class Weave:
     """A spatial autoregression of first order: every pixel leans on the one above and the left one.
 
-    Simulated cloth is often drawn so (Bui and Apley, "A monitoring and diagnostic approach for
-    stochastic textured surfaces", Technometrics 60, 2018). Left and top meet right and bottom.
+    Simulated cloth is often drawn so, that of the `textile-local` test set included: by `sarGen` of
+    the R package spc4sts (Bui and Apley, "A monitoring and diagnostic approach for stochastic
+    textured surfaces", Technometrics 60, 2018). Left and top meet right and bottom.
 
     Attributes:
         down: Share of the pixel above that goes over into a pixel.

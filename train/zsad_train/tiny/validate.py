@@ -12,7 +12,7 @@ from open_clip.model import CLIP
 
 from zsad.types import Array, ImageU8
 from zsad_train.tiny.batches import normalised
-from zsad_train.tiny.cache import Cache
+from zsad_train.tiny.cache import Cache, Rows
 from zsad_train.tiny.config import TinyConfig, tokenizer
 from zsad_train.tiny.objective import TEMPERATURE, image_tokens, sentence_embeddings
 
@@ -29,27 +29,41 @@ class Separation:
     patch_max_auroc: float  # the largest patch as image score
 
 
-@torch.no_grad()
 def separation(model: CLIP, config: TinyConfig, cache: Cache, count: int) -> Separation:
     """Measure the first `count` samples of a cache."""
+    logits = defect_logits(model, config, cache.images, count)
+    labels = np.array([name != "good" for name in cache.defect_types[:count]])
+    patches = logits[:, 1:]
+    return Separation(
+        image_auroc=auroc(logits[:, 0], labels),
+        pixel_auroc=pixel_auroc(patches, cache, count),
+        patch_max_auroc=auroc(patches.max(1), labels),
+    )
+
+
+@torch.no_grad()
+def defect_logits(model: CLIP, config: TinyConfig, images: Rows, count: int) -> Array:
+    """How much more damaged than intact images and their patches are, with fixed sentences.
+
+    Args:
+        model: The towers.
+        config: Their geometry.
+        images: n of (S, S, 3) uint8 BGR, of any side.
+        count: How many of them, from the first.
+
+    Returns:
+        (count, 1 + P) float32, of an image first and of its P patches row by row.
+    """
     device = model.logit_scale.device
     texts = sentence_embeddings(model, tokenizer()([NORMAL_TEXT, DAMAGED_TEXT]).to(device))
     direction = (texts[1] - texts[0]) / TEMPERATURE
-    scores, maps = [], []
+    logits = []
     for start in range(0, count, 32):
-        pictures = [_fit(cache.images[i], config) for i in range(start, min(start + 32, count))]
-        images = normalised(torch.from_numpy(np.stack(pictures)).to(device))
-        tokens = image_tokens(model.visual, images)
-        logits = (F.normalize(tokens, dim=-1) @ direction).cpu()  # (B, 1 + P)
-        scores.append(logits[:, 0].numpy())
-        maps.append(logits[:, 1:].numpy())
-    labels = np.array([name != "good" for name in cache.defect_types[:count]])
-    patches = np.concatenate(maps)
-    return Separation(
-        image_auroc=auroc(np.concatenate(scores), labels),
-        pixel_auroc=_pixel_auroc(patches, cache, count),
-        patch_max_auroc=auroc(patches.max(1), labels),
-    )
+        pictures = [_fit(images[i], config) for i in range(start, min(start + 32, count))]
+        batch = normalised(torch.from_numpy(np.stack(pictures)).to(device))
+        tokens = image_tokens(model.visual, batch)
+        logits.append((F.normalize(tokens, dim=-1) @ direction).cpu().numpy())
+    return np.concatenate(logits)
 
 
 def auroc(scores: Array, labels: Array) -> float:
@@ -75,7 +89,7 @@ def _fit(image: Array, config: TinyConfig) -> ImageU8:
     return picture
 
 
-def _pixel_auroc(patches: Array, cache: Cache, count: int) -> float:
+def pixel_auroc(patches: Array, cache: Cache, count: int) -> float:
     """AUROC of the up-sampled maps on every second pixel of each axis."""
     side = cache.images[0].shape[0]
     grid = round(patches.shape[1] ** 0.5)

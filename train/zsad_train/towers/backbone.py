@@ -140,7 +140,9 @@ def _config(name: str) -> dict[str, Any]:
     if name not in known:
         close = difflib.get_close_matches(name, [*TINY, *known], n=3, cutoff=0.5)
         hint = (
-            f"did you mean {' or '.join(close)}?" if close else f"use {TINY[0]} or an open_clip ViT"
+            f"did you mean {' or '.join(close)}?"
+            if close
+            else f"use {', '.join(TINY)} or an open_clip ViT"
         )
         raise InputError(f"unknown backbone '{name}': {hint}")
     config: dict[str, Any] = open_clip.get_model_config(name)
