@@ -21,7 +21,10 @@ from options import json_option
 from zsad.command import Command
 
 if TYPE_CHECKING:
+    from open_clip.model import CLIP
+
     from zsad.types import Array, ImageU8
+    from zsad_train.tiny.config import TinyConfig
 
 BACKBONES = ("tiny", "tiny-grain")
 SIDES = (224, 560)
@@ -64,16 +67,11 @@ def measure(
     name: str, side: int, folder: Path, count: int, cloths: int
 ) -> tuple[dict[str, float], dict[str, int]]:
     """Return the areas under the ROC curves, and of how many images."""
-    from zsad_train.tiny import EMBEDDED, build_tiny
+    from zsad.metrics import auroc
     from zsad_train.tiny.cache import open_cache
-    from zsad_train.tiny.loader import read_state
-    from zsad_train.tiny.validate import auroc, defect_logits, pixel_auroc, separation
-    from zsad_train.towers.weights import fit_positions
+    from zsad_train.tiny.validate import defect_logits, pixel_auroc, separation
 
-    config = replace(EMBEDDED[name].config, image_size=side)
-    model = build_tiny(config).eval()
-    grid = model.visual.grid_size
-    model.load_state_dict(fit_positions(read_state(name), grid, "bicubic-antialias"))
+    model, config = towers(name, side)
     parts = separation(model, config, open_cache(folder, "val", count, 1, 224), count)
     grains = open_cache(folder, "grains", count, 1, 224)
     logits = defect_logits(model, config, grains.images, count)
@@ -97,6 +95,19 @@ def measure(
         "cloth": cloths,
     }
     return {kind: round(value, 4) for kind, value in figures.items()}, counts
+
+
+def towers(name: str, side: int) -> tuple[CLIP, TinyConfig]:
+    """Return an embedded backbone for images of `side` px, with its geometry."""
+    from zsad_train.tiny import EMBEDDED, build_tiny
+    from zsad_train.tiny.loader import read_state
+    from zsad_train.towers.weights import fit_positions
+
+    config = replace(EMBEDDED[name].config, image_size=side)
+    model = build_tiny(config).eval()
+    state = fit_positions(read_state(name), model.visual.grid_size, "bicubic-antialias")
+    model.load_state_dict(state)
+    return model, config
 
 
 def cloth_picture(index: int) -> ImageU8:

@@ -86,8 +86,7 @@ class OpenVinoBackend:
         self._request: Any = compiled.create_infer_request()
         if name in EXACT:
             self._check(artifact, threads)
-        graphs = device_cache() / "openvino"
-        make_room(graphs.glob("*"), graphs / graph.sha256, CACHE_BYTES)
+        make_room(_cache_root().glob("*"), _cache_root() / graph.sha256, CACHE_BYTES)
 
     def _check(self, artifact: Artifact, threads: Threads) -> None:
         folder = _cache(self._openvino, artifact.graph(self.precision).sha256, self.name)
@@ -168,19 +167,24 @@ def _effective_hint(compiled: Any) -> str:
     return str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
 
 
+def _cache_root() -> Path:
+    """Return the folder of all compiled graphs, one folder for each."""
+    return device_cache() / "openvino"
+
+
 def _cache(openvino: Any, graph_sha256: str, name: str) -> Path | None:
     """Return the folder for what is compiled; None where it cannot be written."""
     # OpenVINO gives what it compiled for bfloat16 and for float32 the same file name: in one
     # folder each opens the other's, and gives its numbers or crashes (2026.4.1).
     version = openvino.__version__.partition("-")[0]
-    folder = device_cache() / "openvino" / graph_sha256 / f"{name}-{version}"
+    folder = _cache_root() / graph_sha256 / f"{name}-{version}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         os.utime(folder.parent)  # the graph's last use, before another process makes room
     except OSError as error:
-        return _uncached(device_cache() / "openvino", error.strerror or "not writable")
+        return _uncached(_cache_root(), error.strerror or "not writable")
     if not os.access(folder, os.W_OK):
-        return _uncached(device_cache() / "openvino", "not writable")
+        return _uncached(_cache_root(), "not writable")
     return folder
 
 

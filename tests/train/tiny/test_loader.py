@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from zsad.errors import InputError
+from zsad.metrics import auroc
 from zsad_train import tiny
 from zsad_train.tiny import codec, loader
 from zsad_train.tiny.cache import open_cache
 from zsad_train.tiny.config import TINY, VOCABULARY, build_tiny
-from zsad_train.tiny.validate import auroc, separation
+from zsad_train.tiny.validate import separation
 from zsad_train.towers import source
 
 WEIGHTS_FILE = loader.EMBEDDED["tiny"].file

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from open_clip.model import CLIP
 
+from zsad.metrics import auroc
 from zsad.types import Array, ImageU8
 from zsad_train.tiny.batches import normalised
 from zsad_train.tiny.cache import Cache, Rows
@@ -64,19 +65,6 @@ def defect_logits(model: CLIP, config: TinyConfig, images: Rows, count: int) -> 
         tokens = image_tokens(model.visual, batch)
         logits.append((F.normalize(tokens, dim=-1) @ direction).cpu().numpy())
     return np.concatenate(logits)
-
-
-def auroc(scores: Array, labels: Array) -> float:
-    """Area under the ROC curve; ties count half."""
-    order = np.argsort(scores, kind="stable")
-    _, group, sizes = np.unique(scores[order], return_inverse=True, return_counts=True)
-    last = np.cumsum(sizes)
-    rank = np.empty(len(scores))
-    rank[order] = (last - (sizes - 1) / 2)[group]
-    positives = int(labels.sum())
-    negatives = len(labels) - positives
-    area = rank[labels.astype(bool)].sum() - positives * (positives + 1) / 2
-    return float(area / (positives * negatives))
 
 
 def _fit(image: Array, config: TinyConfig) -> ImageU8:
