@@ -175,13 +175,17 @@ def test_another_codec_after_a_reconnection_is_a_warning(caplog):
 
 def test_a_camera_that_hangs_is_left_behind_within_two_seconds_and_only_once(caplog):
     release = threading.Event()
+    hanging = threading.Semaphore(0)
 
     class Hanging(HandFed):
         def read(self, timeout_s):
+            hanging.release()
             release.wait(30)
             raise StreamError(Cause.NO_DATA, "time-out")
 
     cameras = [live_camera(Hanging()) for _ in range(3)]
+    # A thread that has not come to its read ends at once.
+    assert all(hanging.acquire(timeout=10) for _ in cameras)
     thread = next(t for t in threading.enumerate() if t.name == "capture cam")
     begun_s = time.monotonic()
     for camera in cameras:
