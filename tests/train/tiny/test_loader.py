@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from zsad.errors import InputError
@@ -13,6 +14,7 @@ from zsad_train.tiny.cache import open_cache
 from zsad_train.tiny.config import TINY, VOCABULARY, build_tiny
 from zsad_train.tiny.validate import separation
 from zsad_train.towers import source
+from zsad_train.towers.backbone import load_backbone
 
 WEIGHTS_FILE = loader.EMBEDDED["tiny"].file
 
@@ -104,6 +106,23 @@ def test_the_published_hash_is_that_of_the_file(name):
 
 def test_every_embedded_backbone_can_be_named():
     assert tuple(tiny.EMBEDDED) == source.TINY
+
+
+@pytest.mark.parametrize("name", tiny.EMBEDDED)
+def test_a_file_of_its_training_can_be_named_as_its_weights(name, tmp_path):
+    path = tmp_path / "own.safetensors"
+    path.write_bytes(loader.weights_bytes(name))
+    own, embedded = load_backbone(name, pretrained=str(path)), load_backbone(name)
+    pairs = zip(own.state_dict().values(), embedded.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert replace(own.info, pretrained="embedded") == embedded.info
+
+
+def test_a_plain_state_dict_can_be_named_too(tmp_path, trained):
+    path = tmp_path / "plain.safetensors"
+    safetensors.torch.save_file(trained.state_dict(), path)
+    own = load_backbone("tiny", pretrained=str(path))
+    assert torch.equal(own.vision.proj, trained.visual.proj)
 
 
 def test_what_a_variant_leaves_out_is_that_of_its_base(tmp_path, monkeypatch):

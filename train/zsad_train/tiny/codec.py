@@ -79,6 +79,15 @@ def read(data: bytes, name: str) -> dict[str, Tensor]:
         ) from error
 
 
+def holds(path: Path) -> bool:
+    """Whether a file is one of these, and not a CLIP's plain state dict or anything else."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return _ROWS in set(file.keys()) or BASE in (file.metadata() or {})
+    except (safetensors.SafetensorError, OSError):
+        return False
+
+
 def base_of(data: bytes) -> str | None:
     """The hash of the file that one stands on, read from its bytes; None if it is whole."""
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])

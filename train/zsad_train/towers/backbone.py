@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -14,6 +15,7 @@ from open_clip.transformer import QuickGELU
 from torch import Tensor, nn
 
 from zsad.errors import InputError
+from zsad.schema import sha256_file
 from zsad_train.towers.download import fetch_tag
 from zsad_train.towers.positions import as_hw, grid_for
 from zsad_train.towers.source import EMBEDDED, TINY, Source, resolve_source
@@ -154,10 +156,22 @@ def _read(name: str, config: dict[str, Any] | None, source: Source) -> Weights |
     path = fetch_tag(name, source.tag) if source.tag else source.path
     if path is None:
         return None
+    if config is None:
+        return _read_tiny(path) or read_weights(path)
     weights = read_weights(path)
-    if config is not None:
-        _check_activation(name, config, weights.quickgelu, source.label)
+    _check_activation(name, config, weights.quickgelu, source.label)
     return weights
+
+
+def _read_tiny(path: Path) -> Weights | None:
+    """What the embedded backbones' own training left, whose words are in eight bits."""
+    from zsad_train import tiny
+    from zsad_train.tiny import codec
+
+    if not codec.holds(path):
+        return None
+    tensors = tiny.whole_state(path.read_bytes(), str(path))
+    return Weights(tensors, sha256_file(path), mean=tiny.MEAN, std=tiny.STD)
 
 
 def _check_activation(name: str, config: dict[str, Any], wanted: bool | None, label: str) -> None:
