@@ -30,7 +30,9 @@ TOKENS = 2 * (6 + 10 * 4)
 
 @pytest.fixture(scope="module")
 def method(small_clip):
-    backbone = load_backbone("zsad-test-export", pretrained="random:3")
+    # The method stretches distances to [0, 1]; where a random tower's patches lie at nearly one
+    # distance, as seed 3's do, half precision is a matter of the machine's rounding.
+    backbone = load_backbone("zsad-test-export", pretrained="random:4")
     torch.manual_seed(0)
     made = Cops(backbone, PRESETS["cops-released"], TrainingWords(("metal plate",)))
     with torch.no_grad():

@@ -178,26 +178,29 @@ def test_stop_does_not_wait_for_a_sink_that_is_down(carry, until):
     assert outbox.backlog("scripted") == 1
 
 
-def test_stop_leaves_a_hanging_sink_behind_in_time(carry):
+def test_stop_leaves_a_hanging_sink_behind_in_time(carry, until):
     outbox, let_go = FakeOutbox(), threading.Event()
     outbox.commit()
     sink = ScriptedSink(lambda records: let_go.wait(20) and len(records))
     courier = carry(sink, outbox)
+    until(lambda: sink.given)
     start_s = time.monotonic()
     assert not courier.stop(0.3)
     assert time.monotonic() - start_s < 2.0
     let_go.set()
 
 
-def test_several_hanging_sinks_are_left_behind_within_one_deadline():
+def test_several_hanging_sinks_are_left_behind_within_one_deadline(until):
     outbox, let_go = FakeOutbox(), threading.Event()
-    couriers = []
+    sinks, couriers = [], []
     for name in ("first", "second", "third"):
         sink = ScriptedSink(lambda records: let_go.wait(20) and len(records))
         sink.name = name
+        sinks.append(sink)
         couriers.append(Courier(sink, outbox, QUICK))
         couriers[-1].start()
     outbox.commit()
+    until(lambda: all(sink.given for sink in sinks))
     start_s = time.monotonic()
     assert not stop_couriers(couriers, 0.5)
     assert time.monotonic() - start_s < 1.2

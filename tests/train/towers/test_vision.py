@@ -344,7 +344,9 @@ def test_reading_entropies_changes_nothing_else(make_clip, images):
     tower = VisionTower(make_clip().visual)
     plain = tower(images, vv_from_block=1)
     read = tower(images, vv_from_block=1, entropy_blocks=(0, 3))
-    assert torch.equal(plain.image, read.image) and torch.equal(plain.patches[0], read.patches[0])
+    # Nothing but the order of sums: a product with one row may be another routine's than with many.
+    close(plain.image, read.image)
+    close(plain.patches[0], read.patches[0])
     assert plain.entropies == () and len(read.entropies) == 2
 
 
