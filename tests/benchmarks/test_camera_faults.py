@@ -158,7 +158,9 @@ def test_a_slow_engine_on_a_fast_camera_judges_fresh_frames_for_as_long_as_it_ru
     assert np.percentile(ages_s - engines_s, 99) < 0.1 + np.percentile(late_s, 99)
     print(f"age p50 {np.median(ages_s):.3f} s, p99 {np.percentile(ages_s, 99):.3f} s")
     half = len(ages_s) // 2
-    assert np.median(ages_s[half:]) < np.median(ages_s[:half]) + 0.02
+    # A frame waits for the engine up to one period of the camera, slowly more and less in turn as
+    # the two rates drift past each other. A backlog would add two thirds of a second each second.
+    assert np.median(ages_s[half:]) < np.median(ages_s[:half]) + 1 / 30 + 0.02
 
 
 def resident_mb():
