@@ -14,6 +14,12 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     return named[1].strip() if named else platform.processor() or platform.machine()
 
 
+def saturates_int8(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether INT8 products may saturate in 16 bits: true of an x86 processor without VNNI."""
+    flags = re.search(r"^flags\s*:\s*(.+)$", system_text(cpuinfo), re.MULTILINE)  # of x86 alone
+    return flags is not None and not {"avx512_vnni", "avx_vnni"} & set(flags[1].split())
+
+
 def system_text(path: Path) -> str:
     """Return what a file of the system says; nothing where there is no such file."""
     try:

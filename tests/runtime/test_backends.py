@@ -126,6 +126,18 @@ def test_the_default_holds_where_there_is_no_better(make_artifact):
     assert choose_precision(int8, "cpu") == "int8"
 
 
+@pytest.mark.parametrize(
+    ("precision", "saturates"), [("int8", True), ("int8", False), ("fp32", True)]
+)
+def test_int8_on_a_processor_that_saturates_is_said(
+    make_artifact, monkeypatch, caplog, precision, saturates
+):
+    monkeypatch.setattr("zsad.backends.base.saturates_int8", lambda: saturates)
+    artifact = Artifact.open(make_artifact(precisions=("int8", "fp32")))
+    open_backend(artifact, precision, "cpu").close()
+    assert ("has no VNNI" in caplog.text) == (precision == "int8" and saturates)
+
+
 def test_a_graph_that_the_recipe_covers_comes_first(make_artifact):
     manifest = Artifact.open(make_artifact(precisions=("fp16", "fp32"))).manifest
     fp16, fp32 = manifest.graphs["fp16"].sha256, manifest.graphs["fp32"].sha256

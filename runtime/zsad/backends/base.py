@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from types import TracebackType
 from typing import Protocol, cast
 
-from zsad.artifact import Artifact
+from zsad.artifact import MANIFEST, Artifact
 from zsad.backends import auto
 from zsad.backends.built_plan import built_engines
 from zsad.backends.table import BACKENDS, ON_CPU, OPENERS
 from zsad.backends.threads import Threads
 from zsad.errors import InputError
+from zsad.host import saturates_int8
 from zsad.manifest import Manifest, Precision, TensorSpec
 from zsad.types import Array
+
+LOG = logging.getLogger(__name__)
 
 
 class Backend(Protocol):
@@ -133,6 +137,12 @@ def choose_precision(manifest: Manifest, name: str, calibrated: Collection[str] 
 
 
 def _open(artifact: Artifact, precision: Precision, name: str, threads: Threads) -> Backend:
+    if name in ON_CPU and precision.startswith("int8") and saturates_int8():
+        LOG.warning(
+            "this processor has no VNNI, so that INT8 products saturate: scores and maps are"
+            " further off than %s says; --precision fp32 is exact",
+            artifact.path / MANIFEST,
+        )
     opened = OPENERS[name](artifact, precision, name, threads)
     try:
         _check_contract(opened, artifact)
