@@ -11,6 +11,7 @@ import onnx
 
 from zsad.errors import ParityError
 from zsad.golden import GoldenOutputs
+from zsad.host import saturates_int8
 from zsad.manifest import GraphFile
 from zsad.parity import LIMITS, compare
 from zsad.parity_record import ParityRecord
@@ -87,6 +88,8 @@ def write_int8_graphs(
         ParityError: A graph is over the limits.
     """
     options = calibration.options
+    if saturates_int8():
+        progress("this processor has no VNNI: what follows is measured with products that saturate")
     planned = _plan(scratch / "model.fp32.onnx", calibration.images, gate, progress)
     ranked: tuple[Sensitivity, ...] = ()
     if options.auto or options.sensitivity:

@@ -15,7 +15,7 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def saturates_int8(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether INT8 products may saturate in 16 bits: true of an x86 processor without VNNI."""
+    """Whether INT8 products may saturate in 16 bits: on x86 without VNNI, as far as Linux tells."""
     flags = re.search(r"^flags\s*:\s*(.+)$", system_text(cpuinfo), re.MULTILINE)  # of x86 alone
     return flags is not None and not {"avx512_vnni", "avx_vnni"} & set(flags[1].split())
 

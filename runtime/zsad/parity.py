@@ -48,7 +48,8 @@ LIMITS: Mapping[str, ParityLimits] = {
     "fp32": ParityLimits(score_max_abs=1e-4, map_max_abs=1e-4, map_correlation=0.999),
     # A map of little contrast may be wrong altogether and within 2e-2. Rounding leaves it alone:
     # all methods, trained and random, correlate to 2e-5 where the range is 7e-3 or more; CoPS on
-    # one random tower of twelve to 1.3e-3, whose distances it stretches from nearly one to [0, 1].
+    # one random tower of twelve to 1.3e-3, which is refused: it stretches distances that are nearly
+    # one to [0, 1], and their rounding with them.
     "fp16": ParityLimits(
         score_max_abs=5e-3, map_max_abs=2e-2, map_correlation=0.999, map_varies=5e-3
     ),

@@ -230,6 +230,7 @@ def test_auto_keeps_the_worst_linears_in_float_until_the_limits_hold(
     tight = {**LIMITS, "int8": limits}
     for module in (gate, int8_export):
         monkeypatch.setattr(module, "LIMITS", tight)
+    monkeypatch.setattr(int8_export, "saturates_int8", lambda: True)
     arguments = ["--ckpt", checkpoint, "--out", tmp_path / "a", "--int8", "auto", "--calib", calib]
     result = CliRunner().invoke(export_command, [*map(str, arguments), "--no-engine"])
     assert result.exit_code == 0, result.output
@@ -238,6 +239,7 @@ def test_auto_keeps_the_worst_linears_in_float_until_the_limits_hold(
     assert 0 < len(kept) < len(record.linears)
     assert set(kept) == {one.unit for one in record.sensitivity[: len(kept)]}
     assert "is over the limits" in result.stderr and "in floating point: " in result.stdout
+    assert result.stderr.count("no VNNI") == 1
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from onnx import external_data_helper
 from zsad.artifact import Artifact
 from zsad.backends import open_backend
 from zsad.backends.base import choose_precision
+from zsad.backends.ort import OrtBackend
 from zsad.backends.threads import Threads
 from zsad.errors import InferenceError, InputError
 
@@ -126,16 +127,30 @@ def test_the_default_holds_where_there_is_no_better(make_artifact):
     assert choose_precision(int8, "cpu") == "int8"
 
 
+@pytest.mark.parametrize("backend", ["cpu", "auto"])
 @pytest.mark.parametrize(
     ("precision", "saturates"), [("int8", True), ("int8", False), ("fp32", True)]
 )
-def test_int8_on_a_processor_that_saturates_is_said(
-    make_artifact, monkeypatch, caplog, precision, saturates
+def test_int8_on_a_processor_that_saturates_is_said_once(
+    make_artifact, monkeypatch, caplog, backend, precision, saturates
 ):
     monkeypatch.setattr("zsad.backends.base.saturates_int8", lambda: saturates)
     artifact = Artifact.open(make_artifact(precisions=("int8", "fp32")))
-    open_backend(artifact, precision, "cpu").close()
-    assert ("has no VNNI" in caplog.text) == (precision == "int8" and saturates)
+    open_backend(artifact, precision, backend).close()
+    assert caplog.text.count("has no VNNI") == (precision == "int8" and saturates)
+
+
+def test_int8_on_a_gpu_does_not_saturate_whatever_the_processor(monkeypatch, caplog, make_artifact):
+    class OnGpu(OrtBackend):
+        def __init__(self, artifact, precision, name, threads):
+            super().__init__(artifact, precision, "cpu", threads)
+            self.name = name
+
+    monkeypatch.setattr("zsad.backends.base.saturates_int8", lambda: True)
+    monkeypatch.setattr("zsad.backends.base.OPENERS", {"cuda": OnGpu})
+    artifact = Artifact.open(make_artifact(precisions=("int8",)))
+    open_backend(artifact, "int8", "cuda").close()
+    assert "VNNI" not in caplog.text
 
 
 def test_a_graph_that_the_recipe_covers_comes_first(make_artifact):

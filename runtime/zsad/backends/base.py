@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from types import TracebackType
 from typing import Protocol, cast
 
-from zsad.artifact import MANIFEST, Artifact
+from zsad.artifact import Artifact
 from zsad.backends import auto
 from zsad.backends.built_plan import built_engines
 from zsad.backends.table import BACKENDS, ON_CPU, OPENERS
@@ -108,13 +108,13 @@ def open_backend(
         return _open(artifact, graph_of(name), name, used)
 
     if backend != "auto":
-        return open_one(backend)
+        return _warned(open_one(backend))
     engines = built_engines(artifact, graph_of, batch)
     names = auto.candidates(engines)
     if len(names) == 1:
-        return open_one(names[0])
+        return _warned(open_one(names[0]))
     graphs = {name: artifact.graph(graph_of(name)).sha256 for name in names}
-    return auto.open_fastest(artifact, auto.situation_of(graphs, used, engines), open_one)
+    return _warned(auto.open_fastest(artifact, auto.situation_of(graphs, used, engines), open_one))
 
 
 def choose_precision(manifest: Manifest, name: str, calibrated: Collection[str] = ()) -> Precision:
@@ -137,18 +137,23 @@ def choose_precision(manifest: Manifest, name: str, calibrated: Collection[str] 
 
 
 def _open(artifact: Artifact, precision: Precision, name: str, threads: Threads) -> Backend:
-    if name in ON_CPU and precision.startswith("int8") and saturates_int8():
-        LOG.warning(
-            "this processor has no VNNI, so that INT8 products saturate: scores and maps are"
-            " further off than %s says; --precision fp32 is exact",
-            artifact.path / MANIFEST,
-        )
     opened = OPENERS[name](artifact, precision, name, threads)
     try:
         _check_contract(opened, artifact)
     except InputError:
         opened.close()
         raise
+    return opened
+
+
+def _warned(opened: Backend) -> Backend:
+    """Return an engine; the log says so where its numbers may not be those of its export."""
+    if opened.name in ON_CPU and opened.precision.startswith("int8") and saturates_int8():
+        LOG.warning(
+            "this processor has no VNNI, so that INT8 products may saturate: scores and maps can be"
+            " further off than where the graph was exported; calibrate on this machine, or use"
+            " another graph (docs/int8.md)"
+        )
     return opened
 
 

@@ -121,8 +121,17 @@ def test_a_file_of_its_training_can_be_named_as_its_weights(name, tmp_path):
 def test_a_plain_state_dict_can_be_named_too(tmp_path, trained):
     path = tmp_path / "plain.safetensors"
     safetensors.torch.save_file(trained.state_dict(), path)
-    own = load_backbone("tiny", pretrained=str(path))
+    own, embedded = load_backbone("tiny", pretrained=str(path)), load_backbone("tiny")
     assert torch.equal(own.vision.proj, trained.visual.proj)
+    assert (own.info.mean, own.info.std) == (embedded.info.mean, embedded.info.std)
+
+
+@pytest.mark.parametrize(("name", "other"), [("tiny", "tiny-grain"), ("tiny-grain", "tiny")])
+def test_weights_are_those_of_one_backbone(name, other, tmp_path):
+    path = tmp_path / "own.safetensors"
+    path.write_bytes(loader.weights_bytes(other))
+    with pytest.raises(InputError, match=f"are those of '{other}': use that backbone"):
+        load_backbone(name, pretrained=str(path))
 
 
 def test_what_a_variant_leaves_out_is_that_of_its_base(tmp_path, monkeypatch):

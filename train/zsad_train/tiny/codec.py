@@ -79,13 +79,14 @@ def read(data: bytes, name: str) -> dict[str, Tensor]:
         ) from error
 
 
-def holds(path: Path) -> bool:
-    """Whether a file is one of these, and not a CLIP's plain state dict or anything else."""
+def trained_for(path: Path) -> str | None:
+    """The embedded backbone that a file was trained for; None if it is no file of that training."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            return _ROWS in set(file.keys()) or BASE in (file.metadata() or {})
+            recipe = (file.metadata() or {}).get("recipe")
     except (safetensors.SafetensorError, OSError):
-        return False
+        return None
+    return None if recipe is None else json.loads(recipe).get("variant") or "tiny"
 
 
 def base_of(data: bytes) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -157,21 +157,26 @@ def _read(name: str, config: dict[str, Any] | None, source: Source) -> Weights |
     if path is None:
         return None
     if config is None:
-        return _read_tiny(path) or read_weights(path)
+        return _read_tiny(name, path)
     weights = read_weights(path)
     _check_activation(name, config, weights.quickgelu, source.label)
     return weights
 
 
-def _read_tiny(path: Path) -> Weights | None:
-    """What the embedded backbones' own training left, whose words are in eight bits."""
+def _read_tiny(name: str, path: Path) -> Weights:
+    """What the embedded backbones' own training left, whose words are in eight bits, or a CLIP."""
     from zsad_train import tiny
     from zsad_train.tiny import codec
 
-    if not codec.holds(path):
-        return None
-    tensors = tiny.whole_state(path.read_bytes(), str(path))
-    return Weights(tensors, sha256_file(path), mean=tiny.MEAN, std=tiny.STD)
+    wanted = codec.trained_for(path)
+    if wanted is None:
+        weights = read_weights(path)
+    elif wanted == name:
+        weights = Weights(tiny.whole_state(path.read_bytes(), str(path)), sha256_file(path))
+    else:
+        raise InputError(f"the weights '{path}' are those of '{wanted}': use that backbone")
+    # The stem has ImageNet's weights, and sees images as they did.
+    return replace(weights, mean=weights.mean or tiny.MEAN, std=weights.std or tiny.STD)
 
 
 def _check_activation(name: str, config: dict[str, Any], wanted: bool | None, label: str) -> None:
