@@ -89,7 +89,7 @@ def write_int8_graphs(
     """
     options = calibration.options
     if saturates_int8():
-        progress("this processor has no VNNI: what follows is measured with products that saturate")
+        progress("this processor has no VNNI: INT8 products may saturate in what follows")
     planned = _plan(scratch / "model.fp32.onnx", calibration.images, gate, progress)
     ranked: tuple[Sensitivity, ...] = ()
     if options.auto or options.sensitivity:

@@ -107,14 +107,16 @@ def open_backend(
     def open_one(name: str) -> Backend:
         return _open(artifact, graph_of(name), name, used)
 
-    if backend != "auto":
-        return _warned(open_one(backend))
-    engines = built_engines(artifact, graph_of, batch)
-    names = auto.candidates(engines)
+    engines = built_engines(artifact, graph_of, batch) if backend == "auto" else {}
+    names = auto.candidates(engines) if backend == "auto" else (backend,)
     if len(names) == 1:
-        return _warned(open_one(names[0]))
-    graphs = {name: artifact.graph(graph_of(name)).sha256 for name in names}
-    return _warned(auto.open_fastest(artifact, auto.situation_of(graphs, used, engines), open_one))
+        opened = open_one(names[0])
+    else:
+        graphs = {name: artifact.graph(graph_of(name)).sha256 for name in names}
+        situation = auto.situation_of(graphs, used, engines)
+        opened = auto.open_fastest(artifact, situation, open_one)
+    _warn_of_saturation(opened)
+    return opened
 
 
 def choose_precision(manifest: Manifest, name: str, calibrated: Collection[str] = ()) -> Precision:
@@ -146,15 +148,13 @@ def _open(artifact: Artifact, precision: Precision, name: str, threads: Threads)
     return opened
 
 
-def _warned(opened: Backend) -> Backend:
-    """Return an engine; the log says so where its numbers may not be those of its export."""
+def _warn_of_saturation(opened: Backend) -> None:
     if opened.name in ON_CPU and opened.precision.startswith("int8") and saturates_int8():
         LOG.warning(
             "this processor has no VNNI, so that INT8 products may saturate: scores and maps can be"
             " further off than where the graph was exported; calibrate on this machine, or use"
             " another graph (docs/int8.md)"
         )
-    return opened
 
 
 def _check_contract(backend: Backend, artifact: Artifact) -> None:
